@@ -1,0 +1,203 @@
+//! The kernels: what the steps compute, for each instruction set.
+//!
+//! One [`Kernels`] value holds a function for every step whose speed matters. The portable set is
+//! the specification; every other set gives the same bits. A value for an instruction set exists
+//! only where the CPU has it, so holding one is the proof that it may be called. [`available`]
+//! lists them all: the equality tests and the benches walk that list.
+
+pub mod portable;
+pub mod view;
+
+use core::cell::Cell;
+
+use crate::bytes::{F32s, I32s};
+use crate::plan::step::{Pool, Reduce, Softmax, Window};
+use crate::quantization::Target;
+
+/// Where a convolution puts its results.
+pub enum ConvOutput<'a> {
+    /// Requantized.
+    I8(&'a mut [i8], Target),
+    /// Accumulator times multiplier.
+    F32(&'a mut [f32]),
+}
+
+/// Operands of [`Kernels::conv_i8`] and [`Kernels::depthwise_i8`]; see
+/// [`crate::plan::step::ConvI8`] for shapes and the formula.
+pub struct ConvI8Args<'a> {
+    /// Shapes.
+    pub window: &'a Window,
+    /// Input, channels last.
+    pub x: &'a [i8],
+    /// Zero point of the input: the value of padding.
+    pub x_zero_point: i8,
+    /// Result, channels last.
+    pub y: ConvOutput<'a>,
+    /// Room for packed rows; empty when rows are read in place.
+    pub scratch: &'a mut [i8],
+    /// Packed weights.
+    pub weights: &'a [u8],
+    /// One for each output channel.
+    pub multipliers: F32s<'a>,
+    /// One for each output channel.
+    pub bias: I32s<'a>,
+    /// One for each output channel, or none at all.
+    pub weight_zero_points: I32s<'a>,
+}
+
+/// Operands of [`Kernels::conv_f32`] and [`Kernels::depthwise_f32`].
+pub struct ConvF32Args<'a> {
+    /// Shapes.
+    pub window: &'a Window,
+    /// Input, channels last.
+    pub x: &'a [f32],
+    /// Result, channels last.
+    pub y: &'a mut [f32],
+    /// Weights.
+    pub weights: F32s<'a>,
+    /// One for each output channel.
+    pub bias: F32s<'a>,
+    /// Least result.
+    pub low: f32,
+    /// Greatest result.
+    pub high: f32,
+}
+
+/// One side of an element-wise step.
+#[derive(Clone, Copy)]
+pub enum Operand<'a, T> {
+    /// In the arena, perhaps the place of the result.
+    Shared(&'a [Cell<T>]),
+    /// In the plan.
+    Constant(&'a [T]),
+}
+
+impl<'a, T: Copy> Operand<'a, T> {
+    /// Elements `start..start + len`, or one element when `len` is 1; `None` outside.
+    #[must_use]
+    pub fn row(&self, start: usize, len: usize) -> Option<Self> {
+        let range = start..start.checked_add(len)?;
+        Some(match self {
+            Self::Shared(cells) => Self::Shared(cells.get(range)?),
+            Self::Constant(values) => Self::Constant(values.get(range)?),
+        })
+    }
+
+    /// Number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Shared(cells) => cells.len(),
+            Self::Constant(values) => values.len(),
+        }
+    }
+
+    /// Whether there is no element.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Element `index`; must be inside.
+    #[must_use]
+    #[inline(always)]
+    pub fn get(&self, index: usize) -> T {
+        match self {
+            Self::Shared(cells) => cells[index].get(),
+            Self::Constant(values) => values[index],
+        }
+    }
+}
+
+/// A row of int8 elements of an element-wise step.
+pub struct RowI8<'a> {
+    /// Left side, as long as the result, or one repeated element.
+    pub a: Operand<'a, i8>,
+    /// Right side, as long as the result, or one repeated element.
+    pub b: Operand<'a, i8>,
+    /// Result; may be the place of `a` or `b`.
+    pub y: &'a [Cell<i8>],
+    /// Zero points of both sides.
+    pub zero_points: [i32; 2],
+    /// Multipliers of both sides.
+    pub multipliers: [f32; 2],
+    /// Limits and zero point of the result.
+    pub target: Target,
+}
+
+/// Operands of a pooling or reduction whose types are int8.
+pub struct ReduceI8Args<'a, S> {
+    /// The step.
+    pub step: &'a S,
+    /// Input.
+    pub x: &'a [i8],
+    /// Zero point of the input.
+    pub x_zero_point: i32,
+    /// Result.
+    pub y: &'a mut [i8],
+    /// Limits and zero point of the result.
+    pub target: Target,
+}
+
+/// The kernels of one instruction set.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct Kernels {
+    /// The name that `CYGNET_ISA` takes.
+    pub name: &'static str,
+    /// [`crate::plan::step::ConvI8`].
+    pub conv_i8: fn(ConvI8Args<'_>),
+    /// [`crate::plan::step::DepthwiseI8`].
+    pub depthwise_i8: fn(ConvI8Args<'_>),
+    /// [`crate::plan::step::ConvF32`].
+    pub conv_f32: fn(ConvF32Args<'_>),
+    /// [`crate::plan::step::DepthwiseF32`].
+    pub depthwise_f32: fn(ConvF32Args<'_>),
+    /// One row of [`crate::plan::step::BinaryOp::Add`].
+    pub add_i8: fn(&RowI8<'_>),
+    /// One row of [`crate::plan::step::BinaryOp::Mul`].
+    pub mul_i8: fn(&RowI8<'_>),
+    /// [`crate::plan::step::Table`]: `y[i] = table[x[i] + 128]`.
+    pub table: fn(&[Cell<i8>], &[Cell<i8>], &[u8; 256]),
+    /// [`Pool`].
+    pub pool_i8: fn(ReduceI8Args<'_, Pool>),
+    /// [`Reduce`].
+    pub reduce_i8: fn(ReduceI8Args<'_, Reduce>),
+    /// [`Softmax`]; behind the arguments stand the table and `1/sy`.
+    pub softmax_i8: fn(ReduceI8Args<'_, Softmax>, &[u8], f32),
+    /// [`crate::plan::step::Quantize`]: values, scale, results, limits.
+    pub quantize: fn(&[f32], f32, &mut [i8], Target),
+    /// [`crate::plan::step::Dequantize`]: stored values, scale, zero point, results.
+    pub dequantize: fn(&[i8], f32, i32, &mut [f32]),
+}
+
+impl core::fmt::Debug for Kernels {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_tuple("Kernels").field(&self.name).finish()
+    }
+}
+
+impl Kernels {
+    /// The portable kernels, which every other set must equal in each bit.
+    #[must_use]
+    pub fn portable() -> &'static Self {
+        &portable::KERNELS
+    }
+
+    /// The fastest set that this CPU can run.
+    #[must_use]
+    pub fn best() -> &'static Self {
+        available().last().unwrap_or(Self::portable())
+    }
+
+    /// The set of this name, when this CPU can run it.
+    #[must_use]
+    pub fn named(name: &str) -> Option<&'static Self> {
+        available().find(|kernels| kernels.name == name)
+    }
+}
+
+/// Every set that this CPU can run, the slowest first.
+pub fn available() -> impl Iterator<Item = &'static Kernels> {
+    [Kernels::portable()].into_iter()
+}

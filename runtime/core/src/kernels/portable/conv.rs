@@ -1,0 +1,224 @@
+//! Int8 convolution: rows of the input are packed into scratch (or read in place) and multiplied
+//! with blocks of weights.
+
+use crate::kernels::view::i8s;
+use crate::kernels::{ConvI8Args, ConvOutput};
+use crate::plan::step::Window;
+use crate::weights::{BLOCK, GROUP, Segments, block_width};
+
+/// Rows multiplied at once: each weight loaded serves all of them.
+const ROWS: usize = 4;
+
+/// See [`crate::plan::step::ConvI8`].
+pub(super) fn conv(mut args: ConvI8Args<'_>) {
+    let window = *args.window;
+    let segments = Segments::of(&window);
+    let length = segments.packed_len();
+    let positions = window.positions();
+    let group_bytes = length * window.group_out().next_multiple_of(crate::weights::LANES);
+    let scratch = core::mem::take(&mut args.scratch);
+    let in_place = scratch.is_empty();
+    let tile = if in_place { ROWS } else { (scratch.len() / length).clamp(1, ROWS) };
+    for group in 0..window.groups as usize {
+        let weights = &args.weights[group * group_bytes..][..group_bytes];
+        for first in (0..positions).step_by(tile) {
+            let count = tile.min(positions - first);
+            let rows = if in_place {
+                &args.x[first * length..][..count * length]
+            } else {
+                for (row, packed) in scratch.chunks_exact_mut(length).take(count).enumerate() {
+                    pack_row(&window, &segments, args.x, args.x_zero_point, first + row, group, packed);
+                }
+                &scratch[..count * length]
+            };
+            multiply(&mut args, rows, length, first, group, weights);
+        }
+    }
+}
+
+/// Copies what output position `position` sees of the input, in the order of the weights; padding
+/// gets `zero_point`, the end of a segment zeros.
+pub(crate) fn pack_row(
+    window: &Window,
+    segments: &Segments,
+    x: &[i8],
+    zero_point: i8,
+    position: usize,
+    group: usize,
+    packed: &mut [i8],
+) {
+    let (out_h, out_w) = (window.out_h as usize, window.out_w as usize);
+    let (in_h, in_w, in_c) = (window.in_h as usize, window.in_w as usize, window.in_c as usize);
+    let column = position % out_w;
+    let row = position / out_w % out_h;
+    let image = &x[position / (out_w * out_h) * in_h * in_w * in_c..][..in_h * in_w * in_c];
+    let top = (row * window.stride_h as usize) as isize - window.pad_top as isize;
+    let left = (column * window.stride_w as usize) as isize - window.pad_left as isize;
+    let kernel_w = window.kernel_w as usize;
+    for (index, segment) in packed.chunks_exact_mut(segments.padded).enumerate() {
+        let (segment, tail) = segment.split_at_mut(segments.len);
+        tail.fill(0);
+        let kernel_row = if segments.rows { index } else { index / kernel_w };
+        let y = top + (kernel_row * window.dilation_h as usize) as isize;
+        if y < 0 || y as usize >= in_h {
+            segment.fill(zero_point);
+            continue;
+        }
+        let line = &image[y as usize * in_w * in_c..][..in_w * in_c];
+        if segments.rows {
+            // Columns left of the image, inside, right of it.
+            let before = (left.min(0).unsigned_abs()).min(kernel_w);
+            let start = left.max(0) as usize;
+            let inside = in_w.saturating_sub(start).min(kernel_w - before);
+            let (pad, rest) = segment.split_at_mut(before * in_c);
+            pad.fill(zero_point);
+            let (data, pad) = rest.split_at_mut(inside * in_c);
+            if inside > 0 {
+                data.copy_from_slice(&line[start * in_c..][..inside * in_c]);
+            }
+            pad.fill(zero_point);
+        } else {
+            let x = left + (index % kernel_w * window.dilation_w as usize) as isize;
+            if x < 0 || x as usize >= in_w {
+                segment.fill(zero_point);
+            } else {
+                segment.copy_from_slice(&line[x as usize * in_c + group * segments.len..][..segments.len]);
+            }
+        }
+    }
+}
+
+/// Multiplies up to [`ROWS`] rows with all blocks of a group and stores the results from position
+/// `first` on.
+fn multiply(args: &mut ConvI8Args<'_>, rows: &[i8], length: usize, first: usize, group: usize, weights: &[u8]) {
+    let window = args.window;
+    let group_out = window.group_out();
+    let out_c = window.out_c as usize;
+    let count = rows.len() / length;
+    let mut base = 0;
+    for start in (0..group_out).step_by(BLOCK) {
+        let width = block_width(start, group_out);
+        let block = i8s(&weights[base..][..width * length]);
+        base += width * length;
+        let mut sums = [[0_i32; BLOCK]; ROWS];
+        if width == BLOCK && count == ROWS {
+            multiply_full(rows, length, block, &mut sums);
+        } else {
+            for (row, sums) in rows.chunks_exact(length).zip(&mut sums) {
+                for (quad, weights) in row.as_chunks::<GROUP>().0.iter().zip(block.chunks_exact(width * GROUP)) {
+                    for (sum, w) in sums.iter_mut().zip(weights.as_chunks::<GROUP>().0) {
+                        *sum = dot(*sum, quad, w);
+                    }
+                }
+            }
+        }
+        let channel = group * group_out + start;
+        for (index, sums) in sums[..count].iter_mut().enumerate() {
+            let row = &rows[index * length..][..length];
+            let place = (first + index) * out_c + channel;
+            let lanes = width.min(group_out - start);
+            if !args.weight_zero_points.is_empty() {
+                let total: i32 = row.iter().map(|&x| i32::from(x)).sum();
+                for (lane, sum) in sums[..lanes].iter_mut().enumerate() {
+                    *sum = sum.wrapping_sub(args.weight_zero_points.get(channel + lane).wrapping_mul(total));
+                }
+            }
+            let bias = args.bias.slice(channel, lanes).iter();
+            let scaled = sums.iter().zip(bias).zip(args.multipliers.slice(channel, lanes).iter());
+            let scaled = scaled.map(|((sum, bias), m)| sum.wrapping_add(bias) as f32 * m);
+            match &mut args.y {
+                ConvOutput::I8(y, target) => {
+                    y[place..][..lanes].iter_mut().zip(scaled).for_each(|(y, v)| *y = target.store(v));
+                }
+                ConvOutput::F32(y) => y[place..][..lanes].iter_mut().zip(scaled).for_each(|(y, v)| *y = v),
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn dot(sum: i32, x: &[i8; GROUP], w: &[i8; GROUP]) -> i32 {
+    let product = |i: usize| i32::from(x[i]) * i32::from(w[i]);
+    sum.wrapping_add(product(0) + product(1) + product(2) + product(3))
+}
+
+fn multiply_full(rows: &[i8], length: usize, block: &[i8], sums: &mut [[i32; BLOCK]; ROWS]) {
+    let (r0, rest) = rows.split_at(length);
+    let (r1, rest) = rest.split_at(length);
+    let (r2, r3) = rest.split_at(length);
+    let quads = |row| <[i8]>::as_chunks::<GROUP>(row).0.iter();
+    let rows = quads(r0).zip(quads(r1)).zip(quads(r2).zip(quads(r3)));
+    for (((q0, q1), (q2, q3)), weights) in rows.zip(block.as_chunks::<{ BLOCK * GROUP }>().0) {
+        for (lane, w) in weights.as_chunks::<GROUP>().0.iter().enumerate() {
+            sums[0][lane] = dot(sums[0][lane], q0, w);
+            sums[1][lane] = dot(sums[1][lane], q1, w);
+            sums[2][lane] = dot(sums[2][lane], q2, w);
+            sums[3][lane] = dot(sums[3][lane], q3, w);
+        }
+    }
+}
+
+/// See [`crate::plan::step::DepthwiseI8`].
+pub(super) fn depthwise(mut args: ConvI8Args<'_>) {
+    let window = *args.window;
+    let channels = window.out_c as usize;
+    let step = if window.out_c == window.in_c { BLOCK } else { 1 };
+    for position in 0..window.positions() {
+        for start in (0..channels).step_by(step) {
+            let lanes = step.min(channels - start);
+            let mut sums = [0_i32; BLOCK];
+            depthwise_sums(&window, &args, position, start, lanes, &mut sums);
+            let bias = args.bias.slice(start, lanes).iter();
+            let scaled = sums.iter().zip(bias).zip(args.multipliers.slice(start, lanes).iter());
+            let scaled = scaled.map(|((sum, bias), m)| sum.wrapping_add(bias) as f32 * m);
+            let place = position * channels + start;
+            match &mut args.y {
+                ConvOutput::I8(y, target) => {
+                    y[place..][..lanes].iter_mut().zip(scaled).for_each(|(y, v)| *y = target.store(v));
+                }
+                ConvOutput::F32(y) => y[place..][..lanes].iter_mut().zip(scaled).for_each(|(y, v)| *y = v),
+            }
+        }
+    }
+}
+
+/// Sums of `lanes` channels from `start`: neighbours in memory when each input channel has one
+/// output channel.
+fn depthwise_sums(
+    window: &Window,
+    args: &ConvI8Args<'_>,
+    position: usize,
+    start: usize,
+    lanes: usize,
+    sums: &mut [i32; BLOCK],
+) {
+    let (out_h, out_w) = (window.out_h as usize, window.out_w as usize);
+    let (in_h, in_w, in_c) = (window.in_h as usize, window.in_w as usize, window.in_c as usize);
+    let out_c = window.out_c as usize;
+    let multiplicity = out_c / in_c;
+    let image = position / (out_w * out_h) * in_h * in_w * in_c;
+    let top = (position / out_w % out_h * window.stride_h as usize) as isize - window.pad_top as isize;
+    let left = (position % out_w * window.stride_w as usize) as isize - window.pad_left as isize;
+    let padding = [args.x_zero_point; BLOCK];
+    let weights = i8s(args.weights);
+    for tap in 0..window.taps() {
+        let y = top + (tap / window.kernel_w as usize * window.dilation_h as usize) as isize;
+        let x = left + (tap % window.kernel_w as usize * window.dilation_w as usize) as isize;
+        let inside = y >= 0 && (y as usize) < in_h && x >= 0 && (x as usize) < in_w;
+        let values = if inside {
+            let pixel = image + (y as usize * in_w + x as usize) * in_c;
+            &args.x[pixel + start / multiplicity..][..lanes]
+        } else {
+            &padding[..lanes]
+        };
+        let row = &weights[tap * out_c + start..][..lanes];
+        for ((sum, &x), &w) in sums.iter_mut().zip(values).zip(row) {
+            *sum = sum.wrapping_add(i32::from(x) * i32::from(w));
+        }
+        if !args.weight_zero_points.is_empty() {
+            for (lane, (sum, &x)) in sums.iter_mut().zip(values).enumerate() {
+                *sum = sum.wrapping_sub(i32::from(x).wrapping_mul(args.weight_zero_points.get(start + lane)));
+            }
+        }
+    }
+}

@@ -1,0 +1,198 @@
+//! Element-wise steps.
+
+use core::cell::Cell;
+
+use crate::kernels::{Operand, RowI8};
+use crate::math::{Function, maximum, minimum, pow};
+use crate::plan::step::BinaryOp;
+use crate::plan::{DType, MAX_RANK};
+use crate::quantization::{self, Target};
+
+/// `f(a[i], b[i])` into `y[i]`; a side of one element is repeated.
+fn rows<T: Copy>(a: &Operand<'_, T>, b: &Operand<'_, T>, y: &[Cell<T>], f: impl Fn(T, T) -> T) {
+    use Operand::{Constant, Shared};
+    let each = |a: &dyn Fn(usize) -> T, b: &dyn Fn(usize) -> T| {
+        y.iter().enumerate().for_each(|(index, y)| y.set(f(a(index), b(index))));
+    };
+    match (a, b) {
+        (Shared(a), Shared(b)) if a.len() == y.len() && b.len() == y.len() => {
+            y.iter().zip(*a).zip(*b).for_each(|((y, a), b)| y.set(f(a.get(), b.get())));
+        }
+        (Shared(a), Constant(b)) if a.len() == y.len() && b.len() == y.len() => {
+            y.iter().zip(*a).zip(*b).for_each(|((y, a), &b)| y.set(f(a.get(), b)));
+        }
+        (Shared(a), b) if a.len() == y.len() && b.len() == 1 => {
+            let b = b.get(0);
+            y.iter().zip(*a).for_each(|(y, a)| y.set(f(a.get(), b)));
+        }
+        (a, Shared(b)) if b.len() == y.len() && a.len() == 1 => {
+            let a = a.get(0);
+            y.iter().zip(*b).for_each(|(y, b)| y.set(f(a, b.get())));
+        }
+        _ => {
+            let at = |side: &Operand<'_, T>, index: usize| side.get(if side.len() == 1 { 0 } else { index });
+            each(&|index| at(a, index), &|index| at(b, index));
+        }
+    }
+}
+
+fn real(row: &RowI8<'_>, f: impl Fn(f32, f32) -> f32) {
+    let ([za, zb], [ma, mb]) = (row.zero_points, row.multipliers);
+    rows(&row.a, &row.b, row.y, |a, b| {
+        row.target.store(f((i32::from(a) - za) as f32 * ma, (i32::from(b) - zb) as f32 * mb))
+    });
+}
+
+/// See [`BinaryOp::Add`].
+pub(super) fn add_i8(row: &RowI8<'_>) {
+    real(row, |a, b| a + b);
+}
+
+/// See [`BinaryOp::Mul`].
+pub(super) fn mul_i8(row: &RowI8<'_>) {
+    let [za, zb] = row.zero_points;
+    let multiplier = row.multipliers[0];
+    rows(&row.a, &row.b, row.y, |a, b| {
+        row.target.store(((i32::from(a) - za) * (i32::from(b) - zb)) as f32 * multiplier)
+    });
+}
+
+/// One int8 row of any operation.
+pub fn binary_i8(op: BinaryOp, row: &RowI8<'_>) {
+    match op {
+        BinaryOp::Add => add_i8(row),
+        BinaryOp::Mul => mul_i8(row),
+        BinaryOp::Sub => real(row, |a, b| a - b),
+        BinaryOp::Max => real(row, maximum),
+        BinaryOp::Min => real(row, minimum),
+        BinaryOp::Div => real(row, |a, b| a / b),
+        BinaryOp::Pow => real(row, pow),
+        BinaryOp::PRelu => {
+            let ([za, zb], [ma, mb]) = (row.zero_points, row.multipliers);
+            rows(&row.a, &row.b, row.y, |a, b| {
+                let a = i32::from(a) - za;
+                row.target.store(if a >= 0 { a as f32 * ma } else { (a * (i32::from(b) - zb)) as f32 * mb })
+            });
+        }
+    }
+}
+
+/// One float32 row of any operation.
+pub fn binary_f32(op: BinaryOp, a: &Operand<'_, f32>, b: &Operand<'_, f32>, y: &[Cell<f32>]) {
+    match op {
+        BinaryOp::Add => rows(a, b, y, |a, b| a + b),
+        BinaryOp::Sub => rows(a, b, y, |a, b| a - b),
+        BinaryOp::Mul => rows(a, b, y, |a, b| a * b),
+        BinaryOp::PRelu => rows(a, b, y, |a, b| if a < 0.0 { a * b } else { a }),
+        BinaryOp::Div => rows(a, b, y, |a, b| a / b),
+        BinaryOp::Max => rows(a, b, y, maximum),
+        BinaryOp::Min => rows(a, b, y, minimum),
+        BinaryOp::Pow => rows(a, b, y, pow),
+    }
+}
+
+/// See [`crate::plan::step::Table`].
+pub(super) fn table(x: &[Cell<i8>], y: &[Cell<i8>], table: &[u8; 256]) {
+    for (x, y) in x.iter().zip(y) {
+        y.set(table[usize::from(x.get().cast_unsigned() ^ 0x80)].cast_signed());
+    }
+}
+
+/// See [`crate::plan::step::Unary`].
+pub fn unary(x: &[Cell<f32>], y: &[Cell<f32>], function: Function, alpha: f32, beta: f32) {
+    for (x, y) in x.iter().zip(y) {
+        y.set(function.apply(x.get(), alpha, beta));
+    }
+}
+
+/// See [`crate::plan::step::Quantize`].
+pub(super) fn quantize(x: &[f32], scale: f32, y: &mut [i8], target: Target) {
+    for (x, y) in x.iter().zip(y) {
+        *y = target.store(if x.is_nan() { 0.0 } else { x / scale });
+    }
+}
+
+/// See [`crate::plan::step::Dequantize`].
+pub(super) fn dequantize(x: &[i8], scale: f32, zero_point: i32, y: &mut [f32]) {
+    for (x, y) in x.iter().zip(y) {
+        *y = quantization::dequantize(*x, scale, zero_point);
+    }
+}
+
+/// A number on its way from one type to another.
+enum Number {
+    Whole(i64),
+    Real(f32),
+}
+
+/// See [`crate::plan::step::Cast`]; the slices hold as many elements of their types.
+pub fn cast(x: &[u8], from: DType, y: &mut [u8], to: DType) {
+    for (x, y) in x.chunks_exact(from.bytes()).zip(y.chunks_exact_mut(to.bytes())) {
+        let mut word = [0; 8];
+        word[..x.len()].copy_from_slice(x);
+        let low = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
+        let number = match from {
+            DType::I8 => Number::Whole(i64::from(word[0].cast_signed())),
+            DType::U8 | DType::Bool => Number::Whole(i64::from(word[0])),
+            DType::I32 => Number::Whole(i64::from(low.cast_signed())),
+            DType::I64 => Number::Whole(i64::from_le_bytes(word)),
+            DType::F32 => Number::Real(f32::from_bits(low)),
+        };
+        let whole = match number {
+            Number::Whole(value) => value,
+            Number::Real(value) => value as i64,
+        };
+        let truth = match number {
+            Number::Whole(value) => value != 0,
+            Number::Real(value) => value != 0.0,
+        };
+        let real = match number {
+            Number::Whole(value) => value as f32,
+            Number::Real(value) => value,
+        };
+        match to {
+            DType::I8 => y[0] = (whole as i8).cast_unsigned(),
+            DType::U8 => y[0] = whole as u8,
+            DType::Bool => y[0] = u8::from(truth),
+            DType::I32 => {
+                y.copy_from_slice(&(whole.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32).to_le_bytes())
+            }
+            DType::I64 => y.copy_from_slice(&whole.to_le_bytes()),
+            DType::F32 => y.copy_from_slice(&real.to_le_bytes()),
+        }
+    }
+}
+
+/// Walks the rows of a broadcast operation: calls `row(place of y, place of a, place of b)` for each
+/// run along the last dimension.
+pub(crate) fn for_each_row(
+    dims: &[u32; MAX_RANK],
+    a_strides: &[u32; MAX_RANK],
+    b_strides: &[u32; MAX_RANK],
+    mut row: impl FnMut(usize, usize, usize),
+) {
+    let last = MAX_RANK - 1;
+    let length = dims[last] as usize;
+    let mut index = [0_u32; MAX_RANK];
+    let (mut y, mut a, mut b) = (0, 0, 0);
+    loop {
+        row(y, a, b);
+        y += length;
+        let mut axis = last;
+        loop {
+            if axis == 0 {
+                return;
+            }
+            axis -= 1;
+            index[axis] += 1;
+            a += a_strides[axis] as usize;
+            b += b_strides[axis] as usize;
+            if index[axis] < dims[axis] {
+                break;
+            }
+            a -= (a_strides[axis] * index[axis]) as usize;
+            b -= (b_strides[axis] * index[axis]) as usize;
+            index[axis] = 0;
+        }
+    }
+}

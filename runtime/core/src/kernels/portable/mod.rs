@@ -1,0 +1,32 @@
+//! The portable kernels: plain loops, the specification of every step.
+
+mod conv;
+mod conv_f32;
+mod elementwise;
+pub mod movement;
+mod pool;
+mod resize;
+mod softmax;
+
+pub(crate) use elementwise::for_each_row;
+pub use elementwise::{binary_f32, binary_i8, cast, unary};
+pub use pool::{arg_max, matmul_f32, matmul_i8, pool_f32, reduce_f32};
+pub use resize::resize_linear;
+pub use softmax::softmax_f32;
+
+/// The portable set.
+pub static KERNELS: super::Kernels = super::Kernels {
+    name: "portable",
+    conv_i8: conv::conv,
+    depthwise_i8: conv::depthwise,
+    conv_f32: conv_f32::conv,
+    depthwise_f32: conv_f32::depthwise,
+    add_i8: elementwise::add_i8,
+    mul_i8: elementwise::mul_i8,
+    table: elementwise::table,
+    pool_i8: pool::pool_i8,
+    reduce_i8: pool::reduce_i8,
+    softmax_i8: softmax::softmax_i8,
+    quantize: elementwise::quantize,
+    dequantize: elementwise::dequantize,
+};

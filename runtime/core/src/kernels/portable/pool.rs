@@ -1,0 +1,209 @@
+//! Pooling, reductions and products of two activations.
+
+use crate::kernels::ReduceI8Args;
+use crate::math::{maximum, minimum, sqrt};
+use crate::plan::step::{ArgMax, MatMul, Pool, PoolKind, Reduce, ReduceKind, Window};
+use crate::quantization::Target;
+
+/// What a pooling window covers: ranges of input rows and columns, and its area with padding.
+struct Cover {
+    rows: (usize, usize),
+    columns: (usize, usize),
+    padded_area: usize,
+}
+
+/// First input index at or behind `start`, stepping by `dilation`, and one behind the last, of `taps`.
+fn inside(start: isize, taps: usize, dilation: usize, length: usize) -> (usize, usize) {
+    let skipped = start.min(0).unsigned_abs().div_ceil(dilation).min(taps);
+    let available = (length as isize - start).max(0).unsigned_abs().div_ceil(dilation);
+    (skipped, taps.min(available).max(skipped))
+}
+
+fn cover(step: &Pool, row: usize, column: usize) -> Cover {
+    let w = &step.window;
+    let top = (row * w.stride_h as usize) as isize - w.pad_top as isize;
+    let left = (column * w.stride_w as usize) as isize - w.pad_left as isize;
+    let span = |start: isize, taps: u32, dilation: u32, length: u32, pad: u32| {
+        let end = (length + pad) as isize;
+        (0..taps as isize).filter(|tap| start + tap * (dilation as isize) < end).count()
+    };
+    Cover {
+        rows: inside(top, w.kernel_h as usize, w.dilation_h as usize, w.in_h as usize),
+        columns: inside(left, w.kernel_w as usize, w.dilation_w as usize, w.in_w as usize),
+        padded_area: span(top, w.kernel_h, w.dilation_h, w.in_h, step.pad_end[0])
+            * span(left, w.kernel_w, w.dilation_w, w.in_w, step.pad_end[1]),
+    }
+}
+
+fn count(step: &Pool, cover: &Cover) -> usize {
+    let area = (cover.rows.1 - cover.rows.0) * (cover.columns.1 - cover.columns.0);
+    if step.kind == PoolKind::AverageIncludingPad { cover.padded_area.max(1) } else { area.max(1) }
+}
+
+/// Calls `visit(start of a pixel)` for every input pixel that the window covers.
+fn pixels(w: &Window, cover: &Cover, image: usize, row: usize, column: usize, mut visit: impl FnMut(usize)) {
+    let top = (row * w.stride_h as usize) as isize - w.pad_top as isize;
+    let left = (column * w.stride_w as usize) as isize - w.pad_left as isize;
+    for tap_row in cover.rows.0..cover.rows.1 {
+        let y = (top + (tap_row * w.dilation_h as usize) as isize).unsigned_abs();
+        for tap_column in cover.columns.0..cover.columns.1 {
+            let x = (left + (tap_column * w.dilation_w as usize) as isize).unsigned_abs();
+            visit(((image * w.in_h as usize + y) * w.in_w as usize + x) * w.in_c as usize);
+        }
+    }
+}
+
+fn place(w: &Window, position: usize) -> (usize, usize, usize) {
+    let (out_h, out_w) = (w.out_h as usize, w.out_w as usize);
+    (position / (out_h * out_w), position / out_w % out_h, position % out_w)
+}
+
+/// See [`Pool`].
+pub(super) fn pool_i8(args: ReduceI8Args<'_, Pool>) {
+    const LANES: usize = 16;
+    let w = &args.step.window;
+    let channels = w.out_c as usize;
+    for (position, out) in args.y.chunks_exact_mut(channels).enumerate() {
+        let (image, row, column) = place(w, position);
+        let cover = cover(args.step, row, column);
+        if args.step.kind == PoolKind::Max {
+            out.fill(i8::MIN);
+            pixels(w, &cover, image, row, column, |pixel| {
+                out.iter_mut().zip(&args.x[pixel..][..channels]).for_each(|(y, x)| *y = (*y).max(*x));
+            });
+            continue;
+        }
+        let multiplier = args.step.multiplier / count(args.step, &cover) as f32;
+        for (start, out) in out.chunks_mut(LANES).enumerate() {
+            let mut sums = [0_i32; LANES];
+            pixels(w, &cover, image, row, column, |pixel| {
+                let values = &args.x[pixel + start * LANES..][..out.len()];
+                sums.iter_mut().zip(values).for_each(|(sum, x)| *sum += i32::from(*x) - args.x_zero_point);
+            });
+            out.iter_mut().zip(sums).for_each(|(y, sum)| *y = args.target.store(sum as f32 * multiplier));
+        }
+    }
+}
+
+/// [`Pool`] of float32, summed row by row.
+pub fn pool_f32(step: &Pool, x: &[f32], y: &mut [f32]) {
+    let w = &step.window;
+    let channels = w.out_c as usize;
+    for (position, out) in y.chunks_exact_mut(channels).enumerate() {
+        let (image, row, column) = place(w, position);
+        let cover = cover(step, row, column);
+        let max = step.kind == PoolKind::Max;
+        out.fill(if max { f32::NEG_INFINITY } else { 0.0 });
+        pixels(w, &cover, image, row, column, |pixel| {
+            for (y, x) in out.iter_mut().zip(&x[pixel..][..channels]) {
+                *y = if max { maximum(*y, *x) } else { *y + *x };
+            }
+        });
+        if !max {
+            let count = count(step, &cover) as f32;
+            out.iter_mut().for_each(|y| *y /= count);
+        }
+    }
+}
+
+/// See [`Reduce`].
+pub(super) fn reduce_i8(args: ReduceI8Args<'_, Reduce>) {
+    const LANES: usize = 16;
+    let s = args.step;
+    let (n, inner) = (s.n as usize, s.inner as usize);
+    for (outer, out) in args.y.chunks_exact_mut(inner).enumerate() {
+        let x = &args.x[outer * n * inner..][..n * inner];
+        for (start, out) in out.chunks_mut(LANES).enumerate() {
+            let mut sums = [0_i32; LANES];
+            if matches!(s.kind, ReduceKind::Max | ReduceKind::Min) {
+                sums = [if s.kind == ReduceKind::Max { i32::MIN } else { i32::MAX }; LANES];
+            }
+            for row in x.chunks_exact(inner) {
+                for (sum, x) in sums.iter_mut().zip(&row[start * LANES..][..out.len()]) {
+                    let x = i32::from(*x) - args.x_zero_point;
+                    *sum = match s.kind {
+                        ReduceKind::Max => x.max(*sum),
+                        ReduceKind::Min => x.min(*sum),
+                        _ => *sum + x,
+                    };
+                }
+            }
+            out.iter_mut().zip(sums).for_each(|(y, sum)| *y = args.target.store(sum as f32 * s.multiplier));
+        }
+    }
+}
+
+/// [`Reduce`] of float32, in order.
+pub fn reduce_f32(s: &Reduce, x: &[f32], y: &mut [f32]) {
+    let (n, inner) = (s.n as usize, s.inner as usize);
+    for (outer, out) in y.chunks_exact_mut(inner).enumerate() {
+        out.fill(match s.kind {
+            ReduceKind::Max => f32::NEG_INFINITY,
+            ReduceKind::Min => f32::INFINITY,
+            ReduceKind::Product => 1.0,
+            _ => 0.0,
+        });
+        for row in x[outer * n * inner..][..n * inner].chunks_exact(inner) {
+            for (y, &x) in out.iter_mut().zip(row) {
+                *y = match s.kind {
+                    ReduceKind::Mean | ReduceKind::Sum => *y + x,
+                    ReduceKind::Max => maximum(*y, x),
+                    ReduceKind::Min => minimum(*y, x),
+                    ReduceKind::Product => *y * x,
+                    ReduceKind::L1 => *y + x.abs(),
+                    ReduceKind::L2 | ReduceKind::SumSquare => *y + x * x,
+                };
+            }
+        }
+        match s.kind {
+            ReduceKind::Mean => out.iter_mut().for_each(|y| *y /= n as f32),
+            ReduceKind::L2 => out.iter_mut().for_each(|y| *y = sqrt(*y)),
+            _ => {}
+        }
+    }
+}
+
+/// See [`ArgMax`]; `value` reads element `index` of the input.
+pub fn arg_max(s: &ArgMax, value: impl Fn(usize) -> f32, y: &mut [u8]) {
+    let (n, inner) = (s.n as usize, s.inner as usize);
+    for (place, out) in y.as_chunks_mut::<8>().0.iter_mut().enumerate() {
+        let start = place / inner * n * inner + place % inner;
+        let mut best = 0;
+        for index in 1..n {
+            let (new, old) = (value(start + index * inner), value(start + best * inner));
+            let better = if s.least == 1 { new < old } else { new > old };
+            if better || s.last == 1 && new == old {
+                best = index;
+            }
+        }
+        *out = (best as i64).to_le_bytes();
+    }
+}
+
+/// [`MatMul`] of int8 matrices with the zero points of both sides.
+pub fn matmul_i8(s: &MatMul, a: &[i8], b: &[i8], zero_points: [i32; 2], y: &mut [i8], target: Target) {
+    let (m, k, n) = (s.m as usize, s.k as usize, s.n as usize);
+    for (row, out) in y.chunks_exact_mut(n).enumerate() {
+        let a = &a[row / m * s.a_stride as usize + row % m * k..][..k];
+        let b = &b[row / m * s.b_stride as usize..][..k * n];
+        for (column, y) in out.iter_mut().enumerate() {
+            let products = a.iter().zip(b[column..].iter().step_by(n));
+            let sum: i32 =
+                products.map(|(&a, &b)| (i32::from(a) - zero_points[0]) * (i32::from(b) - zero_points[1])).sum();
+            *y = target.store(sum as f32 * s.multiplier);
+        }
+    }
+}
+
+/// [`MatMul`] of float32 matrices, summed along `k` in order.
+pub fn matmul_f32(s: &MatMul, a: &[f32], b: &[f32], y: &mut [f32]) {
+    let (m, k, n) = (s.m as usize, s.k as usize, s.n as usize);
+    for (row, out) in y.chunks_exact_mut(n).enumerate() {
+        let a = &a[row / m * s.a_stride as usize + row % m * k..][..k];
+        let b = &b[row / m * s.b_stride as usize..][..k * n];
+        out.fill(0.0);
+        for (&a, b) in a.iter().zip(b.chunks_exact(n)) {
+            out.iter_mut().zip(b).for_each(|(y, &b)| *y += a * b);
+        }
+    }
+}

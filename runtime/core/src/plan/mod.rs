@@ -1,0 +1,247 @@
+//! The plan: a model compiled to one flat, little-endian file that is read in place.
+//!
+//! | bytes | content |
+//! |---|---|
+//! | 0..128 | header: [`Header`] |
+//! | … | tensor table, inputs, outputs, steps, metadata table |
+//! | … | names, constants (each at a multiple of [`ALIGNMENT`]) |
+//!
+//! All offsets count from the first byte of the file. The file may lie at any address.
+
+pub mod step;
+mod tensor;
+
+use crate::bytes::{Reader, Record, Span, checksum};
+use crate::error::Error;
+pub use step::{Step, StepRecord};
+pub use tensor::{DType, MAX_RANK, Port, Tensor, TensorId};
+
+/// The first four bytes of a plan.
+pub const MAGIC: [u8; 4] = *b"CYGN";
+/// The version of the format that this runtime reads.
+pub const VERSION: u16 = 1;
+/// Tensors start at multiples of this in the arena, constants in the file.
+pub const ALIGNMENT: usize = 16;
+/// Bytes of the header.
+pub const HEADER_BYTES: usize = 128;
+
+/// Where the hashed part of a plan begins: behind magic, version, byte order, length and checksum.
+pub const CHECKSUM_FROM: usize = 16;
+
+crate::record! {
+    /// The header, behind the 16 bytes of magic, version, byte order, length and checksum.
+    Header {
+        /// Bytes of the arena.
+        arena_bytes: u32,
+        /// Bytes of the largest set of tensors alive at one step: no arena can be smaller.
+        live_bytes: u32,
+        /// Number of steps.
+        steps: u32,
+        /// The step records.
+        step_table: Span,
+        /// The tensor table.
+        tensors: Span,
+        /// The inputs.
+        inputs: Span,
+        /// The outputs.
+        outputs: Span,
+        /// The metadata table.
+        metadata: Span,
+        /// Bytes of weights and tables.
+        constant_bytes: u32,
+    }
+}
+
+crate::word_enum! {
+    /// What a piece of metadata holds.
+    MetadataKind {
+        /// The model's name, UTF-8.
+        Name = 0,
+        /// Label names in the order of output `index`, UTF-8, one per line.
+        Labels = 1,
+        /// How a picture becomes input `index`: `cygnet_sense::ImageSpec::to_bytes`.
+        Image = 2,
+        /// How sound becomes input `index`: `cygnet_sense::AudioSpec::to_bytes`.
+        Audio = 3,
+        /// The model's card, TOML.
+        Card = 4,
+        /// Why step `index` runs through the fallback, UTF-8.
+        FallbackReason = 5,
+    }
+}
+
+crate::record! {
+    /// One entry of the metadata table.
+    Metadata {
+        /// What it holds.
+        kind: MetadataKind,
+        /// The input, output or step it belongs to.
+        index: u32,
+        /// The bytes.
+        data: Span,
+    }
+}
+
+impl Metadata {
+    /// Words of one table entry.
+    pub const WORDS: usize = 4;
+}
+
+/// A verified plan, borrowed from its bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct Plan<'p> {
+    bytes: &'p [u8],
+    header: Header,
+}
+
+impl<'p> Plan<'p> {
+    /// Reads and verifies a plan. Bytes behind the end that the header names are left alone.
+    ///
+    /// # Errors
+    /// [`Error`] when the bytes are not a plan, damaged, of another version, or break a rule that
+    /// makes running them safe: see the crate's verifier.
+    pub fn parse(bytes: &'p [u8]) -> Result<Self, Error> {
+        let start = bytes.get(..HEADER_BYTES).ok_or(Error::NotAPlan)?;
+        if start[..4] != MAGIC || start[6..8] != [0xff, 0xfe] {
+            return Err(Error::NotAPlan);
+        }
+        let version = u16::from_le_bytes([start[4], start[5]]);
+        if version != VERSION {
+            return Err(Error::Version { found: version });
+        }
+        let mut reader = Reader::new(&start[8..]);
+        let length = reader.word().ok_or(Error::NotAPlan)?;
+        let sum = reader.word().ok_or(Error::NotAPlan)?;
+        let file = bytes
+            .get(..length as usize)
+            .filter(|file| file.len() >= HEADER_BYTES && file.len() < i32::MAX as usize)
+            .ok_or(Error::Length { expected: length, found: bytes.len() })?;
+        if checksum(&file[CHECKSUM_FROM..]) != sum {
+            return Err(Error::Checksum);
+        }
+        let header = Header::decode(&mut reader).ok_or(Error::NotAPlan)?;
+        let plan = Self { bytes: file, header };
+        crate::verify::verify(&plan)?;
+        Ok(plan)
+    }
+
+    /// The header.
+    #[must_use]
+    pub fn header(&self) -> &Header {
+        &self.header
+    }
+
+    /// The whole file.
+    #[must_use]
+    pub fn bytes(&self) -> &'p [u8] {
+        self.bytes
+    }
+
+    /// Bytes of arena that a [`crate::Session`] needs.
+    #[must_use]
+    pub fn arena_bytes(&self) -> usize {
+        self.header.arena_bytes as usize
+    }
+
+    /// The bytes of a span, empty when it leaves the file (the verifier has checked those of steps).
+    #[must_use]
+    #[inline]
+    pub fn constant(&self, span: Span) -> &'p [u8] {
+        span.of(self.bytes).unwrap_or(&[])
+    }
+
+    /// The text of a span; empty when it is not UTF-8.
+    #[must_use]
+    pub fn text(&self, span: Span) -> &'p str {
+        core::str::from_utf8(self.constant(span)).unwrap_or("")
+    }
+
+    fn entry<T: Record>(&self, table: Span, words: usize, index: usize) -> Option<T> {
+        let table = table.of(self.bytes)?;
+        let start = index.checked_mul(words * 4)?;
+        T::decode(&mut Reader::new(table.get(start..start + words * 4)?))
+    }
+
+    /// Number of tensors in the table.
+    #[must_use]
+    pub fn tensor_count(&self) -> usize {
+        self.header.tensors.len as usize / (Tensor::WORDS * 4)
+    }
+
+    /// A tensor of the table.
+    #[must_use]
+    #[inline]
+    pub fn tensor(&self, id: TensorId) -> Option<Tensor> {
+        self.entry(self.header.tensors, Tensor::WORDS, id.0 as usize)
+    }
+
+    /// The tensors in order.
+    pub fn tensors(&self) -> impl Iterator<Item = Tensor> + use<'p> {
+        let plan = *self;
+        (0..self.tensor_count()).filter_map(move |index| plan.tensor(TensorId(index as u32)))
+    }
+
+    /// Number of inputs.
+    #[must_use]
+    pub fn input_count(&self) -> usize {
+        self.header.inputs.len as usize / (Port::WORDS * 4)
+    }
+
+    /// Number of outputs.
+    #[must_use]
+    pub fn output_count(&self) -> usize {
+        self.header.outputs.len as usize / (Port::WORDS * 4)
+    }
+
+    /// Input `index`.
+    #[must_use]
+    pub fn input(&self, index: usize) -> Option<Port> {
+        self.entry(self.header.inputs, Port::WORDS, index)
+    }
+
+    /// Output `index`.
+    #[must_use]
+    pub fn output(&self, index: usize) -> Option<Port> {
+        self.entry(self.header.outputs, Port::WORDS, index)
+    }
+
+    /// The inputs in order.
+    pub fn inputs(&self) -> impl Iterator<Item = Port> + use<'p> {
+        let plan = *self;
+        (0..self.input_count()).filter_map(move |index| plan.input(index))
+    }
+
+    /// The outputs in order.
+    pub fn outputs(&self) -> impl Iterator<Item = Port> + use<'p> {
+        let plan = *self;
+        (0..self.output_count()).filter_map(move |index| plan.output(index))
+    }
+
+    /// The steps in the order in which they run; ends early at a record that cannot be read, which
+    /// the verifier refuses.
+    #[must_use]
+    pub fn steps(&self) -> step::Steps<'p> {
+        step::Steps::new(self.constant(self.header.step_table))
+    }
+
+    /// The metadata entries in order.
+    pub fn metadata(&self) -> impl Iterator<Item = Metadata> + use<'p> {
+        let plan = *self;
+        let count = self.header.metadata.len as usize / (Metadata::WORDS * 4);
+        (0..count).filter_map(move |index| plan.entry(plan.header.metadata, Metadata::WORDS, index))
+    }
+
+    /// The bytes of the first metadata entry of a kind for an index.
+    #[must_use]
+    pub fn metadata_of(&self, kind: MetadataKind, index: u32) -> Option<&'p [u8]> {
+        self.metadata().find(|entry| entry.kind == kind && entry.index == index).map(|entry| self.constant(entry.data))
+    }
+
+    /// Label names in the order of the first output.
+    pub fn labels(&self) -> impl Iterator<Item = &'p str> + use<'p> {
+        self.metadata_of(MetadataKind::Labels, 0)
+            .and_then(|bytes| core::str::from_utf8(bytes).ok())
+            .unwrap_or("")
+            .lines()
+    }
+}

@@ -1,0 +1,186 @@
+//! The tensor table and the inputs and outputs.
+
+use core::fmt;
+
+use crate::bytes::{Reader, Record, Span};
+
+/// The greatest number of dimensions of a tensor.
+pub const MAX_RANK: usize = 6;
+
+crate::word_enum! {
+    /// The type of a tensor's elements.
+    DType {
+        /// Signed 8-bit, with scale and zero point.
+        I8 = 0,
+        /// IEEE 754 single precision.
+        F32 = 1,
+        /// Unsigned 8-bit.
+        U8 = 2,
+        /// Signed 32-bit.
+        I32 = 3,
+        /// Signed 64-bit.
+        I64 = 4,
+        /// One byte, 0 or 1.
+        Bool = 5,
+    }
+}
+
+impl DType {
+    /// Bytes of one element.
+    #[must_use]
+    pub fn bytes(self) -> usize {
+        match self {
+            Self::I8 | Self::U8 | Self::Bool => 1,
+            Self::F32 | Self::I32 => 4,
+            Self::I64 => 8,
+        }
+    }
+}
+
+impl fmt::Display for DType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::I8 => "int8",
+            Self::F32 => "float32",
+            Self::U8 => "uint8",
+            Self::I32 => "int32",
+            Self::I64 => "int64",
+            Self::Bool => "bool",
+        })
+    }
+}
+
+/// The index of a tensor in the plan's tensor table.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TensorId(pub u32);
+
+impl Record for TensorId {
+    #[inline]
+    fn decode(reader: &mut Reader<'_>) -> Option<Self> {
+        reader.word().map(Self)
+    }
+    fn encode(&self, write: &mut dyn FnMut(u32)) {
+        write(self.0);
+    }
+}
+
+impl Record for Option<TensorId> {
+    #[inline]
+    fn decode(reader: &mut Reader<'_>) -> Option<Self> {
+        let word = reader.word()?;
+        Some((word != u32::MAX).then_some(TensorId(word)))
+    }
+    fn encode(&self, write: &mut dyn FnMut(u32)) {
+        write(self.map_or(u32::MAX, |id| id.0));
+    }
+}
+
+crate::record! {
+    /// One buffer of the arena. `shape` is in memory order, the last dimension contiguous; images
+    /// are channels-last.
+    Tensor {
+        /// Offset of the first byte in the arena, a multiple of [`super::ALIGNMENT`].
+        offset: u32,
+        /// Type of the elements.
+        dtype: DType,
+        /// Number of dimensions in `shape`.
+        rank: u32,
+        /// Dimensions; those behind `rank` are 1.
+        shape: [u32; MAX_RANK],
+        /// Real value of one step of an int8 tensor.
+        scale: f32,
+        /// Stored value that stands for zero.
+        zero_point: i32,
+        /// Time of the first write: step `i` happens at time `i + 1`, inputs are written at 0.
+        first: u32,
+        /// Time of the last read; outputs are read at `steps + 1`.
+        last: u32,
+        /// The ONNX name, in the file.
+        name: Span,
+    }
+}
+
+impl Tensor {
+    /// Words of one table entry.
+    pub const WORDS: usize = 15;
+
+    /// The dimensions.
+    #[must_use]
+    pub fn dims(&self) -> &[u32] {
+        &self.shape[..(self.rank as usize).min(MAX_RANK)]
+    }
+
+    /// Number of elements (checked by the verifier to be below 2³¹).
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.shape.iter().fold(1_usize, |product, &dim| product.saturating_mul(dim as usize))
+    }
+
+    /// Whether the tensor has no element.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Bytes that the tensor takes in the arena.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.len().saturating_mul(self.dtype.bytes())
+    }
+}
+
+crate::record! {
+    /// A model input or output: how the caller sees one tensor of the plan.
+    Port {
+        /// The tensor that holds it.
+        tensor: TensorId,
+        /// The type that the ONNX model declares (an int8 tensor may stand for float32 or uint8).
+        dtype: DType,
+        /// Number of dimensions.
+        rank: u32,
+        /// Dimensions in the order that the ONNX model declares.
+        shape: [u32; MAX_RANK],
+        /// Memory axis `i` of the tensor holds axis `order[i]` of `shape`.
+        order: [u32; MAX_RANK],
+        /// The ONNX name, in the file.
+        name: Span,
+    }
+}
+
+impl Port {
+    /// Words of one table entry.
+    pub const WORDS: usize = 17;
+
+    /// The dimensions that the ONNX model declares.
+    #[must_use]
+    pub fn dims(&self) -> &[u32] {
+        &self.shape[..(self.rank as usize).min(MAX_RANK)]
+    }
+
+    /// Number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.dims().iter().fold(1_usize, |product, &dim| product.saturating_mul(dim as usize))
+    }
+
+    /// Whether there is no element.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether memory holds the elements in the order of `shape`.
+    #[must_use]
+    pub fn in_order(&self) -> bool {
+        let mut last = 0;
+        for &axis in &self.order[..self.dims().len()] {
+            if self.shape.get(axis as usize).is_some_and(|&dim| dim != 1) {
+                if axis < last {
+                    return false;
+                }
+                last = axis;
+            }
+        }
+        true
+    }
+}

@@ -1,0 +1,96 @@
+//! The number contract: how a real number becomes an int8 and back.
+//!
+//! A tensor has one scale and one zero point: `real = (stored - zero_point) × scale`. Rounding is
+//! half to even, as in ONNX [QuantizeLinear](https://onnx.ai/onnx/operators/onnx__QuantizeLinear.html).
+//! Every function is a fixed sequence of correctly rounded f32 operations, none of them fused, so
+//! that each machine computes the same bits.
+
+/// Added to a float of magnitude below 2²², this leaves the float rounded half to even in the low
+/// bits of the significand.
+const ROUNDING: f32 = 12_582_912.0;
+
+/// Rounds half to even, for values of magnitude below 2²².
+#[must_use]
+#[inline(always)]
+pub fn round_half_even(value: f32) -> i32 {
+    (value + ROUNDING).to_bits().wrapping_sub(ROUNDING.to_bits()).cast_signed()
+}
+
+/// Limits and shift of an int8 result, prepared once per step.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Target {
+    low: f32,
+    high: f32,
+    zero_point: i32,
+}
+
+impl Target {
+    /// Results are clamped to `low..=high` (stored values, within -128..=127) around `zero_point`.
+    #[must_use]
+    pub fn new(zero_point: i32, low: i32, high: i32) -> Self {
+        let zero_point = zero_point.clamp(-128, 127);
+        let low = low.clamp(-128, 127);
+        let high = high.clamp(low, 127);
+        Self { low: (low - zero_point) as f32, high: (high - zero_point) as f32, zero_point }
+    }
+
+    /// `clamp(round_half_even(value) + zero_point)`, `value` in units of the output scale.
+    ///
+    /// Clamping before rounding gives the same result, because the limits are whole numbers, and
+    /// keeps the value where [`round_half_even`] is exact. NaN becomes the lower limit.
+    #[must_use]
+    #[inline(always)]
+    pub fn store(self, value: f32) -> i8 {
+        let clamped = if value > self.low { value } else { self.low };
+        let clamped = if clamped < self.high { clamped } else { self.high };
+        (round_half_even(clamped) + self.zero_point) as i8
+    }
+}
+
+/// `clamp(round_half_even(value / scale) + zero_point, -128, 127)`; NaN becomes the zero point.
+#[must_use]
+#[inline(always)]
+pub fn quantize(value: f32, scale: f32, zero_point: i32) -> i8 {
+    let value = if value.is_nan() { 0.0 } else { value };
+    Target::new(zero_point, -128, 127).store(value / scale)
+}
+
+/// `(stored - zero_point) × scale`.
+#[must_use]
+#[inline(always)]
+pub fn dequantize(stored: i8, scale: f32, zero_point: i32) -> f32 {
+    (i32::from(stored) - zero_point) as f32 * scale
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn halves_go_to_even() {
+        let cases = [(0.5, 0), (1.5, 2), (2.5, 2), (-0.5, 0), (-1.5, -2), (-2.5, -2), (126.5, 126), (0.499_999_97, 0)];
+        for (value, expected) in cases {
+            assert_eq!(round_half_even(value), expected, "{value}");
+        }
+    }
+
+    #[test]
+    fn stores_saturate_at_the_limits() {
+        let target = Target::new(-128, -128, 100);
+        assert_eq!(target.store(1e30), 100);
+        assert_eq!(target.store(-1e30), -128);
+        assert_eq!(target.store(f32::INFINITY), 100);
+        assert_eq!(target.store(127.5), 0);
+        assert_eq!(target.store(126.5), -2);
+    }
+
+    #[test]
+    fn quantize_follows_the_onnx_specification() {
+        // onnx QuantizeLinear reference: x = [0, 2, 3, 1000, -254, -1000], scale 2, zero point 128 (uint8).
+        let expected_uint8 = [128, 129, 130, 255, 1, 0];
+        for (value, expected) in [0.0, 2.0, 3.0, 1000.0, -254.0, -1000.0].into_iter().zip(expected_uint8) {
+            assert_eq!(i32::from(quantize(value, 2.0, 0)) + 128, expected, "{value}");
+        }
+        assert_eq!(quantize(f32::NAN, 0.5, 7), 7);
+    }
+}

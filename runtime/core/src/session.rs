@@ -1,0 +1,222 @@
+//! Running a plan inside memory that the caller owns.
+
+mod execute;
+mod transfer;
+
+use crate::error::Error;
+use crate::kernels::Kernels;
+use crate::plan::step::StepRecord;
+use crate::plan::{ALIGNMENT, DType, Plan, Port, Tensor};
+
+/// Memory for one session, aligned as [`Session::new`] demands. `N` is the number that
+/// `quantize compile` prints, or any greater one.
+#[repr(C, align(16))]
+pub struct Arena<const N: usize>([u8; N]);
+
+impl<const N: usize> Arena<N> {
+    /// An arena of zeros; `const`, so that it can be a `static`.
+    #[must_use]
+    pub const fn new() -> Self {
+        Self([0; N])
+    }
+
+    /// The bytes.
+    pub fn bytes(&mut self) -> &mut [u8] {
+        &mut self.0
+    }
+}
+
+impl<const N: usize> Default for Arena<N> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// A tensor handed to a [`Host`].
+#[derive(Debug)]
+pub struct HostTensor<'a> {
+    /// Its entry in the tensor table; the elements are row-major in its shape.
+    pub tensor: Tensor,
+    /// Its bytes.
+    pub bytes: &'a mut [u8],
+}
+
+/// Runs the steps that have no native kernel, and watches the others.
+pub trait Host {
+    /// Runs step `index`: an ONNX model whose inputs and outputs are given in order.
+    ///
+    /// # Errors
+    /// [`Error::NeedsHost`] or [`Error::HostFailed`].
+    fn run(
+        &mut self,
+        index: u32,
+        model: &[u8],
+        inputs: &mut [HostTensor<'_>],
+        outputs: &mut [HostTensor<'_>],
+    ) -> Result<(), Error>;
+
+    /// Called behind every step with the arena as the step has left it.
+    fn after(&mut self, record: &StepRecord, arena: &[u8]) {
+        let _ = (record, arena);
+    }
+}
+
+/// The host of machines without a fallback.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoHost;
+
+impl Host for NoHost {
+    fn run(&mut self, index: u32, _: &[u8], _: &mut [HostTensor<'_>], _: &mut [HostTensor<'_>]) -> Result<(), Error> {
+        Err(Error::NeedsHost { step: index })
+    }
+}
+
+/// A plan together with the memory that it runs in.
+#[derive(Debug)]
+pub struct Session<'p, 'a> {
+    plan: Plan<'p>,
+    arena: &'a mut [u8],
+    kernels: &'static Kernels,
+}
+
+impl<'p, 'a> Session<'p, 'a> {
+    /// Joins a plan and its arena, with the fastest kernels of this CPU.
+    ///
+    /// # Errors
+    /// [`Error::ArenaTooSmall`] below [`Plan::arena_bytes`], [`Error::ArenaMisaligned`] when the arena
+    /// does not start at a multiple of [`ALIGNMENT`].
+    pub fn new(plan: Plan<'p>, arena: &'a mut [u8]) -> Result<Self, Error> {
+        Self::with_kernels(plan, arena, Kernels::best())
+    }
+
+    /// As [`Session::new`], with kernels of the caller's choice.
+    ///
+    /// # Errors
+    /// As [`Session::new`].
+    pub fn with_kernels(plan: Plan<'p>, arena: &'a mut [u8], kernels: &'static Kernels) -> Result<Self, Error> {
+        let needed = plan.arena_bytes();
+        let given = arena.len();
+        let arena = arena.get_mut(..needed).ok_or(Error::ArenaTooSmall { needed, given })?;
+        if !arena.as_ptr().addr().is_multiple_of(ALIGNMENT) && needed > 0 {
+            return Err(Error::ArenaMisaligned);
+        }
+        Ok(Self { plan, arena, kernels })
+    }
+
+    /// The plan.
+    #[must_use]
+    pub fn plan(&self) -> &Plan<'p> {
+        &self.plan
+    }
+
+    /// The kernels in use.
+    #[must_use]
+    pub fn kernels(&self) -> &'static Kernels {
+        self.kernels
+    }
+
+    fn input(&self, index: usize) -> Result<(Port, Tensor), Error> {
+        let port = self.plan.input(index).ok_or(Error::NoSuchTensor { index })?;
+        Ok((port, self.plan.tensor(port.tensor).ok_or(Error::NoSuchTensor { index })?))
+    }
+
+    fn output(&self, index: usize) -> Result<(Port, Tensor), Error> {
+        let port = self.plan.output(index).ok_or(Error::NoSuchTensor { index })?;
+        Ok((port, self.plan.tensor(port.tensor).ok_or(Error::NoSuchTensor { index })?))
+    }
+
+    /// The bytes of input `index` as they lie in the arena: the order and type of [`Plan::tensor`],
+    /// images channels-last, uint8 shifted by 128.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchTensor`].
+    pub fn input_bytes(&mut self, index: usize) -> Result<&mut [u8], Error> {
+        let (_, tensor) = self.input(index)?;
+        let range = execute::range(&tensor);
+        self.arena.get_mut(range).ok_or(Error::NoSuchTensor { index })
+    }
+
+    /// The int8 elements of input `index` as they lie in the arena.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchTensor`], [`Error::ElementType`] when the input is not held as int8.
+    pub fn input_i8(&mut self, index: usize) -> Result<&mut [i8], Error> {
+        let (_, tensor) = self.input(index)?;
+        if tensor.dtype != DType::I8 {
+            return Err(Error::ElementType { expected: tensor.dtype });
+        }
+        self.input_bytes(index).map(crate::kernels::view::i8s_mut)
+    }
+
+    /// The bytes of output `index` as they lie in the arena.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchTensor`].
+    pub fn output_bytes(&self, index: usize) -> Result<&[u8], Error> {
+        let (_, tensor) = self.output(index)?;
+        self.arena.get(execute::range(&tensor)).ok_or(Error::NoSuchTensor { index })
+    }
+
+    /// Sets input `index` from real numbers in the order of the ONNX shape, quantizing where the plan
+    /// holds int8.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchTensor`], [`Error::ElementCount`], [`Error::ElementType`] for inputs that are
+    /// not float32 in the ONNX model.
+    pub fn write_f32(&mut self, index: usize, values: &[f32]) -> Result<(), Error> {
+        let (port, tensor) = self.input(index)?;
+        let bytes = self.arena.get_mut(execute::range(&tensor)).ok_or(Error::NoSuchTensor { index })?;
+        transfer::write_f32(&port, &tensor, bytes, values)
+    }
+
+    /// Sets input `index` from the bytes of an ONNX tensor of the declared type, row-major,
+    /// little-endian.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchTensor`], [`Error::ElementCount`] (in bytes).
+    pub fn write_bytes(&mut self, index: usize, values: &[u8]) -> Result<(), Error> {
+        let (port, tensor) = self.input(index)?;
+        let bytes = self.arena.get_mut(execute::range(&tensor)).ok_or(Error::NoSuchTensor { index })?;
+        transfer::write_bytes(&port, &tensor, bytes, values)
+    }
+
+    /// Reads output `index` as real numbers in the order of the ONNX shape; whole numbers are
+    /// converted.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchTensor`], [`Error::ElementCount`].
+    pub fn read_f32(&self, index: usize, values: &mut [f32]) -> Result<(), Error> {
+        let (port, tensor) = self.output(index)?;
+        transfer::read_f32(&port, &tensor, self.output_bytes(index)?, values)
+    }
+
+    /// Reads output `index` as the bytes of an ONNX tensor of the declared type, row-major,
+    /// little-endian.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchTensor`], [`Error::ElementCount`] (in bytes).
+    pub fn read_bytes(&self, index: usize, values: &mut [u8]) -> Result<(), Error> {
+        let (port, tensor) = self.output(index)?;
+        transfer::read_bytes(&port, &tensor, self.output_bytes(index)?, values)
+    }
+
+    /// Runs all steps.
+    ///
+    /// # Errors
+    /// [`Error::NeedsHost`] when the plan has a step for the ONNX fallback.
+    pub fn run(&mut self) -> Result<(), Error> {
+        self.run_with(&mut NoHost)
+    }
+
+    /// Runs all steps with a host for those that have no native kernel.
+    ///
+    /// # Errors
+    /// What the host returns.
+    pub fn run_with(&mut self, host: &mut dyn Host) -> Result<(), Error> {
+        for record in self.plan.steps() {
+            execute::step(&self.plan, self.arena, self.kernels, &record, host)?;
+            host.after(&record, self.arena);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,340 @@
+//! What each kind of step demands of its tensors and constants.
+
+use super::product;
+use crate::bytes::{F32s, I32s, Span, U32s};
+use crate::plan::step::{Copy, MAX_HOST_TENSORS, Step, Window};
+use crate::plan::{DType, MAX_RANK, Plan, Tensor, TensorId};
+use crate::weights;
+
+type Rule = Result<(), &'static str>;
+
+fn require(condition: bool, rule: &'static str) -> Rule {
+    if condition { Ok(()) } else { Err(rule) }
+}
+
+fn tensor(plan: &Plan<'_>, id: TensorId) -> Result<Tensor, &'static str> {
+    plan.tensor(id).ok_or("it names a tensor that is not there")
+}
+
+fn sized(tensor: &Tensor, dims: impl IntoIterator<Item = u32>) -> Rule {
+    require(product(dims) == Some(tensor.len()), "a tensor has another number of elements than the step needs")
+}
+
+fn typed(tensor: &Tensor, dtype: DType) -> Rule {
+    require(tensor.dtype == dtype, "a tensor has another type than the step needs")
+}
+
+fn same_type(x: &Tensor, y: &Tensor, allowed: &[DType]) -> Rule {
+    require(x.dtype == y.dtype && allowed.contains(&x.dtype), "the tensors have types that the step does not work on")
+}
+
+fn constant<'p>(plan: &Plan<'p>, span: Span, bytes: Option<usize>) -> Result<&'p [u8], &'static str> {
+    let data = span.of(plan.bytes()).ok_or("a constant lies outside the file")?;
+    require(bytes == Some(data.len()), "a constant has another size than the step needs")?;
+    Ok(data)
+}
+
+fn factors(values: &[u8]) -> Rule {
+    require(F32s::new(values).iter().all(|m| m.is_finite() && m >= 0.0), "a multiplier is not usable")
+}
+
+const FLOAT_OR_INT8: &[DType] = &[DType::I8, DType::F32];
+
+fn window(plan: &Plan<'_>, w: &Window, x: TensorId, y: TensorId) -> Result<(Tensor, Tensor), &'static str> {
+    let (x, y) = (tensor(plan, x)?, tensor(plan, y)?);
+    sized(&x, [w.batch, w.in_h, w.in_w, w.in_c])?;
+    sized(&y, [w.batch, w.out_h, w.out_w, w.out_c])?;
+    let fields = [w.kernel_h, w.kernel_w, w.stride_h, w.stride_w, w.dilation_h, w.dilation_w, w.groups];
+    require(fields.iter().all(|&field| (1..1 << 16).contains(&field)), "its window is not usable")?;
+    require(w.pad_top < 1 << 16 && w.pad_left < 1 << 16, "its padding is too great")?;
+    require(w.in_c.is_multiple_of(w.groups) && w.out_c.is_multiple_of(w.groups), "its channels are no whole groups")?;
+    for (out, stride, kernel, dilation) in
+        [(w.out_h, w.stride_h, w.kernel_h, w.dilation_h), (w.out_w, w.stride_w, w.kernel_w, w.dilation_w)]
+    {
+        let reach = u64::from(out) * u64::from(stride) + u64::from(kernel) * u64::from(dilation);
+        require(reach < 1 << 31, "its window reaches too far")?;
+    }
+    product([w.kernel_h, w.kernel_w, w.in_c, w.out_c]).ok_or("its weights are too many")?;
+    Ok((x, y))
+}
+
+/// Sums of one output channel's weights, enough to bound its accumulator.
+struct Bound<'p> {
+    bias: I32s<'p>,
+    zero_points: I32s<'p>,
+    taps: usize,
+}
+
+impl Bound<'_> {
+    /// `128·Σ|w| + |bias| + 128·n·|zw|` bounds the accumulator: it must stay below 2³¹.
+    fn check(&self, channel: usize, sum: u64) -> Rule {
+        let bias = u64::from(self.bias.get(channel).unsigned_abs());
+        let zero = u64::from(self.zero_points.get(channel).unsigned_abs()) * self.taps as u64;
+        require(sum.saturating_mul(128) + bias + zero.saturating_mul(128) < 1 << 31, "an accumulator could overflow")
+    }
+}
+
+fn quantized_output(y: &Tensor, low: i32, high: i32) -> Rule {
+    require(FLOAT_OR_INT8.contains(&y.dtype), "its output is neither int8 nor float32")?;
+    require(-128 <= low && low <= high && high <= 127, "its limits are no int8 range")
+}
+
+fn broadcast(dims: &[u32; MAX_RANK], strides: &[u32; MAX_RANK], len: usize) -> Rule {
+    let mut last = 0_u64;
+    for (&dim, &stride) in dims.iter().zip(strides) {
+        last = last.saturating_add(u64::from(dim.max(1) - 1).saturating_mul(u64::from(stride)));
+    }
+    require(last < len as u64, "its strides leave a tensor")
+}
+
+/// Checks one step whose tensors exist and are alive.
+///
+/// # Errors
+/// The broken rule.
+pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
+    match step {
+        Step::ConvI8(s) => {
+            let w = &s.window;
+            let (x, y) = window(plan, w, s.x, s.y)?;
+            typed(&x, DType::I8)?;
+            quantized_output(&y, s.low, s.high)?;
+            let channels = w.out_c as usize;
+            let packed = constant(plan, s.weights, Some(weights::packed_bytes(w)))?;
+            factors(constant(plan, s.multipliers, channels.checked_mul(4))?)?;
+            let bias = I32s::new(constant(plan, s.bias, channels.checked_mul(4))?);
+            let points = if s.weight_zero_points.is_none() { Some(0) } else { channels.checked_mul(4) };
+            let zero_points = I32s::new(constant(plan, s.weight_zero_points, points)?);
+            let segments = weights::Segments::of(w);
+            match s.scratch {
+                Some(id) => {
+                    let scratch = tensor(plan, id)?;
+                    typed(&scratch, DType::I8)?;
+                    require(scratch.len() >= segments.packed_len(), "its scratch holds no row")?;
+                }
+                None => {
+                    require(w.is_pointwise() && w.groups == 1 && segments.padded == segments.len, "it needs scratch")?
+                }
+            }
+            let bound = Bound { bias, zero_points, taps: w.taps() * w.group_in() };
+            let mut result = Ok(());
+            each_channel_sum(w, packed, &mut |channel, sum| {
+                if result.is_ok() {
+                    result = bound.check(channel, sum);
+                }
+            });
+            result
+        }
+        Step::DepthwiseI8(s) => {
+            let w = &s.window;
+            let (x, y) = window(plan, w, s.x, s.y)?;
+            typed(&x, DType::I8)?;
+            quantized_output(&y, s.low, s.high)?;
+            require(w.groups == w.in_c, "a depthwise step has one group for each channel")?;
+            let channels = w.out_c as usize;
+            let data = constant(plan, s.weights, w.taps().checked_mul(channels))?;
+            factors(constant(plan, s.multipliers, channels.checked_mul(4))?)?;
+            let bias = I32s::new(constant(plan, s.bias, channels.checked_mul(4))?);
+            let points = if s.weight_zero_points.is_none() { Some(0) } else { channels.checked_mul(4) };
+            let zero_points = I32s::new(constant(plan, s.weight_zero_points, points)?);
+            let bound = Bound { bias, zero_points, taps: w.taps() };
+            for channel in 0..channels {
+                let column = data.iter().skip(channel).step_by(channels);
+                bound.check(channel, column.map(|&b| u64::from(b.cast_signed().unsigned_abs())).sum())?;
+            }
+            Ok(())
+        }
+        Step::ConvF32(s) => {
+            let (x, y) = window(plan, &s.window, s.x, s.y)?;
+            same_type(&x, &y, &[DType::F32])?;
+            constant(plan, s.weights, weights::packed_f32_len(&s.window).checked_mul(4))?;
+            constant(plan, s.bias, (s.window.out_c as usize).checked_mul(4))?;
+            require(s.low <= s.high, "its limits are no range")
+        }
+        Step::DepthwiseF32(s) => {
+            let (x, y) = window(plan, &s.window, s.x, s.y)?;
+            same_type(&x, &y, &[DType::F32])?;
+            require(s.window.groups == s.window.in_c, "a depthwise step has one group for each channel")?;
+            let bytes = (s.window.out_c as usize).checked_mul(4);
+            constant(plan, s.weights, bytes.and_then(|bytes| bytes.checked_mul(s.window.taps())))?;
+            constant(plan, s.bias, bytes)?;
+            require(s.low <= s.high, "its limits are no range")
+        }
+        Step::MatMul(s) => {
+            let (a, b, y) = (tensor(plan, s.a)?, tensor(plan, s.b)?, tensor(plan, s.y)?);
+            same_type(&a, &y, FLOAT_OR_INT8)?;
+            same_type(&a, &b, FLOAT_OR_INT8)?;
+            sized(&y, [s.batch, s.m, s.n])?;
+            for (side, rows, columns, stride) in [(&a, s.m, s.k, s.a_stride), (&b, s.k, s.n, s.b_stride)] {
+                let matrix = product([rows, columns]).ok_or("a matrix is too large")? as u64;
+                let last = u64::from(s.batch.max(1) - 1) * u64::from(stride);
+                require(last + matrix <= side.len() as u64, "its strides leave a tensor")?;
+            }
+            require(u64::from(s.k) * 255 * 255 < 1 << 31, "an accumulator could overflow")?;
+            require(s.multiplier.is_finite() && s.multiplier >= 0.0, "a multiplier is not usable")
+        }
+        Step::Binary(s) => {
+            let (a, y) = (tensor(plan, s.a)?, tensor(plan, s.y)?);
+            same_type(&a, &y, FLOAT_OR_INT8)?;
+            sized(&y, s.dims)?;
+            broadcast(&s.dims, &s.a_strides, a.len())?;
+            let b_len = match s.b {
+                Some(id) => {
+                    let b = tensor(plan, id)?;
+                    same_type(&a, &b, FLOAT_OR_INT8)?;
+                    b.len()
+                }
+                None => {
+                    let bytes = s.constant.of(plan.bytes()).ok_or("a constant lies outside the file")?.len();
+                    bytes / a.dtype.bytes()
+                }
+            };
+            broadcast(&s.dims, &s.b_strides, b_len)?;
+            require((-128..=127).contains(&s.low) && (s.low..=127).contains(&s.high), "its limits are no int8 range")?;
+            require((-128..=127).contains(&s.b_zero_point), "a zero point is not usable")?;
+            require(s.a_multiplier.is_finite() && s.b_multiplier.is_finite(), "a multiplier is not usable")
+        }
+        Step::Table(s) => {
+            let (x, y) = (tensor(plan, s.x)?, tensor(plan, s.y)?);
+            same_type(&x, &y, &[DType::I8])?;
+            require(x.len() == y.len(), "input and output differ in size")?;
+            constant(plan, s.table, Some(256)).map(|_| ())
+        }
+        Step::Unary(s) => {
+            let (x, y) = (tensor(plan, s.x)?, tensor(plan, s.y)?);
+            same_type(&x, &y, &[DType::F32])?;
+            require(x.len() == y.len(), "input and output differ in size")
+        }
+        Step::Pool(s) => {
+            let (x, y) = window(plan, &s.window, s.x, s.y)?;
+            same_type(&x, &y, FLOAT_OR_INT8)?;
+            require(s.window.in_c == s.window.out_c, "pooling keeps the channels")?;
+            require(product([s.window.kernel_h, s.window.kernel_w, 255]).is_some(), "an accumulator could overflow")?;
+            require(s.pad_end.iter().all(|&pad| pad < 1 << 16), "its padding is too great")?;
+            require(s.multiplier.is_finite() && s.multiplier >= 0.0, "a multiplier is not usable")
+        }
+        Step::Reduce(s) => {
+            let (x, y) = (tensor(plan, s.x)?, tensor(plan, s.y)?);
+            same_type(&x, &y, FLOAT_OR_INT8)?;
+            sized(&x, [s.outer, s.n, s.inner])?;
+            sized(&y, [s.outer, s.inner])?;
+            require(product([s.n, 255]).is_some(), "an accumulator could overflow")?;
+            require(s.multiplier.is_finite() && s.multiplier >= 0.0, "a multiplier is not usable")
+        }
+        Step::Softmax(s) => {
+            let (x, y) = (tensor(plan, s.x)?, tensor(plan, s.y)?);
+            same_type(&x, &y, FLOAT_OR_INT8)?;
+            sized(&x, [s.outer, s.n, s.inner])?;
+            require(x.len() == y.len(), "input and output differ in size")?;
+            if x.dtype == DType::I8 {
+                let table = U32s::new(constant(plan, s.table, Some(1024))?);
+                require(table.get(0) > 0, "its table is not usable")?;
+                require(table.iter().all(|entry| entry <= 1 << 23), "its table is not usable")?;
+            }
+            Ok(())
+        }
+        Step::Copy(s) => check_copy(plan, s),
+        Step::Fill(s) => tensor(plan, s.y).map(|_| ()),
+        Step::Gather(s) => {
+            let (x, y) = (tensor(plan, s.x)?, tensor(plan, s.y)?);
+            require(x.dtype == y.dtype, "input and output differ in type")?;
+            sized(&x, [s.outer, s.n, s.inner])?;
+            let bytes = s.indices.of(plan.bytes()).ok_or("a constant lies outside the file")?;
+            let indices = U32s::new(bytes);
+            sized(&y, [s.outer, indices.len() as u32, s.inner])?;
+            require(indices.iter().all(|index| index < s.n), "an index lies outside the axis")
+        }
+        Step::ResizeLinear(s) => {
+            let (x, y) = (tensor(plan, s.x)?, tensor(plan, s.y)?);
+            same_type(&x, &y, FLOAT_OR_INT8)?;
+            sized(&x, [s.batch, s.in_h, s.in_w, s.channels])?;
+            sized(&y, [s.batch, s.out_h, s.out_w, s.channels])?;
+            for (span, count, limit) in [(s.rows, s.out_h, s.in_h), (s.columns, s.out_w, s.in_w)] {
+                let words = U32s::new(constant(plan, span, (count as usize).checked_mul(12))?);
+                for entry in 0..count as usize {
+                    let inside = words.get(entry * 3) < limit && words.get(entry * 3 + 1) < limit;
+                    let weight = f32::from_bits(words.get(entry * 3 + 2));
+                    require(inside && weight.is_finite(), "an interpolation table is not usable")?;
+                }
+            }
+            require(s.multiplier.is_finite() && s.multiplier >= 0.0, "a multiplier is not usable")
+        }
+        Step::ArgMax(s) => {
+            let (x, y) = (tensor(plan, s.x)?, tensor(plan, s.y)?);
+            require(FLOAT_OR_INT8.contains(&x.dtype), "its input is neither int8 nor float32")?;
+            typed(&y, DType::I64)?;
+            sized(&x, [s.outer, s.n, s.inner])?;
+            sized(&y, [s.outer, s.inner])
+        }
+        Step::Quantize(s) => converts(plan, s.x, s.y, DType::F32, DType::I8),
+        Step::Dequantize(s) => converts(plan, s.x, s.y, DType::I8, DType::F32),
+        Step::Cast(s) => {
+            let (x, y) = (tensor(plan, s.x)?, tensor(plan, s.y)?);
+            require(x.len() == y.len(), "input and output differ in size")
+        }
+        Step::HostStep(s) => {
+            let named = |ids: &[Option<TensorId>; MAX_HOST_TENSORS]| ids.iter().flatten().count();
+            require(s.input_ids().count() == named(&s.inputs), "its list of inputs has a gap")?;
+            require(s.output_ids().count() == named(&s.outputs), "its list of outputs has a gap")?;
+            require(s.model.of(plan.bytes()).is_some(), "its model lies outside the file")
+        }
+    }
+}
+
+fn converts(plan: &Plan<'_>, x: TensorId, y: TensorId, from: DType, to: DType) -> Rule {
+    let (x, y) = (tensor(plan, x)?, tensor(plan, y)?);
+    typed(&x, from)?;
+    typed(&y, to)?;
+    require(x.len() == y.len(), "input and output differ in size")
+}
+
+fn check_copy(plan: &Plan<'_>, s: &Copy) -> Rule {
+    let y = tensor(plan, s.y)?;
+    let x_len = match s.x {
+        Some(id) => {
+            let x = tensor(plan, id)?;
+            require(x.dtype.bytes() == y.dtype.bytes(), "input and output differ in type")?;
+            x.len()
+        }
+        None => s.constant.of(plan.bytes()).ok_or("a constant lies outside the file")?.len() / y.dtype.bytes(),
+    };
+    product(s.dims).filter(|&count| count > 0).ok_or("its dimensions are not usable")?;
+    let (mut least, mut greatest, mut written) = (i64::from(s.x_offset), i64::from(s.x_offset), u64::from(s.y_offset));
+    for axis in 0..MAX_RANK {
+        let steps = i64::from(s.dims[axis]) - 1;
+        let reach = steps * i64::from(s.x_strides[axis]);
+        least += reach.min(0);
+        greatest += reach.max(0);
+        written = written.saturating_add(steps.unsigned_abs().saturating_mul(u64::from(s.y_strides[axis])));
+    }
+    require(least >= 0 && greatest < x_len as i64, "its strides leave the source")?;
+    require(written < y.len() as u64, "its strides leave the destination")?;
+    if !s.table.is_none() {
+        typed(&y, DType::I8)?;
+        constant(plan, s.table, Some(256))?;
+    }
+    Ok(())
+}
+
+/// Calls `visit(output channel, Σ|w|)`.
+fn each_channel_sum(window: &Window, packed: &[u8], visit: &mut dyn FnMut(usize, u64)) {
+    use weights::{BLOCK, GROUP, Segments, block_width};
+    let reduction = Segments::of(window).packed_len();
+    let group_out = window.group_out();
+    let mut rest = packed;
+    for group in 0..window.groups as usize {
+        for start in (0..group_out).step_by(BLOCK) {
+            let width = block_width(start, group_out);
+            let Some((block, behind)) = rest.split_at_checked(width * reduction) else { return };
+            rest = behind;
+            let mut sums = [0_u32; BLOCK];
+            for quads in block.chunks_exact(width * GROUP) {
+                for (sum, quad) in sums.iter_mut().zip(quads.as_chunks::<GROUP>().0) {
+                    *sum += quad.iter().map(|&byte| u32::from(byte.cast_signed().unsigned_abs())).sum::<u32>();
+                }
+            }
+            for (lane, &sum) in sums.iter().take(width.min(group_out - start)).enumerate() {
+                visit(group * group_out + start + lane, u64::from(sum));
+            }
+        }
+    }
+}
