@@ -1,1 +1,4 @@
-//! See the crate description.
+//! What the crossing tests share: golden arrays, and a model compiled and run in one call.
+
+pub mod arrays;
+pub mod run;

@@ -263,9 +263,9 @@ crate::record! {
     Table {
         /// Input, int8.
         x: TensorId,
-        /// Output, int8, as many elements; may be the input's place.
+        /// Output, int8 or float32, as many elements; an int8 one may be the input's place.
         y: TensorId,
-        /// 256 bytes.
+        /// 256 elements of the output's type.
         table: Span,
     }
 }

@@ -108,23 +108,9 @@ impl<'p> Context<'_, 'p> {
         let bytes = |tensor: &Tensor| cells.get(range(tensor)).ok_or(refused);
         let last = MAX_RANK - 1;
         let length = s.dims[last] as usize;
-        // A stride of 0 along the last dimension repeats one element; any other than 1 goes element by element.
-        let simple = s.a_strides[last] <= 1 && s.b_strides[last] <= 1;
+        // A stride of 0 along the last dimension repeats one element.
         let count = |stride: u32| if stride == 0 { 1 } else { length };
-        let (mut dims, run) = (s.dims, if simple { length } else { 1 });
-        let (mut a_strides, mut b_strides) = (s.a_strides, s.b_strides);
-        let (a_count, b_count) = if simple { (count(s.a_strides[last]), count(s.b_strides[last])) } else { (1, 1) };
-        if !simple {
-            // One element at a time: the last dimension moves one place to the front, which is free where
-            // the first dimension is 1; the compiler never makes a step of full rank that needs it.
-            if dims[0] != 1 {
-                return Err(refused);
-            }
-            dims.rotate_left(1);
-            a_strides.rotate_left(1);
-            b_strides.rotate_left(1);
-            (dims[last], a_strides[last], b_strides[last]) = (1, 0, 0);
-        }
+        let (a_count, b_count) = (count(s.a_strides[last]), count(s.b_strides[last]));
         let mut failed = false;
         if y.dtype == DType::F32 {
             let values = f32s(constant);
@@ -139,8 +125,8 @@ impl<'p> Context<'_, 'p> {
                 None => Operand::Constant(values),
             };
             let y = f32_cells(bytes(&y)?);
-            portable::for_each_row(&dims, &a_strides, &b_strides, |at, a_at, b_at| {
-                match (a.row(a_at, a_count), b.row(b_at, b_count), y.get(at..at + run)) {
+            portable::for_each_row(&s.dims, &s.a_strides, &s.b_strides, |at, a_at, b_at| {
+                match (a.row(a_at, a_count), b.row(b_at, b_count), y.get(at..at + length)) {
                     (Some(a), Some(b), Some(y)) => portable::binary_f32(s.op, &a, &b, y),
                     _ => failed = true,
                 }
@@ -160,8 +146,8 @@ impl<'p> Context<'_, 'p> {
                 _ => |_: &RowI8<'_>| {},
             };
             let native = matches!(s.op, BinaryOp::Add | BinaryOp::Mul);
-            portable::for_each_row(&dims, &a_strides, &b_strides, |at, a_at, b_at| {
-                match (a.row(a_at, a_count), b.row(b_at, b_count), y.get(at..at + run)) {
+            portable::for_each_row(&s.dims, &s.a_strides, &s.b_strides, |at, a_at, b_at| {
+                match (a.row(a_at, a_count), b.row(b_at, b_count), y.get(at..at + length)) {
                     (Some(a), Some(b), Some(y)) => {
                         let multipliers = [s.a_multiplier, s.b_multiplier];
                         let row = RowI8 { a, b, y, zero_points, multipliers, target };
@@ -283,9 +269,15 @@ pub(super) fn step(
         Step::Binary(s) => context.binary(s)?,
         Step::Table(s) => {
             let refused = context.refused();
-            let table = plan.constant(s.table).first_chunk::<256>().ok_or(refused)?;
-            let (x, y) = context.shared_pair(s.x, s.y)?;
-            (kernels.table)(i8_cells(x), i8_cells(y), table);
+            let table = plan.constant(s.table);
+            if context.tensor(s.y)?.dtype == DType::F32 {
+                let (_, _, x, y) = context.pair(s.x, s.y)?;
+                portable::table_f32(i8s(x), f32s_mut(y), F32s::new(table));
+            } else {
+                let table = table.first_chunk::<256>().ok_or(refused)?;
+                let (x, y) = context.shared_pair(s.x, s.y)?;
+                (kernels.table)(i8_cells(x), i8_cells(y), table);
+            }
         }
         Step::Unary(s) => {
             let (x, y) = context.shared_pair(s.x, s.y)?;

@@ -189,15 +189,17 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
                 }
             };
             broadcast(&s.dims, &s.b_strides, b_len)?;
+            require(s.a_strides[MAX_RANK - 1] <= 1 && s.b_strides[MAX_RANK - 1] <= 1, "its rows are not contiguous")?;
             require((-128..=127).contains(&s.low) && (s.low..=127).contains(&s.high), "its limits are no int8 range")?;
             require((-128..=127).contains(&s.b_zero_point), "a zero point is not usable")?;
             require(s.a_multiplier.is_finite() && s.b_multiplier.is_finite(), "a multiplier is not usable")
         }
         Step::Table(s) => {
             let (x, y) = (tensor(plan, s.x)?, tensor(plan, s.y)?);
-            same_type(&x, &y, &[DType::I8])?;
+            typed(&x, DType::I8)?;
+            require(FLOAT_OR_INT8.contains(&y.dtype), "its output is neither int8 nor float32")?;
             require(x.len() == y.len(), "input and output differ in size")?;
-            constant(plan, s.table, Some(256)).map(|_| ())
+            constant(plan, s.table, Some(256 * y.dtype.bytes())).map(|_| ())
         }
         Step::Unary(s) => {
             let (x, y) = (tensor(plan, s.x)?, tensor(plan, s.y)?);

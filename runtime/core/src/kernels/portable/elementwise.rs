@@ -2,6 +2,7 @@
 
 use core::cell::Cell;
 
+use crate::bytes::F32s;
 use crate::kernels::{Operand, RowI8};
 use crate::math::{Function, maximum, minimum, pow};
 use crate::plan::step::BinaryOp;
@@ -95,6 +96,13 @@ pub fn binary_f32(op: BinaryOp, a: &Operand<'_, f32>, b: &Operand<'_, f32>, y: &
 pub(super) fn table(x: &[Cell<i8>], y: &[Cell<i8>], table: &[u8; 256]) {
     for (x, y) in x.iter().zip(y) {
         y.set(table[usize::from(x.get().cast_unsigned() ^ 0x80)].cast_signed());
+    }
+}
+
+/// [`crate::plan::step::Table`] with float32 results.
+pub fn table_f32(x: &[i8], y: &mut [f32], table: F32s<'_>) {
+    for (x, y) in x.iter().zip(y) {
+        *y = table.get(usize::from(x.cast_unsigned() ^ 0x80));
     }
 }
 

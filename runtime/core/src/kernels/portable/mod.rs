@@ -9,7 +9,7 @@ mod resize;
 mod softmax;
 
 pub(crate) use elementwise::for_each_row;
-pub use elementwise::{binary_f32, binary_i8, cast, unary};
+pub use elementwise::{binary_f32, binary_i8, cast, table_f32, unary};
 pub use pool::{arg_max, matmul_f32, matmul_i8, pool_f32, reduce_f32};
 pub use resize::resize_linear;
 pub use softmax::softmax_f32;

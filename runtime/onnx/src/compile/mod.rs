@@ -1,0 +1,120 @@
+//! The compiler: an ONNX model, float or int8, to a plan.
+//!
+//! 1. [`normalize`] rewrites operators that carry their quantization inside (`QLinearConv` …) as
+//!    DequantizeLinear → operator → QuantizeLinear, so that there is one form.
+//! 2. [`lower`] walks the nodes in order. Constants are folded, moves of elements become
+//!    [`layout::Layout`]s, an operator between dequantized inputs and a QuantizeLinear becomes one
+//!    int8 step, others float steps, and what has no step a step for the ONNX fallback.
+//! 3. [`builder`] drops what nobody reads, [`memory`] places the tensors, and the bytes are written.
+
+mod builder;
+mod layout;
+mod lower;
+mod memory;
+mod normalize;
+
+use cygnet_core::Plan;
+
+use crate::model::{Model, ModelError};
+
+/// What [`compile`] is asked for.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// The card (TOML) to embed; `None` takes the one in the model's metadata, if any.
+    pub card: Option<String>,
+    /// Whether nodes without a step may become steps for the ONNX fallback of machines with `std`.
+    pub fallback: bool,
+    /// Output positions that a convolution packs at once: more is faster, each costs scratch memory.
+    pub tile_rows: u32,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { card: None, fallback: true, tile_rows: 4 }
+    }
+}
+
+/// A compiled model.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Compiled {
+    /// The bytes of a `.cyg` file.
+    pub plan: Vec<u8>,
+}
+
+/// Why a model cannot be compiled.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CompileError {
+    /// The model breaks a rule of ONNX.
+    #[error(transparent)]
+    Onnx(#[from] ModelError),
+    /// A node cannot be lowered and may not, or cannot, run through the fallback.
+    #[error("node \"{node}\" ({op_type}): {problem}")]
+    Node {
+        /// Its label.
+        node: String,
+        /// Its operator.
+        op_type: String,
+        /// What is wrong, and the mend.
+        problem: String,
+    },
+    /// A model input cannot be used.
+    #[error("input \"{input}\": {problem}")]
+    Input {
+        /// Its name.
+        input: String,
+        /// What is wrong, and the mend.
+        problem: String,
+    },
+    /// The model as a whole cannot be used.
+    #[error("{0}")]
+    Model(String),
+    /// The card cannot be used.
+    #[error("the model's card: {0}")]
+    Card(String),
+    /// The plan that was made does not pass the verifier: a defect of the compiler.
+    #[error("the compiler made a plan that the runtime refuses ({0}); please report this model")]
+    Refused(cygnet_core::Error),
+}
+
+/// Compiles a model to a plan.
+///
+/// Open batch dimensions become 1.
+///
+/// # Errors
+/// [`CompileError`] naming the node, tensor or input and the mend.
+pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileError> {
+    let model = normalize::normalize(model)?;
+    let mut builder = lower::lower(&model, options)?;
+    metadata(&model, options, &mut builder)?;
+    let plan = builder.finish()?;
+    Plan::parse(&plan).map_err(CompileError::Refused)?;
+    Ok(Compiled { plan })
+}
+
+/// The key under which quantize keeps a model's card in its ONNX metadata.
+pub const CARD_KEY: &str = "cygnet.card";
+
+fn metadata(model: &Model, options: &Options, builder: &mut builder::Builder) -> Result<(), CompileError> {
+    use cygnet_core::plan::MetadataKind;
+    let mut add = |kind, index, bytes: Vec<u8>| builder.metadata.push((kind, index, bytes));
+    let Some(text) = options.card.as_ref().or_else(|| model.metadata.get(CARD_KEY)) else {
+        add(MetadataKind::Name, 0, model.graph_name.clone().into_bytes());
+        return Ok(());
+    };
+    let card = cygnet_sense::Card::parse(text).map_err(|error| CompileError::Card(error.to_string()))?;
+    add(MetadataKind::Name, 0, card.name.clone().into_bytes());
+    if !card.labels.is_empty() {
+        add(MetadataKind::Labels, 0, card.labels.join("\n").into_bytes());
+    }
+    if let Some(spec) = card.image_spec() {
+        add(MetadataKind::Image, 0, spec.to_bytes().to_vec());
+    }
+    if let Some(spec) = card.audio_spec() {
+        add(MetadataKind::Audio, 0, spec.to_bytes().to_vec());
+    }
+    add(MetadataKind::Card, 0, text.clone().into_bytes());
+    Ok(())
+}

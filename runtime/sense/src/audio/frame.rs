@@ -1,0 +1,144 @@
+//! One frame of samples to one row of features.
+
+use core::f64::consts::PI;
+
+use super::mel::{band_powers, most_weights, write_filters};
+use super::spec::{AudioSpec, Features};
+use crate::Error;
+
+/// The tables of a spec and the room a frame needs, in the caller's memory.
+#[derive(Debug)]
+pub(super) struct FrameTables<'a> {
+    hann: &'a mut [f32],
+    spans: &'a mut [f32],
+    weights: &'a mut [f32],
+    /// One period of the cosine in `4 * mels` steps, for MFCC.
+    cosine: &'a mut [f32],
+    /// Windowed samples, then the spectrum.
+    spectrum: &'a mut [f32],
+    power: &'a mut [f32],
+    bands: &'a mut [f32],
+    row: &'a mut [f32],
+}
+
+fn sizes(spec: &AudioSpec) -> [usize; 8] {
+    let (fft, mels) = (spec.fft as usize, spec.mels as usize);
+    match spec.features {
+        Features::Waveform => [0, 0, 0, 0, 0, 0, 0, 1],
+        features => [
+            spec.window as usize,
+            2 * mels,
+            most_weights(fft),
+            if features == Features::Mfcc { 4 * mels } else { 0 },
+            fft,
+            fft / 2 + 1,
+            mels,
+            spec.row_len(),
+        ],
+    }
+}
+
+/// Values of scratch for the tables of a checked spec.
+pub(super) fn tables_len(spec: &AudioSpec) -> usize {
+    sizes(spec).iter().sum()
+}
+
+/// Takes the first `len` values; nothing where there are fewer, which callers have excluded.
+pub(super) fn take<'a>(scratch: &mut &'a mut [f32], len: usize) -> &'a mut [f32] {
+    scratch.split_off_mut(..len).unwrap_or_default()
+}
+
+impl<'a> FrameTables<'a> {
+    /// Fills the tables of a checked spec in `scratch`, which has [`tables_len`] values.
+    pub(super) fn new(spec: &AudioSpec, mut scratch: &'a mut [f32]) -> Result<Self, Error> {
+        let needed = tables_len(spec);
+        if scratch.len() < needed {
+            return Err(Error::ScratchLength { needed, given: scratch.len() });
+        }
+        let [hann, spans, weights, cosine, spectrum, power, bands, row] =
+            sizes(spec).map(|len| take(&mut scratch, len));
+        for (n, value) in hann.iter_mut().enumerate() {
+            *value = (0.5 - 0.5 * libm::cos(2.0 * PI * n as f64 / f64::from(spec.window))) as f32;
+        }
+        write_filters(spec, spans, weights);
+        let period = cosine.len() as f64;
+        for (n, value) in cosine.iter_mut().enumerate() {
+            *value = libm::cos(2.0 * PI * n as f64 / period) as f32;
+        }
+        Ok(FrameTables { hann, spans, weights, cosine, spectrum, power, bands, row })
+    }
+
+    /// The features of `window` samples (of one sample for a waveform).
+    pub(super) fn row(&mut self, spec: &AudioSpec, samples: &[f32]) -> &[f32] {
+        match spec.features {
+            Features::Waveform => copy(self.row, samples),
+            Features::LogMel => {
+                self.log_mel(spec, samples);
+                copy(self.row, self.bands);
+            }
+            Features::Mfcc => {
+                self.log_mel(spec, samples);
+                self.cosine_transform();
+            }
+        }
+        spec.normalise(self.row);
+        self.row
+    }
+
+    fn log_mel(&mut self, spec: &AudioSpec, samples: &[f32]) {
+        self.spectrum.fill(0.0);
+        for (to, (&sample, &weight)) in self.spectrum.iter_mut().zip(samples.iter().zip(self.hann.iter())) {
+            *to = sample * weight;
+        }
+        power_spectrum(self.spectrum, self.power);
+        band_powers(self.power, self.spans, self.weights, self.bands);
+        for band in self.bands.iter_mut() {
+            *band = libm::logf(band.max(spec.floor));
+        }
+    }
+
+    /// DCT-II: `row[k] = s(k) Σ bands[n] cos(π k (2n + 1) / (2 mels))`, with s making it orthonormal.
+    fn cosine_transform(&mut self) {
+        let mels = self.bands.len();
+        let first = libm::sqrtf(1.0 / mels as f32);
+        let others = libm::sqrtf(2.0 / mels as f32);
+        for (k, to) in self.row.iter_mut().enumerate() {
+            let mut sum = 0.0;
+            for (n, band) in self.bands.iter().enumerate() {
+                let cosine = self.cosine.get(k * (2 * n + 1) % (4 * mels)).copied().unwrap_or_default();
+                sum += band * cosine;
+            }
+            *to = sum * if k == 0 { first } else { others };
+        }
+    }
+}
+
+fn copy(to: &mut [f32], from: &[f32]) {
+    for (to, from) in to.iter_mut().zip(from) {
+        *to = *from;
+    }
+}
+
+/// `|X|²` of the real `signal` (overwritten), bins 0 to half its length.
+fn power_spectrum(signal: &mut [f32], power: &mut [f32]) {
+    macro_rules! transform {
+        ($($len:literal => $rfft:ident),*) => {
+            match signal.len() {
+                $($len => <&mut [f32; $len]>::try_from(signal).map(|signal| &microfft::real::$rfft(signal)[..]),)*
+                // No checked spec has another length.
+                _ => return,
+            }
+        };
+    }
+    let bins = transform!(
+        64 => rfft_64, 128 => rfft_128, 256 => rfft_256, 512 => rfft_512, 1024 => rfft_1024, 2048 => rfft_2048
+    );
+    let Ok([first, others @ ..]) = bins else { return };
+    let [zero, middle @ .., nyquist] = power else { return };
+    // Both are real, and share the first element.
+    *zero = first.re * first.re;
+    *nyquist = first.im * first.im;
+    for (to, bin) in middle.iter_mut().zip(others) {
+        *to = bin.re * bin.re + bin.im * bin.im;
+    }
+}

@@ -1,0 +1,11 @@
+//! 16-bit sound to the feature tensor of a model, frame by frame as it arrives or a clip at a time.
+
+mod frame;
+mod loudest;
+mod mel;
+mod spec;
+mod stream;
+
+pub use loudest::loudest_window;
+pub use spec::{AudioSpec, Features, MAX_BANDS, MelNorm, MelScale, PerBand};
+pub use stream::FeatureStream;

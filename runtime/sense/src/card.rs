@@ -1,0 +1,403 @@
+//! The card of a model, `MODEL.toml` beside `MODEL.onnx`: what it is, how its input is prepared, where it
+//! comes from and how accurate it is. Needs `std`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::string::{String, ToString};
+use std::vec::Vec;
+
+use serde::{Deserialize, Serialize};
+
+use crate::audio::{AudioSpec, Features, MelNorm, MelScale, PerBand};
+use crate::image::{Colour, Filter, Fit, ImageSpec, Layout};
+use crate::{Error, MAX_BANDS};
+
+/// Why a card cannot be used.
+#[non_exhaustive]
+#[derive(Debug, thiserror::Error)]
+pub enum CardError {
+    /// The file cannot be read.
+    #[error("the card {path} cannot be read: {source}")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// It is no TOML, or a field is unknown, missing or of another type.
+    #[error("the card{} is not written as a card: {source}", in_file(.path))]
+    Syntax {
+        /// The file, when it came from one.
+        path: Option<PathBuf>,
+        /// Where and why.
+        source: std::boxed::Box<toml::de::Error>,
+    },
+    /// A field cannot be used.
+    #[error("the card{}: `{field}` must be {mend}", in_file(.path))]
+    Field {
+        /// The file, when it came from one.
+        path: Option<PathBuf>,
+        /// The field, with its table.
+        field: String,
+        /// What would be accepted.
+        mend: String,
+    },
+}
+
+fn in_file(path: &Option<PathBuf>) -> String {
+    path.as_ref().map(|path| std::format!(" {}", path.display())).unwrap_or_default()
+}
+
+/// What a model answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Task {
+    /// A score for each label.
+    Classification,
+    /// Boxes with scores and classes.
+    Detection,
+    /// A vector that describes the input.
+    Features,
+    /// Something else.
+    Other,
+}
+
+/// The card of a model.
+///
+/// ```
+/// let card = cygnet_sense::Card::parse(r#"
+///     name = "digits"
+///     task = "classification"
+///     [input]
+///     kind = "image"
+///     width = 28
+///     height = 28
+///     colour = "grey"
+/// "#)?;
+/// assert_eq!(card.image_spec().map(|spec| spec.tensor_len()), Some(784));
+/// # Ok::<(), cygnet_sense::CardError>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Card {
+    /// A short name.
+    pub name: String,
+    /// What the model answers.
+    pub task: Task,
+    /// One line about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// Names of the classes in the order of the output.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+    /// What the model is fed with.
+    pub input: Input,
+    /// Where data and code come from: free keys, commonly `data`, `licence`, `code`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub source: BTreeMap<String, toml::Value>,
+    /// What was measured: free keys, commonly `metric`, `float`, `samples`, `set`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub accuracy: BTreeMap<String, toml::Value>,
+}
+
+/// What the model is fed with, by `kind`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "lowercase")]
+pub enum Input {
+    /// Pictures.
+    Image(ImageInput),
+    /// Sound.
+    Audio(AudioInput),
+    /// Tensors as they are.
+    Tensor(TensorInput),
+}
+
+/// `kind = "image"`; the fields are those of [`ImageSpec`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ImageInput {
+    /// Which input of the model; the first when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Width of the tensor.
+    pub width: u32,
+    /// Height of the tensor.
+    pub height: u32,
+    /// Order of the channels: `rgb` when not given.
+    #[serde(default)]
+    pub colour: Colour,
+    /// Layout of the tensor: `nchw` when not given.
+    #[serde(default)]
+    pub layout: Layout,
+    /// How the aspect ratio is treated: `stretch` when not given.
+    #[serde(default)]
+    pub fit: FitName,
+    /// Only with `fit = "crop"`: the larger of `width` and `height` when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resize_shorter: Option<u32>,
+    /// How pixels are resampled: `bilinear` when not given.
+    #[serde(default)]
+    pub filter: Filter,
+    /// Taken from each pixel, one value or one per channel: 0 when not given.
+    #[serde(default = "zero")]
+    pub mean: Vec<f64>,
+    /// Multiplied then, one value or one per channel: 1 when not given.
+    #[serde(default = "one")]
+    pub scale: Vec<f64>,
+}
+
+/// [`Fit`] as the card names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FitName {
+    /// [`Fit::Stretch`].
+    #[default]
+    Stretch,
+    /// [`Fit::Crop`].
+    Crop,
+    /// [`Fit::Pad`].
+    Pad,
+}
+
+/// `kind = "audio"`; the fields are those of [`AudioSpec`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AudioInput {
+    /// Which input of the model; the first when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// Samples a second.
+    pub sample_rate: u32,
+    /// Samples of a clip.
+    pub clip_samples: u32,
+    /// What is computed.
+    pub features: Features,
+    /// Samples of a frame; needed but for `waveform`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<u32>,
+    /// Samples from one frame to the next; needed but for `waveform`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hop: Option<u32>,
+    /// Length of the Fourier transform: the power of two from `window` up when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fft: Option<u32>,
+    /// Mel bands; needed but for `waveform`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mels: Option<u32>,
+    /// Where the first band begins, Hz: 0 when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mel_low_hz: Option<f64>,
+    /// Where the last band ends, Hz: half of `sample_rate` when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mel_high_hz: Option<f64>,
+    /// How mel relates to Hz: `htk` when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mel_scale: Option<MelScale>,
+    /// How mel filters are weighted: `none` when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mel_norm: Option<MelNorm>,
+    /// The smallest power the logarithm sees: 1e-6 when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub floor: Option<f64>,
+    /// Values of a row; needed for `mfcc`, refused elsewhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub coefficients: Option<u32>,
+    /// Taken from each value, one or one per value of a row: 0 when not given.
+    #[serde(default = "zero")]
+    pub mean: Vec<f64>,
+    /// Multiplied then, one value or one per value of a row: 1 when not given.
+    #[serde(default = "one")]
+    pub scale: Vec<f64>,
+    /// Order of the axes; there is one.
+    #[serde(default)]
+    pub layout: AudioLayout,
+}
+
+/// Order of the axes of a sound's tensor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AudioLayout {
+    /// `[.., frames, mels]`.
+    #[default]
+    TimeMel,
+}
+
+/// `kind = "tensor"`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TensorInput {
+    /// Which input of the model; the first when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+}
+
+fn zero() -> Vec<f64> {
+    std::vec![0.0]
+}
+
+fn one() -> Vec<f64> {
+    std::vec![1.0]
+}
+
+/// A field and what it must be.
+type Refusal = (String, String);
+
+fn refusal(field: &str, mend: &str) -> Refusal {
+    (std::format!("input.{field}"), mend.to_string())
+}
+
+fn from_spec(error: Error) -> Refusal {
+    match error {
+        Error::Spec { field, mend } => refusal(field, mend),
+        other => ("input".to_string(), other.to_string()),
+    }
+}
+
+impl Card {
+    /// Reads and checks a card file.
+    ///
+    /// # Errors
+    /// [`CardError`], naming the file and the field.
+    pub fn load(path: impl AsRef<Path>) -> Result<Self, CardError> {
+        let path = path.as_ref();
+        let text =
+            std::fs::read_to_string(path).map_err(|source| CardError::Read { path: path.to_path_buf(), source })?;
+        Self::read(&text, Some(path))
+    }
+
+    /// Reads and checks the text of a card.
+    ///
+    /// # Errors
+    /// [`CardError::Syntax`] and [`CardError::Field`].
+    pub fn parse(text: &str) -> Result<Self, CardError> {
+        Self::read(text, None)
+    }
+
+    fn read(text: &str, path: Option<&Path>) -> Result<Self, CardError> {
+        let path = path.map(Path::to_path_buf);
+        let card: Card = match toml::from_str(text) {
+            Ok(card) => card,
+            Err(source) => return Err(CardError::Syntax { path, source: source.into() }),
+        };
+        match card.refusal() {
+            None => Ok(card),
+            Some((field, mend)) => Err(CardError::Field { path, field, mend }),
+        }
+    }
+
+    /// Whether all fields can be used; a card that was read can.
+    ///
+    /// # Errors
+    /// [`CardError::Field`].
+    pub fn check(&self) -> Result<(), CardError> {
+        self.refusal().map_or(Ok(()), |(field, mend)| Err(CardError::Field { path: None, field, mend }))
+    }
+
+    fn refusal(&self) -> Option<Refusal> {
+        if self.name.trim().is_empty() {
+            return Some(("name".to_string(), "a name".to_string()));
+        }
+        match &self.input {
+            Input::Image(image) => image.spec().err(),
+            Input::Audio(audio) => audio.spec().err(),
+            Input::Tensor(_) => None,
+        }
+    }
+
+    /// The text of the card; [`Card::parse`] reads it back.
+    pub fn to_toml(&self) -> String {
+        // Fails only for values that TOML does not have, and a card holds none.
+        toml::to_string(self).unwrap_or_default()
+    }
+
+    /// How pictures are prepared, when the model is fed with pictures and the fields are usable.
+    pub fn image_spec(&self) -> Option<ImageSpec> {
+        if let Input::Image(image) = &self.input { image.spec().ok() } else { None }
+    }
+
+    /// How sound is prepared, when the model is fed with sound and the fields are usable.
+    pub fn audio_spec(&self) -> Option<AudioSpec> {
+        if let Input::Audio(audio) = &self.input { audio.spec().ok() } else { None }
+    }
+
+    /// Which input of the model is meant; the first when `None`.
+    pub fn input_name(&self) -> Option<&str> {
+        match &self.input {
+            Input::Image(ImageInput { name, .. })
+            | Input::Audio(AudioInput { name, .. })
+            | Input::Tensor(TensorInput { name }) => name.as_deref(),
+        }
+    }
+}
+
+impl ImageInput {
+    fn spec(&self) -> Result<ImageSpec, Refusal> {
+        let larger = self.width.max(self.height);
+        let fit = match (self.fit, self.resize_shorter) {
+            (FitName::Crop, shorter) => Fit::Crop { resize_shorter: shorter.unwrap_or(larger) },
+            (_, Some(_)) => return Err(refusal("resize_shorter", "left out, or `fit` be \"crop\"")),
+            (FitName::Stretch, None) => Fit::Stretch,
+            (FitName::Pad, None) => Fit::Pad,
+        };
+        let channels = |field, values: &[f64]| match *values {
+            [all] => Ok([all as f32; 3]),
+            [r, g, b] if self.colour != Colour::Grey => Ok([r as f32, g as f32, b as f32]),
+            _ => Err(refusal(field, "one number, or one for each channel of `colour`")),
+        };
+        let spec = ImageSpec {
+            width: self.width,
+            height: self.height,
+            colour: self.colour,
+            layout: self.layout,
+            fit,
+            filter: self.filter,
+            mean: channels("mean", &self.mean)?,
+            scale: channels("scale", &self.scale)?,
+        };
+        spec.check().map_err(from_spec)?;
+        Ok(spec)
+    }
+}
+
+impl AudioInput {
+    fn spec(&self) -> Result<AudioSpec, Refusal> {
+        let spectral = self.features != Features::Waveform;
+        let needed = |field, value: Option<u32>| match value {
+            None if spectral => Err(refusal(field, "given for log-mel and mfcc features")),
+            value => Ok(value.unwrap_or(0)),
+        };
+        let window = needed("window", self.window)?;
+        let coefficients = match (self.features, self.coefficients) {
+            (Features::Mfcc, None) => return Err(refusal("coefficients", "given for mfcc features")),
+            (Features::Mfcc, Some(given)) => given,
+            (_, Some(_)) => return Err(refusal("coefficients", "left out, or `features` be \"mfcc\"")),
+            (_, None) => 0,
+        };
+        let bands = |field, values: &[f64]| -> Result<PerBand, Refusal> {
+            let bands = values.iter().map(|value| *value as f32);
+            if values.len() > MAX_BANDS {
+                return Err(refusal(field, "one number, or one for each value of a row"));
+            }
+            Ok(bands.collect())
+        };
+        let spec = AudioSpec {
+            sample_rate: self.sample_rate,
+            clip_samples: self.clip_samples,
+            features: self.features,
+            window,
+            hop: needed("hop", self.hop)?,
+            fft: self.fft.unwrap_or_else(|| window.checked_next_power_of_two().unwrap_or(0)),
+            mels: needed("mels", self.mels)?,
+            mel_low_hz: self.mel_low_hz.unwrap_or(0.0) as f32,
+            mel_high_hz: self.mel_high_hz.map_or(self.sample_rate as f32 / 2.0, |hz| hz as f32),
+            mel_scale: self.mel_scale.unwrap_or_default(),
+            mel_norm: self.mel_norm.unwrap_or_default(),
+            floor: self.floor.unwrap_or(1e-6) as f32,
+            coefficients,
+            mean: bands("mean", &self.mean)?,
+            scale: bands("scale", &self.scale)?,
+        };
+        spec.check().map_err(from_spec)?;
+        Ok(spec)
+    }
+}

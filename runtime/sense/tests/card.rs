@@ -1,0 +1,143 @@
+//! The card file: what is read, what is refused and in which words.
+#![cfg(feature = "card")]
+
+use cygnet_sense::card::{AudioInput, Input, Task};
+use cygnet_sense::{Card, CardError, Colour, Features, Filter, Fit, Layout, MelNorm, MelScale};
+
+const OBJECTS: &str = r#"
+name = "objects"
+task = "classification"
+description = "one line"
+labels = ["airplane", "automobile"]
+
+[input]
+kind = "image"
+name = "x"
+width = 224
+height = 192
+colour = "bgr"
+layout = "nhwc"
+fit = "crop"
+resize_shorter = 256
+filter = "bicubic"
+mean = [127.0, 126.5, 125]
+scale = [0.0078125]
+
+[source]
+data = "where the training data comes from"
+licence = "its licence"
+code = "train.py"
+
+[accuracy]
+metric = "top1"
+float = 0.912
+samples = 10000
+"#;
+
+const WORDS: &str = r#"
+name = "words"
+task = "classification"
+[input]
+kind = "audio"
+sample_rate = 8000
+clip_samples = 8000
+features = "mfcc"
+window = 256
+hop = 128
+mels = 40
+mel_low_hz = 60.0
+mel_high_hz = 3800
+mel_scale = "slaney"
+mel_norm = "slaney"
+floor = 1e-7
+coefficients = 3
+mean = [-6.0, 1.0, 2.0]
+layout = "time-mel"
+"#;
+
+#[test]
+fn a_picture_card() {
+    let card = Card::parse(OBJECTS).unwrap();
+    assert_eq!((card.name.as_str(), card.task, card.labels.len()), ("objects", Task::Classification, 2));
+    assert_eq!(card.input_name(), Some("x"));
+    assert_eq!(card.accuracy["float"].as_float(), Some(0.912));
+    assert_eq!(card.source["code"].as_str(), Some("train.py"));
+    let spec = card.image_spec().unwrap();
+    assert_eq!((spec.width, spec.height, spec.colour, spec.layout), (224, 192, Colour::Bgr, Layout::Nhwc));
+    assert_eq!((spec.fit, spec.filter), (Fit::Crop { resize_shorter: 256 }, Filter::Bicubic));
+    assert_eq!((spec.mean, spec.scale), ([127.0, 126.5, 125.0], [0.0078125; 3]));
+    assert!(card.audio_spec().is_none());
+}
+
+#[test]
+fn a_sound_card() {
+    let card = Card::parse(WORDS).unwrap();
+    assert!(matches!(&card.input, Input::Audio(AudioInput { fft: None, .. })));
+    let spec = card.audio_spec().unwrap();
+    assert_eq!((spec.features, spec.fft, spec.frames(), spec.row_len()), (Features::Mfcc, 256, 61, 3));
+    assert_eq!((spec.mel_scale, spec.mel_norm, spec.floor), (MelScale::Slaney, MelNorm::Slaney, 1e-7));
+    assert_eq!((&spec.mean[..], &spec.scale[..]), (&[-6.0, 1.0, 2.0][..], &[1.0][..]));
+    assert_eq!((spec.mel_low_hz, spec.mel_high_hz), (60.0, 3800.0));
+}
+
+#[test]
+fn what_is_left_out_has_its_default() {
+    let text = "name = \"a\"\ntask = \"features\"\n[input]\nkind = \"image\"\nwidth = 20\nheight = 30\n";
+    let spec = Card::parse(text).unwrap().image_spec().unwrap();
+    assert_eq!(spec, cygnet_sense::ImageSpec::new(20, 30, Colour::Rgb));
+    let crop = Card::parse(&format!("{text}fit = \"crop\"")).unwrap().image_spec().unwrap();
+    assert_eq!(crop.fit, Fit::Crop { resize_shorter: 30 });
+    let text = "name = \"a\"\ntask = \"other\"\n[input]\nkind = \"audio\"\nsample_rate = 16000\n\
+                clip_samples = 16000\nfeatures = \"waveform\"";
+    assert_eq!(Card::parse(text).unwrap().audio_spec().unwrap().tensor_len(), 16000);
+    let tensor = Card::parse("name = \"a\"\ntask = \"other\"\n[input]\nkind = \"tensor\"").unwrap();
+    assert!(tensor.image_spec().is_none() && tensor.audio_spec().is_none() && tensor.labels.is_empty());
+}
+
+#[test]
+fn a_written_card_reads_back() {
+    for text in [OBJECTS, WORDS, "name = \"a\"\ntask = \"other\"\n[input]\nkind = \"tensor\"\nname = \"t\""] {
+        let card = Card::parse(text).unwrap();
+        let written = card.to_toml();
+        assert_eq!(Card::parse(&written).unwrap(), card, "{written}");
+    }
+}
+
+#[test]
+fn a_message_names_the_field_and_the_mend() {
+    let cases = [
+        (OBJECTS, "width = 224", "widht = 224", "widht"),
+        (OBJECTS, "width = 224", "", "missing field `width`"),
+        (OBJECTS, "width = 224", "width = 0", "`input.width` must be between 1 and 65535"),
+        (OBJECTS, "width = 224", "width = -3", "-3"),
+        (OBJECTS, "colour = \"bgr\"", "colour = \"cmyk\"", "unknown variant `cmyk`, expected one of `rgb`"),
+        (OBJECTS, "colour = \"bgr\"", "colour = \"grey\"", "`input.mean` must be one number"),
+        (OBJECTS, "resize_shorter = 256", "resize_shorter = 100", "`input.resize_shorter` must be at least"),
+        (OBJECTS, "fit = \"crop\"", "fit = \"pad\"", "`input.resize_shorter` must be left out"),
+        (OBJECTS, "[0.0078125]", "[0.0]", "`input.scale` must be"),
+        (OBJECTS, "name = \"objects\"", "name = \" \"", "`name` must be a name"),
+        (OBJECTS, "task = \"classification\"", "task = \"magic\"", "unknown variant `magic`"),
+        (OBJECTS, "kind = \"image\"", "kind = \"audio\"", "unknown field"),
+        (OBJECTS, "kind = \"image\"", "", "missing field `kind`"),
+        (OBJECTS, "[source]", "[sauce]", "unknown field `sauce`"),
+        (WORDS, "window = 256", "", "`input.window` must be given for log-mel and mfcc features"),
+        (WORDS, "mels = 40", "", "`input.mels` must be given"),
+        (WORDS, "window = 256", "window = 5000", "`input.fft` must be a power of two from 64 to 2048"),
+        (WORDS, "\"mfcc\"", "\"log-mel\"", "`input.coefficients` must be left out"),
+        (WORDS, "mean = [-6.0, 1.0, 2.0]", "mean = [1.0, 2.0]", "`input.mean` must be one finite number, or"),
+        (WORDS, "mel_high_hz = 3800", "mel_high_hz = 4800", "`input.mel_high_hz` must be at most half"),
+        (WORDS, "time-mel", "mel-time", "mel-time"),
+    ];
+    for (text, from, to, message) in cases {
+        assert!(text.contains(from), "{from}");
+        let error = Card::parse(&text.replacen(from, to, 1)).unwrap_err().to_string();
+        assert!(error.contains(message), "{to}: {error}");
+    }
+}
+
+#[test]
+fn a_missing_file_is_named() {
+    let error = Card::load("no/such/card.toml").unwrap_err();
+    assert!(matches!(error, CardError::Read { .. }));
+    assert!(error.to_string().contains("no/such/card.toml"));
+}

@@ -1,0 +1,75 @@
+//! A model compiled and run in one call.
+
+use std::collections::BTreeMap;
+
+use cygnet_core::plan::{DType, Port, step::Step};
+use cygnet_core::{Plan, Session};
+use cygnet_onnx::compile::{Options, compile};
+use cygnet_onnx::fallback::Fallback;
+use cygnet_onnx::model::{self, Model, Tensor};
+
+/// An arena of at least `bytes` bytes, aligned.
+#[must_use]
+pub fn arena(bytes: usize) -> Vec<u128> {
+    vec![0; bytes.div_ceil(16)]
+}
+
+/// The bytes of an arena.
+pub fn arena_bytes(arena: &mut [u128]) -> &mut [u8] {
+    // u128 is 16-byte aligned on every target that the tests run on.
+    let (_, bytes, _) = {
+        // SAFETY: every bit pattern is a valid u8.
+        unsafe { arena.align_to_mut::<u8>() }
+    };
+    bytes
+}
+
+/// What a run gave.
+pub struct Outcome {
+    /// Outputs by name, in the type that the ONNX model declares.
+    pub outputs: BTreeMap<String, Tensor>,
+    /// Names of the nodes that ran through the fallback.
+    pub fallbacks: Vec<String>,
+    /// The plan.
+    pub plan: Vec<u8>,
+}
+
+fn declared(port: &Port) -> model::DType {
+    match port.dtype {
+        DType::I8 => model::DType::I8,
+        DType::U8 => model::DType::U8,
+        DType::I32 => model::DType::I32,
+        DType::I64 => model::DType::I64,
+        DType::Bool => model::DType::Bool,
+        _ => model::DType::F32,
+    }
+}
+
+/// Compiles a model and runs it once on inputs by name.
+///
+/// # Errors
+/// What went wrong, as text.
+pub fn compile_and_run(model: &Model, inputs: &BTreeMap<String, Tensor>) -> Result<Outcome, String> {
+    let compiled = compile(model, &Options::default()).map_err(|error| error.to_string())?;
+    let plan = Plan::parse(&compiled.plan).map_err(|error| error.to_string())?;
+    let mut memory = arena(plan.arena_bytes());
+    let mut session = Session::new(plan, arena_bytes(&mut memory)).map_err(|error| error.to_string())?;
+    let mut host = Fallback::new(&plan).map_err(|error| error.to_string())?;
+    for (index, port) in plan.inputs().enumerate() {
+        let name = plan.text(port.name);
+        let tensor = inputs.get(name).ok_or_else(|| format!("there is no array for input \"{name}\""))?;
+        session.write_bytes(index, &tensor.data).map_err(|error| error.to_string())?;
+    }
+    session.run_with(&mut host).map_err(|error| error.to_string())?;
+    let mut outputs = BTreeMap::new();
+    for (index, port) in plan.outputs().enumerate() {
+        let shape: Vec<usize> = port.dims().iter().map(|&dim| dim as usize).collect();
+        let dtype = declared(&port);
+        let mut data = vec![0; port.len() * dtype.size_bytes()];
+        session.read_bytes(index, &mut data).map_err(|error| error.to_string())?;
+        outputs.insert(plan.text(port.name).to_string(), Tensor { dtype, shape, data });
+    }
+    let is_host = |record: &cygnet_core::plan::StepRecord| matches!(record.step, Step::HostStep(_));
+    let fallbacks = plan.steps().filter(is_host).map(|record| plan.text(record.name).to_string()).collect();
+    Ok(Outcome { outputs, fallbacks, plan: compiled.plan })
+}
