@@ -55,19 +55,35 @@ pub fn compile_and_run(model: &Model, inputs: &BTreeMap<String, Tensor>) -> Resu
     let mut memory = arena(plan.arena_bytes());
     let mut session = Session::new(plan, arena_bytes(&mut memory)).map_err(|error| error.to_string())?;
     let mut host = Fallback::new(&plan).map_err(|error| error.to_string())?;
-    for (index, port) in plan.inputs().enumerate() {
-        let name = plan.text(port.name);
-        let tensor = inputs.get(name).ok_or_else(|| format!("there is no array for input \"{name}\""))?;
-        session.write_bytes(index, &tensor.data).map_err(|error| error.to_string())?;
-    }
-    session.run_with(&mut host).map_err(|error| error.to_string())?;
-    let mut outputs = BTreeMap::new();
-    for (index, port) in plan.outputs().enumerate() {
-        let shape: Vec<usize> = port.dims().iter().map(|&dim| dim as usize).collect();
-        let dtype = declared(&port);
-        let mut data = vec![0; port.len() * dtype.size_bytes()];
-        session.read_bytes(index, &mut data).map_err(|error| error.to_string())?;
-        outputs.insert(plan.text(port.name).to_string(), Tensor { dtype, shape, data });
+    let mut outputs: BTreeMap<String, Tensor> = BTreeMap::new();
+    // An open batch is compiled as 1: several samples run one after the other.
+    let batch = plan.inputs().next().and_then(|port| Some(inputs.get(plan.text(port.name))?.len() / port.len()));
+    for sample in 0..batch.unwrap_or(1).max(1) {
+        for (index, port) in plan.inputs().enumerate() {
+            let name = plan.text(port.name);
+            let tensor = inputs.get(name).ok_or_else(|| format!("there is no array for input \"{name}\""))?;
+            let bytes = port.len() * declared(&port).size_bytes();
+            let part = tensor.data.get(sample * bytes..(sample + 1) * bytes).unwrap_or(&tensor.data);
+            session.write_bytes(index, part).map_err(|error| error.to_string())?;
+        }
+        session.run_with(&mut host).map_err(|error| error.to_string())?;
+        for (index, port) in plan.outputs().enumerate() {
+            let mut shape: Vec<usize> = port.dims().iter().map(|&dim| dim as usize).collect();
+            let dtype = declared(&port);
+            let mut data = vec![0; port.len() * dtype.size_bytes()];
+            session.read_bytes(index, &mut data).map_err(|error| error.to_string())?;
+            let known = outputs.entry(plan.text(port.name).to_string());
+            let tensor = known.or_insert_with(|| {
+                if let Some(first) = shape.first_mut() {
+                    *first = 0;
+                }
+                Tensor { dtype, shape: shape.clone(), data: Vec::new() }
+            });
+            if let (Some(total), Some(&first)) = (tensor.shape.first_mut(), port.dims().first()) {
+                *total += first as usize;
+            }
+            tensor.data.extend_from_slice(&data);
+        }
     }
     let is_host = |record: &cygnet_core::plan::StepRecord| matches!(record.step, Step::HostStep(_));
     let fallbacks = plan.steps().filter(is_host).map(|record| plan.text(record.name).to_string()).collect();

@@ -1,2 +1,93 @@
-//! The device program.
-fn main() {}
+//! `cygnet`: runs, measures and shows models on Linux devices.
+
+mod bench;
+mod inspect;
+mod run;
+mod table;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use cygnet::{Card, Model};
+
+/// Runs int8 and float models on this machine.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Run(run::Run),
+    Bench(bench::Bench),
+    Inspect(inspect::Inspect),
+}
+
+/// What every command takes.
+#[derive(Args)]
+struct ModelArguments {
+    /// The model: an ONNX file or a compiled plan (.cyg).
+    model: PathBuf,
+    /// The card that says how files become input; otherwise MODEL.toml beside the model, or the card inside it.
+    #[arg(long, value_name = "FILE.toml")]
+    card: Option<PathBuf>,
+    /// Print one JSON object and nothing else.
+    #[arg(long)]
+    json: bool,
+}
+
+impl ModelArguments {
+    fn load(&self) -> Result<Model, cygnet::Error> {
+        match &self.card {
+            Some(card) => Model::load_with_card(&self.model, Card::load(card)?),
+            None => Model::load(&self.model),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("warn")).format_timestamp(None).init();
+    let arguments = Arguments::parse();
+    let done = match arguments.command {
+        Command::Run(run) => run.run(),
+        Command::Bench(bench) => bench.run(),
+        Command::Inspect(inspect) => inspect.run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        // Whoever reads our output has read enough.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            let _ = writeln!(std::io::stderr(), "cygnet: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref::<std::io::Error>();
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
+/// Prints a result.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    Ok(out.flush()?)
+}
+
+/// Prints a result as JSON.
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    let text = serde_json::to_string_pretty(value).context("the result cannot be written as JSON")?;
+    print(&format!("{text}\n"))
+}
+
+/// A file by its last name, for people.
+fn file_name(path: &Path) -> String {
+    path.file_name().map_or_else(|| path.display().to_string(), |name| name.to_string_lossy().into_owned())
+}

@@ -1,1 +1,43 @@
-//! See the crate description.
+//! Runs compressed models on Linux machines: load a model, feed it a picture, a recording or tensors,
+//! read the answer.
+//!
+//! ```no_run
+//! use cygnet::{Model, input::Picture};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let model = Model::load("objects.int8.onnx")?;
+//! let mut session = model.session()?;
+//! session.set_image(&Picture::open("photo.jpg".as_ref())?.pixels()?)?;
+//! session.run()?;
+//! for answer in session.top(3)? {
+//!     println!("{} {:.3}", answer.label, answer.score);
+//! }
+//! # Ok(()) }
+//! ```
+//!
+//! A [`Model`] is cheap to clone and shared by threads; each thread has its own [`Session`], which owns the
+//! memory that the model runs in. How pictures and sound become tensors is told by the model's *card*
+//! ([`Card`]): the one given, else `MODEL.toml` beside the model, else what the model's own metadata says.
+//!
+//! `.onnx` files are compiled when they are loaded (feature `onnx`, on by default). Plans (`.cyg`) are
+//! mapped into memory and run at once; without the feature, tract is not linked.
+//!
+//! The environment variable `CYGNET_ISA` chooses the kernels by name (`portable`, …), to compare them; all
+//! give the same bits.
+#![deny(missing_docs)]
+
+mod answer;
+mod arena;
+mod error;
+pub mod input;
+mod model;
+pub mod output;
+mod session;
+
+pub use answer::Answer;
+pub use cygnet_core as core;
+pub use cygnet_sense as sense;
+pub use cygnet_sense::Card;
+pub use error::Error;
+pub use model::{Model, Preparation};
+pub use session::{Port, Session};

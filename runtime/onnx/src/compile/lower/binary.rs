@@ -38,7 +38,8 @@ struct Walk {
     constant: Span,
 }
 
-fn broadcast(a: &[usize], b: &[usize]) -> Lowered<Vec<usize>> {
+/// The shape of an operation between two shapes.
+pub(super) fn broadcast(a: &[usize], b: &[usize]) -> Lowered<Vec<usize>> {
     let rank = a.len().max(b.len());
     let at = |shape: &[usize], axis: usize| {
         let missing = rank - shape.len();
@@ -135,7 +136,7 @@ impl Lowering<'_> {
     }
 
     /// `a op b` under the name `name`.
-    fn pair(&mut self, node: &Node, op: BinaryOp, a: Value, b: Value, name: &str) -> Lowered {
+    pub(super) fn pair(&mut self, node: &Node, op: BinaryOp, a: Value, b: Value, name: &str) -> Lowered {
         // One number on one side: a function of the other.
         let scalar = |constant: &Constant, other: &Val| {
             constant.tensor.len() == 1 && constant.tensor.shape.len() <= other.layout.shape.len()
@@ -291,6 +292,7 @@ impl Lowering<'_> {
             return Ok(Walk { layout, dims, a_strides: strides, b_strides: strides, b, a, constant: Span::NONE });
         }
         let shape = broadcast(&a.layout.shape, b.shape())?;
+        Self::check_size(&shape)?;
         let rank = shape.len();
         let raise = |val: Val| Val { layout: val.layout.with_rank(rank), ..val };
         let a = self.plain(&raise(a))?;

@@ -184,6 +184,7 @@ impl Lowering<'_> {
     /// A convolution or matrix product of `x`, whose elements lie as the window says.
     pub(super) fn convolution(&mut self, node: &Node, x: Val, window: Window, w: &Weights<'_>, layout: Layout) -> Lowered {
         let channels = window.out_c as usize;
+        Self::check_size(&layout.shape)?;
         if let Some(bias) = w.bias
             && ![1, channels].contains(&bias.tensor.len())
         {

@@ -24,6 +24,12 @@ impl Lowering<'_> {
         }
         names.sort();
         names.dedup();
+        let rank = match node.input(0).and_then(|name| self.values.get(name)) {
+            Some(Value::Val(val)) => val.layout.shape.len(),
+            Some(Value::Constant(constant)) => constant.tensor.shape.len(),
+            None => 0,
+        };
+        Self::check_axis(node, rank)?;
         let mut inputs = Vec::new();
         for name in names {
             match self.values.get(&name).cloned() {
@@ -85,6 +91,17 @@ impl Lowering<'_> {
         self.builder.reasons.push((self.builder.steps.len(), reason.to_string()));
         self.builder.step(Step::HostStep(step), &node.label());
         Ok(())
+    }
+
+    /// Refuses an axis far outside: tract counts up to it.
+    pub(super) fn check_axis(node: &Node, rank: usize) -> Lowered {
+        match node.int("axis") {
+            // Some operators make an axis, so one more than there are may be meant.
+            Some(axis) if axis.unsigned_abs() > rank as u64 + 1 => {
+                wrong(format!("axis {axis} does not exist in a tensor of {rank} axes"))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A value as the fallback takes it: real numbers in float32, row-major.

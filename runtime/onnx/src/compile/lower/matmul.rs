@@ -1,12 +1,15 @@
 //! [Gemm](https://onnx.ai/onnx/operators/onnx__Gemm.html) and [MatMul](https://onnx.ai/onnx/operators/onnx__MatMul.html).
 
-use cygnet_core::plan::DType;
-use cygnet_core::plan::step::{MatMul, Step, Window};
+use std::rc::Rc;
 
+use cygnet_core::plan::DType;
+use cygnet_core::plan::step::{BinaryOp, MatMul, Step, Window};
+
+use super::binary::broadcast;
 use super::conv::Weights;
 use super::{Constant, Kind, Lowered, Lowering, Val, Value, identity, no_step, wrong};
 use crate::compile::layout::Layout;
-use crate::model::Node;
+use crate::model::{Node, Tensor};
 
 /// A constant right side of `k` rows and `n` columns.
 struct Matrix {
@@ -16,6 +19,12 @@ struct Matrix {
     transposed: bool,
     /// The result is wanted transposed: only its layout changes.
     flip: bool,
+}
+
+/// Whether a bias is the same for every row of `n` columns.
+fn is_row(shape: &[usize], n: usize) -> bool {
+    let columns = shape.last().copied().unwrap_or(1);
+    shape.iter().rev().skip(1).all(|&dim| dim == 1) && [1, n].contains(&columns)
 }
 
 impl Lowering<'_> {
@@ -35,16 +44,20 @@ impl Lowering<'_> {
         } else {
             (w.tensor.shape[0], w.tensor.shape[1])
         };
-        if let Some(bias) = &bias {
-            let shape = &bias.tensor.shape;
-            let rows = if shape.len() == 2 { shape[0] } else { 1 };
-            let columns = shape.last().copied().unwrap_or(1);
-            if rows != 1 || ![1, n].contains(&columns) {
-                return no_step("a bias with several rows has no step");
-            }
-        }
         let (alpha, beta) = (node.float("alpha").unwrap_or(1.0), node.float("beta").unwrap_or(1.0));
-        self.product(node, x, &w, Matrix { k, n, transposed, flip: false }, bias.as_deref(), (alpha, beta))
+        let matrix = Matrix { k, n, transposed, flip: false };
+        if let Some(bias) = bias.as_ref().filter(|bias| !is_row(&bias.tensor.shape, n)) {
+            // A bias with several rows: an addition of its own, in float.
+            let x = self.float(x)?;
+            let name = node.output(0).unwrap_or("").to_string();
+            let part = Node { outputs: vec![format!("{name}/product")], ..node.clone() };
+            self.product(&part, x, &w, matrix, None, (alpha, beta))?;
+            let product = self.any(&part.outputs[0])?;
+            let scaled: Vec<f32> = bias.to_f32s()?.iter().map(|value| value * beta).collect();
+            let bias = Constant::plain(Tensor::from_f32(bias.tensor.shape.clone(), &scaled));
+            return self.pair(node, BinaryOp::Add, Value::Val(product), Value::Constant(Rc::new(bias)), &name);
+        }
+        self.product(node, x, &w, matrix, bias.as_deref(), (alpha, beta))
     }
 
     /// `x · w` along the last axis of `x`.
@@ -142,6 +155,7 @@ impl Lowering<'_> {
             self.ordered(&a, &identity(a.layout.shape.len()))?,
             self.ordered(&b, &identity(b.layout.shape.len()))?,
         );
+        let (a, b) = self.with_same_batch(node, a, b)?;
         let (a_shape, b_shape) = (&a.layout.shape, &b.layout.shape);
         let (m, k) = (a_shape[a_shape.len() - 2], a_shape[a_shape.len() - 1]);
         let (b_k, n) = (b_shape[b_shape.len() - 2], b_shape[b_shape.len() - 1]);
@@ -152,10 +166,6 @@ impl Lowering<'_> {
         let (a_count, b_count): (usize, usize) = (a_batch.iter().product(), b_batch.iter().product());
         let batch_shape = if a_count >= b_count && a_batch.len() >= b_batch.len() { a_batch } else { b_batch };
         let batch = a_count.max(b_count);
-        let trim = |shape: &[usize]| shape.iter().copied().skip_while(|&dim| dim == 1).collect::<Vec<_>>();
-        if a_count != 1 && b_count != 1 && trim(a_batch) != trim(b_batch) {
-            return no_step("batches that are broadcast against each other have no step");
-        }
         let mut shape = batch_shape.to_vec();
         if !a_is_vector {
             shape.push(m);
@@ -163,6 +173,7 @@ impl Lowering<'_> {
         if !b_is_vector {
             shape.push(n);
         }
+        Self::check_size(&shape)?;
         let layout = Layout::row_major(&shape);
         let (dtype, quantization, multiplier) = match &target {
             Some(target) => {
@@ -195,5 +206,26 @@ impl Lowering<'_> {
             None => self.bind(node, 0, Val { tensor: y, layout, kind: Kind::Float }),
         }
         Ok(())
+    }
+
+    /// Repeats matrices until both sides have the same batch, or one of them a single matrix.
+    fn with_same_batch(&mut self, node: &Node, a: Val, b: Val) -> Lowered<(Val, Val)> {
+        let batch = |val: &Val| val.layout.shape[..val.layout.shape.len() - 2].to_vec();
+        let (a_batch, b_batch) = (batch(&a), batch(&b));
+        let single = |batch: &[usize]| batch.iter().product::<usize>() == 1;
+        let trim = |shape: &[usize]| shape.iter().copied().skip_while(|&dim| dim == 1).collect::<Vec<_>>();
+        if single(&a_batch) || single(&b_batch) || trim(&a_batch) == trim(&b_batch) {
+            return Ok((a, b));
+        }
+        let common = broadcast(&a_batch, &b_batch)?;
+        let mut repeat = |val: Val| {
+            let rank = common.len() + 2;
+            let val = Val { layout: val.layout.with_rank(rank), ..val };
+            let mut repeats: Vec<usize> = common.iter().zip(&val.layout.shape).map(|(new, old)| new / old).collect();
+            repeats.extend([1, 1]);
+            let val = self.repeated(&val, &repeats, node)?;
+            self.ordered(&val, &identity(rank))
+        };
+        Ok((repeat(a)?, repeat(b)?))
     }
 }

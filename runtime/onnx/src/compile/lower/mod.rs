@@ -149,6 +149,7 @@ impl<'m> Lowering<'m> {
         if shape.len() > MAX_RANK || shape.contains(&0) {
             return wrong(format!("the shape {shape:?} is not supported; at most {MAX_RANK} axes, none of them empty"));
         }
+        Self::check_size(&shape)?;
         let Some(dtype) = plan_type(input.dtype) else {
             return wrong(format!("elements of type {} are not supported; export the model with float32", input.dtype));
         };
@@ -293,6 +294,7 @@ impl<'m> Lowering<'m> {
         if node.op_type.starts_with("Random") || !node.captures().is_empty() {
             return Ok(false);
         }
+        Self::check_axis(node, inputs.first().map_or(0, |(_, constant)| constant.tensor.shape.len()))?;
         let plain: Vec<(&str, Tensor)> =
             inputs.iter().map(|(name, constant)| Ok((*name, constant.to_plain()?))).collect::<Lowered<_>>()?;
         let borrowed: Vec<(&str, &Tensor)> = plain.iter().map(|(name, tensor)| (*name, tensor)).collect();
@@ -463,6 +465,15 @@ impl<'m> Lowering<'m> {
 
     fn bind_constant(&mut self, node: &Node, index: usize, tensor: Tensor) {
         self.bind_value(node, index, Value::Constant(Rc::new(Constant::plain(tensor))));
+    }
+
+    /// Refuses shapes whose tensors no plan could hold, before anything is computed for them.
+    pub(super) fn check_size(shape: &[usize]) -> Lowered {
+        let len = shape.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim));
+        match len {
+            Some(len) if len < 1 << 29 => Ok(()),
+            _ => wrong(format!("a tensor of shape {shape:?} is too large")),
+        }
     }
 
     /// A new tensor for an output of a node, in the given order of axes.

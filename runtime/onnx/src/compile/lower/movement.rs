@@ -62,12 +62,15 @@ impl Lowering<'_> {
             _ => {
                 let Some(axes) = self.ints(node, "axes", 1)? else { return wrong("its axes are missing") };
                 let rank = shape.len() + axes.len();
+                if rank > 64 {
+                    return wrong("it adds too many axes");
+                }
                 let axes: Vec<usize> = axes.iter().map(|&axis| Self::axis(axis, rank)).collect::<Lowered<_>>()?;
                 let mut rest = shape.iter().copied();
                 (0..rank).map(|axis| if axes.contains(&axis) { 1 } else { rest.next().unwrap_or(1) }).collect()
             }
         };
-        if new.iter().product::<usize>() != len {
+        if new.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim)) != Some(len) {
             return wrong(format!("{shape:?} cannot be seen as {new:?}"));
         }
         let val = self.reshaped(&val, &new)?;
@@ -282,6 +285,9 @@ impl Lowering<'_> {
         let shape = val.layout.shape.clone();
         let rank = shape.len();
         let Some(pads) = self.ints(node, "pads", 1)? else { return wrong("its pads are missing") };
+        if pads.iter().any(|pad| pad.unsigned_abs() > 1 << 29) {
+            return wrong(format!("pads {pads:?} are too large"));
+        }
         let axes: Vec<usize> = match self.constant(node, 3)? {
             Some(axes) => axes.tensor.to_i64s()?.iter().map(|&axis| Self::axis(axis, rank)).collect::<Lowered<_>>()?,
             None => identity(rank),
@@ -294,9 +300,10 @@ impl Lowering<'_> {
             (before[axis], after[axis]) = (pads[index], pads[index + axes.len()]);
         }
         let new: Vec<i64> = (0..rank).map(|axis| shape[axis] as i64 + before[axis] + after[axis]).collect();
-        if new.iter().any(|&dim| !(1..1 << 31).contains(&dim)) {
-            return wrong(format!("pads {pads:?} leave nothing of {shape:?}"));
+        if new.iter().any(|&dim| !(1..1 << 29).contains(&dim)) {
+            return wrong(format!("pads {pads:?} do not fit {shape:?}"));
         }
+        Self::check_size(&new.iter().map(|&dim| dim as usize).collect::<Vec<_>>())?;
         let name = node.output(0).unwrap_or("").to_string();
         let mode = node.string("mode").unwrap_or("constant");
         if mode != "constant" {
@@ -396,6 +403,7 @@ impl Lowering<'_> {
         let outer: usize = order[..place].iter().map(|&axis| shape[axis]).product();
         let inner: usize = order[place + 1..].iter().map(|&axis| shape[axis]).product();
         shape[axis] = indices.len();
+        Self::check_size(&shape)?;
         let layout = Layout::ordered(&shape, &order);
         let draft = self.builder.draft(val.tensor).clone();
         let y = self.new_tensor(draft.dtype, &layout, draft.quantization, name);
@@ -460,11 +468,13 @@ impl Lowering<'_> {
     }
 
     /// Repeats every axis as a whole.
-    fn repeated(&mut self, val: &Val, repeats: &[usize], node: &Node) -> Lowered<Val> {
+    pub(super) fn repeated(&mut self, val: &Val, repeats: &[usize], node: &Node) -> Lowered<Val> {
         let val = self.plain(val)?;
         let rank = repeats.len();
         let order = val.layout.memory_order().unwrap_or_else(|| identity(rank));
-        let shape: Vec<usize> = val.layout.shape.iter().zip(repeats).map(|(dim, count)| dim * count).collect();
+        let shape: Vec<usize> =
+            val.layout.shape.iter().zip(repeats).map(|(dim, count)| dim.saturating_mul(*count)).collect();
+        Self::check_size(&shape)?;
         let layout = Layout::ordered(&shape, &order);
         let draft = self.builder.draft(val.tensor).clone();
         let y = self.new_tensor(draft.dtype, &layout, draft.quantization, node.output(0).unwrap_or(""));

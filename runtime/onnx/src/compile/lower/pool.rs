@@ -36,6 +36,7 @@ impl Lowering<'_> {
         let order = Layout::channels_last_order(shape.len());
         let x = self.ordered(&x, &order)?;
         let out_shape = sliding.output_shape(&shape, shape[1]);
+        Self::check_size(&out_shape)?;
         let layout = Layout::ordered(&out_shape, &order);
         let draft = self.builder.draft(x.tensor).clone();
         let (quantization, multiplier) = match &target {

@@ -108,6 +108,7 @@ impl Lowering<'_> {
         if out.contains(&0) || factors.iter().any(|factor| !(factor.is_finite() && *factor > 0.0)) {
             return wrong(format!("it would make {out:?} of {shape:?}"));
         }
+        Self::check_size(&out)?;
         let default = if old { "asymmetric" } else { "half_pixel" };
         let mapping = Mapping {
             coordinates: node.string("coordinate_transformation_mode").unwrap_or(default).to_string(),

@@ -1,0 +1,250 @@
+//! `cygnet run`: answers for files.
+
+use std::path::PathBuf;
+
+use anyhow::{Context, bail, ensure};
+use clap::Args;
+use cygnet::core::plan::Port;
+use cygnet::input::{Array, DataSet, ElementType, Sample};
+use cygnet::output::write_npz;
+use cygnet::sense::card::Task;
+use cygnet::{Answer, Model, Session};
+use serde::Serialize;
+
+use crate::{ModelArguments, print, print_json, table};
+
+/// Run a model on a picture, a recording, tensors or a folder of them.
+///
+/// INPUT is an image (PNG, JPEG, BMP, WebP, PNM), a WAV file, a .npy or .npz of tensors, or a folder.
+#[derive(Args)]
+pub struct Run {
+    #[command(flatten)]
+    model: ModelArguments,
+    /// What the model is run on.
+    input: PathBuf,
+    /// Write all outputs of the model, one array each, the first axis the sample.
+    #[arg(short, long, value_name = "OUT.npz")]
+    output: Option<PathBuf>,
+    /// How many classes to name, the most likely first [default: 5 for one sample, 1 for many].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    top: Option<u32>,
+}
+
+/// One class in the answer.
+#[derive(Serialize)]
+struct Class {
+    class: usize,
+    label: String,
+    score: f32,
+}
+
+/// One output in short.
+#[derive(Serialize)]
+struct Summary {
+    name: String,
+    shape: Vec<u32>,
+    min: f32,
+    max: f32,
+    mean: f64,
+    first: Vec<f32>,
+}
+
+/// The answer for one sample.
+#[derive(Serialize)]
+struct Answered {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    label: Option<usize>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    top: Vec<Class>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    outputs: Vec<Summary>,
+}
+
+#[derive(Serialize)]
+struct Failed {
+    name: String,
+    error: String,
+}
+
+#[derive(Serialize)]
+struct Report {
+    model: String,
+    kernels: &'static str,
+    samples: Vec<Answered>,
+    failed: Vec<Failed>,
+    /// Samples with a label, and how many of them the model got right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    labelled: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    correct: Option<usize>,
+}
+
+impl Run {
+    /// Does the work.
+    pub fn run(&self) -> anyhow::Result<()> {
+        let model = self.model.load()?;
+        let data = model.data_set(&self.input)?;
+        let mut session = model.session()?;
+        let classify = self.top.is_some() || is_classifier(&model);
+        let top = self.top.unwrap_or(if data.len() == 1 { 5 } else { 1 }) as usize;
+        let mut rows = self.output.as_ref().map(|_| Rows::new(&model)).transpose()?;
+        let mut report = Report {
+            model: crate::file_name(&self.model.model),
+            kernels: session.kernels().name,
+            samples: Vec::new(),
+            failed: Vec::new(),
+            labelled: None,
+            correct: None,
+        };
+        for index in 0..data.len() {
+            match answer(&data, index, &mut session, classify.then_some(top)) {
+                Ok(answered) => {
+                    if let Some(rows) = &mut rows {
+                        rows.push(&mut session)?;
+                    }
+                    if !self.model.json {
+                        print(&answered.text(data.len() == 1))?;
+                    }
+                    report.samples.push(answered);
+                }
+                // With one file there is nothing to go on with.
+                Err(error) if data.len() == 1 => return Err(error),
+                Err(error) => {
+                    log::error!("{error:#}");
+                    report.failed.push(Failed { name: data.name(index), error: format!("{error:#}") });
+                }
+            }
+        }
+        self.finish(report, rows, data.len())
+    }
+
+    fn finish(&self, mut report: Report, rows: Option<Rows>, count: usize) -> anyhow::Result<()> {
+        let labelled: Vec<_> = report.samples.iter().filter_map(|s| Some((s.label?, s.top.first()?.class))).collect();
+        if !labelled.is_empty() {
+            report.labelled = Some(labelled.len());
+            report.correct = Some(labelled.iter().filter(|(label, class)| label == class).count());
+        }
+        let failed = report.failed.len();
+        if let (Some(rows), Some(path), 0) = (rows, &self.output, failed) {
+            write_npz(path, &rows.arrays).with_context(|| format!("{} cannot be written", path.display()))?;
+        }
+        if self.model.json {
+            print_json(&report)?;
+        } else if let (Some(labelled), Some(correct)) = (report.labelled, report.correct) {
+            let percent = 100.0 * correct as f64 / labelled as f64;
+            print(&format!("{correct} of {labelled} labelled samples are right ({percent:.2} %)\n"))?;
+        }
+        match (failed, &self.output) {
+            (0, _) => Ok(()),
+            (_, None) => bail!("{failed} of {count} samples could not be run; see above"),
+            (_, Some(path)) => {
+                bail!("{failed} of {count} samples could not be run; {} was not written", path.display())
+            }
+        }
+    }
+}
+
+/// Whether the first output is a score for each class.
+fn is_classifier(model: &Model) -> bool {
+    match model.card() {
+        Some(card) => card.task == Task::Classification,
+        None => !model.labels().is_empty(),
+    }
+}
+
+fn answer(data: &DataSet, index: usize, session: &mut Session, top: Option<usize>) -> anyhow::Result<Answered> {
+    let Sample { name, inputs, label } = data.sample(index)?;
+    for (input, values) in inputs.iter().enumerate() {
+        session.set_f32(input, values).with_context(|| name.clone())?;
+    }
+    session.run().with_context(|| name.clone())?;
+    let mut answered = Answered { name, label, top: Vec::new(), outputs: Vec::new() };
+    match top {
+        Some(n) => {
+            let class = |Answer { class, label, score }| Class { class, label, score };
+            answered.top = session.top(n)?.into_iter().map(class).collect();
+        }
+        None => answered.outputs = summaries(session)?,
+    }
+    Ok(answered)
+}
+
+fn summaries(session: &mut Session) -> anyhow::Result<Vec<Summary>> {
+    let ports: Vec<Port> = session.model().plan().outputs().collect();
+    let mut summaries = Vec::new();
+    let mut values = Vec::new();
+    for (index, port) in ports.iter().enumerate() {
+        session.output_f32(index, &mut values)?;
+        summaries.push(Summary {
+            name: session.model().plan().text(port.name).to_string(),
+            shape: port.dims().to_vec(),
+            min: values.iter().copied().reduce(f32::min).unwrap_or(0.0),
+            max: values.iter().copied().reduce(f32::max).unwrap_or(0.0),
+            mean: values.iter().map(|&value| f64::from(value)).sum::<f64>() / values.len().max(1) as f64,
+            first: values.iter().copied().take(8).collect(),
+        });
+    }
+    Ok(summaries)
+}
+
+impl Answered {
+    fn text(&self, is_alone: bool) -> String {
+        let class = |class: &Class| format!("{:.4} {}", class.score, class.label);
+        let mut text = String::new();
+        if is_alone {
+            for one in &self.top {
+                text += &format!("{}\n", class(one));
+            }
+        } else if !self.top.is_empty() {
+            let classes: Vec<_> = self.top.iter().map(class).collect();
+            text += &format!("{}: {}\n", self.name, classes.join(", "));
+        }
+        for Summary { name, shape, min, max, mean, first } in &self.outputs {
+            let before = if is_alone { String::new() } else { format!("{}: ", self.name) };
+            let dots = if shape.iter().product::<u32>() as usize > first.len() { " …" } else { "" };
+            let first: Vec<_> = first.iter().map(|value| format!("{value:.4}")).collect();
+            let shape = table::shape(shape);
+            let first = first.join(" ");
+            text += &format!("{before}{name} {shape} min {min:.4} max {max:.4} mean {mean:.4}: {first}{dots}\n");
+        }
+        text
+    }
+}
+
+/// The outputs of all samples, gathered.
+struct Rows {
+    arrays: Vec<Array>,
+    bytes: Vec<u8>,
+}
+
+impl Rows {
+    fn new(model: &Model) -> anyhow::Result<Self> {
+        let plan = model.plan();
+        let mut arrays = Vec::new();
+        for port in plan.outputs() {
+            let name = plan.text(port.name).to_string();
+            let dtype = ElementType::of_plan(port.dtype);
+            let dtype = dtype.with_context(|| format!("output \"{name}\" holds {}, which NumPy lacks", port.dtype))?;
+            let mut shape: Vec<_> = port.dims().iter().map(|&dim| dim as usize).collect();
+            // The first axis is the sample; outputs without a batch get one.
+            if shape.first() == Some(&1) {
+                shape[0] = 0;
+            } else {
+                shape.insert(0, 0);
+            }
+            ensure!(arrays.iter().all(|array: &Array| array.name != name), "two outputs are named \"{name}\"");
+            arrays.push(Array { name, dtype, shape, data: Vec::new() });
+        }
+        Ok(Self { arrays, bytes: Vec::new() })
+    }
+
+    fn push(&mut self, session: &mut Session) -> Result<(), cygnet::Error> {
+        for (index, array) in self.arrays.iter_mut().enumerate() {
+            session.output_bytes(index, &mut self.bytes)?;
+            array.data.extend_from_slice(&self.bytes);
+            array.shape[0] += 1;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,342 @@
+//! A set of samples for calibration, evaluation or a run over many files.
+
+use std::path::{Path, PathBuf};
+
+use cygnet_sense::{Card, Layout, Output};
+
+use super::folder::{self, Labelled};
+use super::{Array, FileKind, InputError, Picture, Sound, read_arrays, resampled};
+use crate::model::Preparation;
+
+/// What a model wants as one of its inputs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InputSpec {
+    /// The ONNX name.
+    pub name: String,
+    /// The ONNX shape, open axes fixed (the batch as 1).
+    pub shape: Vec<usize>,
+}
+
+impl InputSpec {
+    fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+}
+
+/// One run's worth of input.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sample {
+    /// The file, and the number of the sample in it where a file holds many.
+    pub name: String,
+    /// Every input of the model in order, the elements in the order of its ONNX shape.
+    pub inputs: Vec<Vec<f32>>,
+    /// The class that the sample belongs to, where the data say it.
+    pub label: Option<usize>,
+}
+
+#[derive(Debug)]
+enum Source {
+    /// One array for each input, the first axis the sample.
+    Arrays { arrays: Vec<Array>, count: usize, labels: Vec<usize> },
+    /// One file for each sample.
+    Files { preparation: Preparation, files: Vec<Labelled> },
+}
+
+/// Samples for a model: a folder of pictures, recordings or arrays, a single such file, or a `.npz`.
+///
+/// - Folders hold pictures or WAV files as the card says, or `.npy` and `.npz` files of one sample each. Labels
+///   come from `labels.csv` (`file,label`; the label a name of the card or a number) or from the names of
+///   sub-folders, where all of them are labels of the card.
+/// - A `.npz` holds one array for each input, of its name, or `x` when there is one input; the first axis is the
+///   sample. `y` holds the labels. A `.npy` is `x`. Both may also hold a single sample in the shape of the model.
+#[derive(Debug)]
+pub struct DataSet {
+    path: PathBuf,
+    inputs: Vec<InputSpec>,
+    source: Source,
+}
+
+impl DataSet {
+    /// Opens the data at `path` for a model with these inputs, in ONNX order; `card` says how files become its
+    /// input. Files of a folder are found now and read one by one later; arrays are read now.
+    ///
+    /// # Errors
+    /// [`InputError`] naming the file and the mend.
+    pub fn open(path: &Path, card: Option<&Card>, inputs: Vec<InputSpec>) -> Result<Self, InputError> {
+        let labels = card.map_or(&[][..], |card| &card.labels);
+        Self::open_prepared(path, Preparation::of_card(card), card.and_then(Card::input_name), labels, inputs)
+    }
+
+    pub(crate) fn open_prepared(
+        path: &Path,
+        preparation: Preparation,
+        prepared_input: Option<&str>,
+        labels: &[String],
+        inputs: Vec<InputSpec>,
+    ) -> Result<Self, InputError> {
+        let is_folder = std::fs::metadata(path).map_err(InputError::file(path))?.is_dir();
+        let source = if !is_folder && FileKind::of(path).is_none_or(|kind| kind == FileKind::Arrays) {
+            arrays(path, &inputs, labels)?
+        } else {
+            let wanted = match preparation {
+                Preparation::Image(_) => FileKind::Picture,
+                Preparation::Audio(_) => FileKind::Sound,
+                Preparation::Tensor => FileKind::Arrays,
+            };
+            let files = if is_folder {
+                folder::files(path, wanted, labels)?
+            } else {
+                check_kind(path, wanted)?;
+                vec![(path.to_path_buf(), None)]
+            };
+            check_preparation(&preparation, prepared_input, &inputs, path)?;
+            Source::Files { preparation, files }
+        };
+        Ok(Self { path: path.to_path_buf(), inputs, source })
+    }
+
+    /// Number of samples.
+    pub fn len(&self) -> usize {
+        match &self.source {
+            Source::Arrays { count, .. } => *count,
+            Source::Files { files, .. } => files.len(),
+        }
+    }
+
+    /// Whether there is no sample.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Whether every sample has a label.
+    pub fn is_labelled(&self) -> bool {
+        match &self.source {
+            Source::Arrays { labels, count, .. } => labels.len() == *count && *count > 0,
+            Source::Files { files, .. } => files.iter().all(|(_, label)| label.is_some()),
+        }
+    }
+
+    /// The samples in order.
+    pub fn samples(&self) -> impl ExactSizeIterator<Item = Result<Sample, InputError>> + '_ {
+        (0..self.len()).map(|index| self.sample(index))
+    }
+
+    /// What sample `index` is called: its file, with its number where a file holds many.
+    pub fn name(&self, index: usize) -> String {
+        let path = match &self.source {
+            Source::Arrays { .. } => &self.path,
+            Source::Files { files, .. } => files.get(index).map_or(&self.path, |(path, _)| path),
+        };
+        let inside = path.strip_prefix(&self.path).ok().filter(|inside| !inside.as_os_str().is_empty());
+        let name = inside.map_or(path.file_name().unwrap_or_default(), Path::as_os_str).to_string_lossy();
+        match &self.source {
+            Source::Arrays { count, .. } if *count > 1 => format!("{name}[{index}]"),
+            _ => name.into_owned(),
+        }
+    }
+
+    /// Sample `index`, read and prepared.
+    ///
+    /// # Errors
+    /// [`InputError`] naming the file or the sample; also for numbers that are not finite, and where there is no
+    /// such sample.
+    pub fn sample(&self, index: usize) -> Result<Sample, InputError> {
+        let missing = || InputError::data(&self.path, format!("there is no sample {index}; it has {}", self.len()));
+        match &self.source {
+            Source::Arrays { arrays, count, labels } => {
+                if index >= *count {
+                    return Err(missing());
+                }
+                let inputs = arrays.iter().zip(&self.inputs).map(|(array, input)| self.row(array, input, index));
+                let inputs = inputs.collect::<Result<_, _>>()?;
+                Ok(Sample { name: self.name(index), inputs, label: labels.get(index).copied() })
+            }
+            Source::Files { preparation, files } => {
+                let (path, label) = files.get(index).ok_or_else(missing)?;
+                let inputs = match preparation {
+                    Preparation::Tensor => self.single(path)?,
+                    prepared => vec![prepare(path, prepared)?],
+                };
+                Ok(Sample { name: self.name(index), inputs, label: *label })
+            }
+        }
+    }
+
+    /// Sample `index` of an array.
+    fn row(&self, array: &Array, input: &InputSpec, index: usize) -> Result<Vec<f32>, InputError> {
+        let values = array.to_f32s(index * input.len(), input.len());
+        match values.iter().position(|value| !value.is_finite()) {
+            None => Ok(values),
+            Some(place) => {
+                let problem = format!("sample {index} holds {} at element {place}; take it out", values[place]);
+                Err(InputError::array(&self.path, &array.name, problem))
+            }
+        }
+    }
+
+    /// The inputs from an array file that holds one sample.
+    fn single(&self, path: &Path) -> Result<Vec<Vec<f32>>, InputError> {
+        let source = arrays(path, &self.inputs, &[])?;
+        let one = Self { path: path.to_path_buf(), inputs: self.inputs.clone(), source };
+        if one.len() != 1 {
+            let problem = format!("it holds {} samples; in a folder each file holds one", one.len());
+            return Err(InputError::data(path, problem));
+        }
+        Ok(one.sample(0)?.inputs)
+    }
+}
+
+/// A picture or recording as tensor.
+fn prepare(path: &Path, preparation: &Preparation) -> Result<Vec<f32>, InputError> {
+    let refused = |error: cygnet_sense::Error| InputError::data(path, error.to_string());
+    let mut values = Vec::new();
+    match preparation {
+        Preparation::Image(spec) => {
+            let picture = Picture::open(path)?;
+            let pixels = picture.pixels().map_err(refused)?;
+            values.resize(spec.tensor_len(), 0.0);
+            let mut scratch = vec![0; spec.scratch_bytes(pixels.width(), pixels.height())];
+            spec.prepare(&pixels, &mut Output::F32(&mut values), spec.layout, &mut scratch).map_err(refused)?;
+        }
+        Preparation::Audio(spec) => {
+            let sound = Sound::open(path)?;
+            let samples = resampled(&sound.samples, sound.rate, spec.sample_rate).map_err(refused)?;
+            values.resize(spec.tensor_len(), 0.0);
+            let mut scratch = vec![0.0; spec.scratch_len()];
+            spec.prepare(&samples, &mut Output::F32(&mut values), &mut scratch).map_err(refused)?;
+        }
+        Preparation::Tensor => {}
+    }
+    Ok(values)
+}
+
+/// Whether a single file is of the kind that the card tells.
+fn check_kind(path: &Path, wanted: FileKind) -> Result<(), InputError> {
+    if FileKind::of(path) == Some(wanted) {
+        return Ok(());
+    }
+    Err(InputError::data(
+        path,
+        match wanted {
+            FileKind::Picture => "the model's card says that it takes pictures",
+            FileKind::Sound => "the model's card says that it takes sound (.wav)",
+            FileKind::Arrays => {
+                "the model does not say how such a file becomes its input; give a card (--card FILE.toml) \
+                 with kind = \"image\" or \"audio\", or a .npz of tensors"
+            }
+        },
+    ))
+}
+
+/// Whether what the card makes fits the model.
+fn check_preparation(
+    preparation: &Preparation,
+    name: Option<&str>,
+    inputs: &[InputSpec],
+    path: &Path,
+) -> Result<(), InputError> {
+    let (made, axes) = match preparation {
+        Preparation::Tensor => return Ok(()),
+        Preparation::Image(spec) => {
+            let (c, h, w) = (spec.channels(), spec.height as usize, spec.width as usize);
+            if spec.layout == Layout::Nchw {
+                (vec![c, h, w], "channels, height, width")
+            } else {
+                (vec![h, w, c], "height, width, channels")
+            }
+        }
+        Preparation::Audio(spec) => (vec![spec.frames(), spec.row_len()], "frames, values"),
+    };
+    let [input] = inputs else {
+        let problem = format!("a file gives one input, the model has {}; give a .npz with all of them", inputs.len());
+        return Err(InputError::data(path, problem));
+    };
+    if name.is_some_and(|name| name != input.name) {
+        let problem = format!("it names the input \"{}\", the model has \"{}\"", name.unwrap_or(""), input.name);
+        return Err(InputError::Card(problem));
+    }
+    let flat = |shape: &[usize]| without_ones(shape).len() <= 1;
+    if without_ones(&made) == without_ones(&input.shape)
+        || (flat(&input.shape) && made.iter().product::<usize>() == input.len())
+    {
+        return Ok(());
+    }
+    let InputSpec { name, shape } = input;
+    Err(InputError::Card(format!("it makes {made:?} ({axes}), the input \"{name}\" has the shape {shape:?}")))
+}
+
+fn without_ones(shape: &[usize]) -> Vec<usize> {
+    shape.iter().copied().filter(|&dim| dim != 1).collect()
+}
+
+/// Reads a `.npz` or `.npy` and finds the array of every input.
+fn arrays(path: &Path, inputs: &[InputSpec], classes: &[String]) -> Result<Source, InputError> {
+    let mut found = read_arrays(path)?;
+    let names: Vec<_> = found.iter().map(|array| format!("\"{}\"", array.name)).collect();
+    let mut arrays = Vec::new();
+    let mut count = None;
+    for input in inputs {
+        let by_name = found.iter().position(|array| array.name == input.name);
+        let x = || found.iter().position(|array| inputs.len() == 1 && array.name == "x");
+        let place = by_name.or_else(x).ok_or_else(|| {
+            let or_x = if inputs.len() == 1 { " or \"x\"" } else { "" };
+            let problem = format!("there is no array \"{}\"{or_x} in it; it has {}", input.name, names.join(", "));
+            InputError::data(path, problem)
+        })?;
+        let array = found.swap_remove(place);
+        let samples = sample_count(&array, input, path)?;
+        if *count.get_or_insert(samples) != samples {
+            let problem = format!("it holds {samples} samples, the array before {}", count.unwrap_or(0));
+            return Err(InputError::array(path, &array.name, problem));
+        }
+        arrays.push(array);
+    }
+    let count = count.unwrap_or(0);
+    let labels = match found.iter().find(|array| array.name == "y") {
+        None => Vec::new(),
+        Some(y) => label_indices(y, count, classes, path)?,
+    };
+    Ok(Source::Arrays { arrays, count, labels })
+}
+
+/// How many samples an array holds.
+fn sample_count(array: &Array, input: &InputSpec, path: &Path) -> Result<usize, InputError> {
+    let wanted = without_ones(&input.shape);
+    if let [count, sample @ ..] = &array.shape[..]
+        && without_ones(sample) == wanted
+    {
+        if *count == 0 {
+            return Err(InputError::array(path, &array.name, "it holds no sample"));
+        }
+        return Ok(*count);
+    }
+    if without_ones(&array.shape) == wanted && !array.is_empty() {
+        return Ok(1);
+    }
+    let shape = input.shape.strip_prefix(&[1]).unwrap_or(&input.shape);
+    let dims: Vec<_> = std::iter::once("samples".into()).chain(shape.iter().map(usize::to_string)).collect();
+    let problem = format!(
+        "its shape is {:?}, the input \"{}\" needs [{}]; store the tensors as the model wants them",
+        array.shape,
+        input.name,
+        dims.join(", ")
+    );
+    Err(InputError::array(path, &array.name, problem))
+}
+
+fn label_indices(y: &Array, count: usize, classes: &[String], path: &Path) -> Result<Vec<usize>, InputError> {
+    if y.len() != count {
+        let problem = format!("{} labels for {count} samples; store one whole number for each", y.len());
+        return Err(InputError::array(path, "y", problem));
+    }
+    let labels = y.to_indices().map_err(|(place, value)| {
+        InputError::array(path, "y", format!("label {place} is {value}; labels are whole numbers from 0"))
+    })?;
+    match labels.iter().position(|&label| !classes.is_empty() && label >= classes.len()) {
+        None => Ok(labels),
+        Some(place) => {
+            let problem = format!("label {place} is {}, the card has {} labels", labels[place], classes.len());
+            Err(InputError::array(path, "y", problem))
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Picture files.
+
+use std::path::Path;
+
+use cygnet_sense::Pixels;
+use image::{DynamicImage, ImageDecoder, ImageReader};
+
+use super::InputError;
+
+/// A decoded picture, upright, in 8 bits per sample: grey as it is, everything else as RGB without
+/// transparency.
+#[derive(Clone, Debug)]
+pub struct Picture {
+    data: Vec<u8>,
+    width: u32,
+    height: u32,
+    is_grey: bool,
+}
+
+impl Picture {
+    /// Reads a PNG, JPEG, BMP, WebP or PNM file, whichever its first bytes say, and turns it as its EXIF
+    /// orientation wants.
+    ///
+    /// # Errors
+    /// [`InputError::File`], [`InputError::Picture`].
+    pub fn open(path: &Path) -> Result<Self, InputError> {
+        let refused = |error: image::ImageError| InputError::Picture {
+            path: path.to_path_buf(),
+            problem: format!("{error}; give a whole PNG, JPEG, BMP, WebP or PNM file"),
+        };
+        let reader =
+            ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(InputError::file(path))?;
+        let mut decoder = reader.into_decoder().map_err(refused)?;
+        let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
+        // The size in the header is not trusted with all memory.
+        image::Limits::default().reserve(decoder.total_bytes()).map_err(refused)?;
+        let mut picture = DynamicImage::from_decoder(decoder).map_err(refused)?;
+        picture.apply_orientation(orientation);
+        Ok(picture.into())
+    }
+
+    /// The pixels, for [`Session::set_image`](crate::Session::set_image).
+    ///
+    /// # Errors
+    /// [`cygnet_sense::Error::Pixels`] when a side is 0.
+    pub fn pixels(&self) -> Result<Pixels<'_>, cygnet_sense::Error> {
+        if self.is_grey {
+            Pixels::grey8(&self.data, self.width, self.height)
+        } else {
+            Pixels::rgb8(&self.data, self.width, self.height)
+        }
+    }
+}
+
+impl From<DynamicImage> for Picture {
+    fn from(picture: DynamicImage) -> Self {
+        let (width, height) = (picture.width(), picture.height());
+        let is_grey = !picture.color().has_color();
+        let data = if is_grey { picture.into_luma8().into_raw() } else { picture.into_rgb8().into_raw() };
+        Self { data, width, height, is_grey }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn broken_files_are_named_with_the_mend() {
+        let folder = tempfile::tempdir().unwrap();
+        let whole = folder.path().join("whole.png");
+        image::RgbImage::from_pixel(4, 3, image::Rgb([1, 2, 3])).save(&whole).unwrap();
+        let bytes = std::fs::read(&whole).unwrap();
+        // A bitmap of 60000×60000 pixels of 24 bits that ends behind its header.
+        let mut huge = b"BM\x36\0\0\0\0\0\0\0\x36\0\0\0\x28\0\0\0".to_vec();
+        huge.extend([60000u32, 60000, 24 << 16 | 1, 0, 0, 0, 0, 0, 0].iter().flat_map(|word| word.to_le_bytes()));
+        let cases: [(&str, &[u8]); 5] = [
+            ("huge.bmp", &huge),
+            ("empty.png", b""),
+            ("short.png", &bytes[..bytes.len() / 2]),
+            ("text.png", b"not a picture"),
+            ("head.png", &bytes[..20]),
+        ];
+        for (name, bytes) in cases {
+            let path = folder.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            let message = Picture::open(&path).unwrap_err().to_string();
+            assert!(message.contains(name) && message.contains("give a whole"), "{message}");
+        }
+    }
+
+    #[test]
+    fn colour_and_grey_keep_their_samples() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.png");
+        image::RgbaImage::from_pixel(2, 1, image::Rgba([1, 2, 3, 0])).save(&path).unwrap();
+        let colour = Picture::open(&path).unwrap();
+        assert_eq!((colour.is_grey, &colour.data[..]), (false, &[1, 2, 3, 1, 2, 3][..]));
+        image::GrayImage::from_pixel(1, 2, image::Luma([9])).save(&path).unwrap();
+        let grey = Picture::open(&path).unwrap();
+        assert_eq!((grey.is_grey, &grey.data[..]), (true, &[9, 9][..]));
+    }
+}

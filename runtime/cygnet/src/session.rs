@@ -1,0 +1,218 @@
+//! Running a model.
+
+mod feed;
+
+#[cfg(feature = "onnx")]
+use std::sync::Arc;
+
+use cygnet_core::kernels::Kernels;
+use cygnet_core::plan::{self, StepRecord};
+use cygnet_core::{Host, HostTensor, NoHost};
+
+use crate::answer::{Answer, are_probabilities, best, ends_in_softmax};
+use crate::arena::AlignedBytes;
+use crate::error::Error;
+use crate::model::Model;
+
+/// Which input or output: its number or its ONNX name.
+#[derive(Clone, Copy, Debug)]
+pub enum Port<'a> {
+    /// The number, from 0, in the order of the ONNX model.
+    Index(usize),
+    /// The ONNX name.
+    Name(&'a str),
+}
+
+impl From<usize> for Port<'_> {
+    fn from(index: usize) -> Self {
+        Self::Index(index)
+    }
+}
+
+impl<'a> From<&'a str> for Port<'a> {
+    fn from(name: &'a str) -> Self {
+        Self::Name(name)
+    }
+}
+
+/// A model together with the memory that it runs in.
+///
+/// Set every input before each [`Session::run`]: steps reuse the memory of what was read for the last time.
+/// Running allocates nothing, unless a step goes through the fallback.
+#[derive(Debug)]
+pub struct Session {
+    model: Model,
+    arena: AlignedBytes,
+    kernels: &'static Kernels,
+    #[cfg(feature = "onnx")]
+    fallback: Option<Arc<cygnet_onnx::fallback::Fallback>>,
+    room: feed::Room,
+    /// Scores come out of a softmax.
+    is_softmax: bool,
+}
+
+impl Session {
+    pub(crate) fn new(model: Model, kernels: &'static Kernels) -> Result<Self, Error> {
+        #[cfg(feature = "onnx")]
+        let fallback = model.fallback()?;
+        #[cfg(not(feature = "onnx"))]
+        if let Some(step) = crate::model::first_host_step(&model.plan()) {
+            return Err(cygnet_core::Error::NeedsHost { step }.into());
+        }
+        let arena = AlignedBytes::new(model.plan().arena_bytes());
+        let is_softmax = ends_in_softmax(&model.plan());
+        Ok(Self {
+            model,
+            arena,
+            kernels,
+            #[cfg(feature = "onnx")]
+            fallback,
+            room: feed::Room::default(),
+            is_softmax,
+        })
+    }
+
+    /// The model.
+    pub fn model(&self) -> &Model {
+        &self.model
+    }
+
+    /// The kernels in use.
+    pub fn kernels(&self) -> &'static Kernels {
+        self.kernels
+    }
+
+    /// The engine's view of plan and memory; costs nothing.
+    ///
+    /// # Errors
+    /// [`Error::Session`], which does not happen: the arena is made for the plan.
+    pub fn engine(&mut self) -> Result<cygnet_core::Session<'_, '_>, Error> {
+        Ok(cygnet_core::Session::with_kernels(self.model.plan(), self.arena.as_mut(), self.kernels)?)
+    }
+
+    /// Runs the model on the inputs that were set.
+    ///
+    /// # Errors
+    /// [`Error::Session`] where a fallback step fails; the log says why.
+    pub fn run(&mut self) -> Result<(), Error> {
+        self.run_watched(&mut |_, _| {})
+    }
+
+    /// As [`Session::run`]; `after` is called behind every step with the arena as the step has left it.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub fn run_watched(&mut self, after: &mut dyn FnMut(&StepRecord, &[u8])) -> Result<(), Error> {
+        let mut engine = cygnet_core::Session::with_kernels(self.model.plan(), self.arena.as_mut(), self.kernels)?;
+        #[cfg(feature = "onnx")]
+        if let Some(fallback) = &self.fallback {
+            engine.run_with(&mut Watched { host: &mut &**fallback, after })?;
+            return Ok(());
+        }
+        Ok(engine.run_with(&mut Watched { host: &mut NoHost, after })?)
+    }
+
+    /// The number of an output.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPort`].
+    pub fn output_index<'n>(&self, output: impl Into<Port<'n>>) -> Result<usize, Error> {
+        let plan = self.model.plan();
+        find(output.into(), "output", &plan.outputs().map(|port| plan.text(port.name)).collect::<Vec<_>>())
+    }
+
+    /// Reads an output as real numbers in the order of its ONNX shape into `values`, whose room is reused;
+    /// whole numbers are converted.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPort`].
+    pub fn output_f32<'n>(&mut self, output: impl Into<Port<'n>>, values: &mut Vec<f32>) -> Result<(), Error> {
+        let index = self.output_index(output)?;
+        let engine = self.engine()?;
+        values.resize(engine.plan().output(index).map_or(0, |port| port.len()), 0.0);
+        Ok(engine.read_f32(index, values)?)
+    }
+
+    /// Reads an output as the bytes of an ONNX tensor of the declared type, row-major, little-endian.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPort`].
+    pub fn output_bytes<'n>(&mut self, output: impl Into<Port<'n>>, bytes: &mut Vec<u8>) -> Result<(), Error> {
+        let index = self.output_index(output)?;
+        let engine = self.engine()?;
+        bytes.resize(engine.plan().output(index).map_or(0, |port| port.len() * port.dtype.bytes()), 0);
+        Ok(engine.read_bytes(index, bytes)?)
+    }
+
+    /// The first output as real numbers.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchPort`] where the model has no output.
+    pub fn scores(&mut self) -> Result<Vec<f32>, Error> {
+        let mut scores = Vec::new();
+        self.output_f32(0, &mut scores)?;
+        Ok(scores)
+    }
+
+    /// The `n` best classes of the first output with their probabilities, the best first. Scores that are no
+    /// probabilities already go through a softmax.
+    ///
+    /// # Errors
+    /// [`Error::NoScores`].
+    pub fn top(&mut self, n: usize) -> Result<Vec<Answer>, Error> {
+        let mut scores = self.scores()?;
+        if scores.is_empty() {
+            return Err(Error::NoScores);
+        }
+        if !self.is_softmax && !are_probabilities(&scores) {
+            cygnet_sense::softmax_in_place(&mut scores);
+        }
+        let labels = self.model.labels();
+        let label = |class: usize| labels.get(class).cloned().unwrap_or_else(|| class.to_string());
+        let best = best(&scores, n);
+        Ok(best.into_iter().map(|(class, score)| Answer { class, label: label(class), score }).collect())
+    }
+}
+
+/// A host that also tells somebody.
+struct Watched<'a> {
+    host: &'a mut dyn Host,
+    after: &'a mut dyn FnMut(&StepRecord, &[u8]),
+}
+
+impl Host for Watched<'_> {
+    fn run(
+        &mut self,
+        index: u32,
+        model: &[u8],
+        inputs: &mut [HostTensor<'_>],
+        outputs: &mut [HostTensor<'_>],
+    ) -> Result<(), cygnet_core::Error> {
+        self.host.run(index, model, inputs, outputs)
+    }
+
+    fn after(&mut self, record: &StepRecord, arena: &[u8]) {
+        (self.after)(record, arena);
+    }
+}
+
+/// Names for a message.
+pub(crate) fn listed(names: &[&str]) -> String {
+    match names {
+        [] => "none".into(),
+        names => names.iter().map(|name| format!("\"{name}\"")).collect::<Vec<_>>().join(", "),
+    }
+}
+
+fn find(port: Port<'_>, what: &'static str, names: &[&str]) -> Result<usize, Error> {
+    let (found, asked) = match port {
+        Port::Index(index) => (Some(index).filter(|&index| index < names.len()), index.to_string()),
+        Port::Name(name) => (names.iter().position(|there| *there == name), format!("\"{name}\"")),
+    };
+    found.ok_or_else(|| Error::NoSuchPort { what, asked, there: listed(names) })
+}
+
+/// The shape of a port.
+fn shape(port: &plan::Port) -> Vec<usize> {
+    port.dims().iter().map(|&dim| dim as usize).collect()
+}

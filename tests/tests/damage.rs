@@ -1,0 +1,160 @@
+//! Damaged files: whatever bytes arrive, the worst outcome is an error.
+//!
+//! Plans are damaged with their checksum made right again, so that the verifier and not the checksum
+//! is what refuses them; those that pass are run.
+
+use std::path::Path;
+
+use cygnet_core::bytes::checksum;
+use cygnet_core::plan::CHECKSUM_FROM;
+use cygnet_core::{Plan, Session};
+use cygnet_onnx::compile::{Options, compile};
+use cygnet_onnx::model::Model;
+use cygnet_tests::run::{arena, arena_bytes};
+
+const MUTATIONS: u32 = 3000;
+
+/// A small generator, so that every run tries the same damage.
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, limit: usize) -> usize {
+        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) as usize % limit.max(1)
+    }
+
+    /// Flips bits, overwrites words with odd values, cuts, or swaps pieces; `front` prefers the first bytes.
+    fn damage(&mut self, bytes: &mut Vec<u8>, front: usize) {
+        for _ in 0..=self.below(3) {
+            let range = if self.below(4) == 0 { bytes.len() } else { front.min(bytes.len()) };
+            let at = self.below(range);
+            match self.below(8) {
+                0 => bytes.truncate(self.below(bytes.len())),
+                1 | 2 if bytes.len() >= 8 => {
+                    let at = (at & !3).min(bytes.len() - 4);
+                    let odd = [0_u32, 1, 2, 0x7fff_ffff, 0x8000_0000, u32::MAX, 0xffff, 65];
+                    bytes[at..at + 4].copy_from_slice(&odd[self.below(odd.len())].to_le_bytes());
+                }
+                3 if bytes.len() > 16 => {
+                    let other = self.below(bytes.len() - 8);
+                    let at = at.min(bytes.len() - 8);
+                    for index in 0..8 {
+                        bytes.swap(at + index, other + index);
+                    }
+                }
+                _ => {
+                    if let Some(byte) = bytes.get_mut(at) {
+                        *byte ^= 1 << self.below(8);
+                    }
+                }
+            }
+            if bytes.is_empty() {
+                return;
+            }
+        }
+    }
+}
+
+fn golden(name: &str) -> Vec<u8> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden").join(name);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+fn onnx_files() -> Vec<Vec<u8>> {
+    [
+        "whole/mobile_qdq_uint8_per_channel.onnx",
+        "whole/shuffle_qoperator_uint8.onnx",
+        "qdq_other/squeeze_excite.onnx",
+        "qdq_other/resize_linear_half_pixel.onnx",
+        "float/attention.onnx",
+        "float/layer_normalization.onnx",
+        "qdq_other/softmax_channels.onnx",
+        "qdq_other/concat_three_axis2.onnx",
+    ]
+    .map(golden)
+    .to_vec()
+}
+
+#[test]
+fn damaged_plans_are_refused_or_run() {
+    let mut random = Random(11);
+    let (mut refused, mut ran) = (0, 0);
+    let plans: Vec<Vec<u8>> = onnx_files()
+        .iter()
+        .map(|bytes| {
+            let model = Model::from_bytes(bytes).expect("whole");
+            compile(&model, &Options::default()).expect("compiles").plan
+        })
+        .collect();
+    for round in 0..MUTATIONS {
+        let mut plan = plans[round as usize % plans.len()].clone();
+        let tables = Plan::parse(&plan).expect("whole").header().metadata.offset as usize;
+        random.damage(&mut plan, tables);
+        if plan.len() > CHECKSUM_FROM && random.below(10) > 0 {
+            // Length and checksum made right again.
+            let length = plan.len() as u32;
+            plan[8..12].copy_from_slice(&length.to_le_bytes());
+            let sum = checksum(&plan[CHECKSUM_FROM..]);
+            plan[12..16].copy_from_slice(&sum.to_le_bytes());
+        }
+        let Ok(parsed) = Plan::parse(&plan) else {
+            refused += 1;
+            continue;
+        };
+        if parsed.arena_bytes() > 1 << 28 {
+            refused += 1;
+            continue;
+        }
+        let mut memory = arena(parsed.arena_bytes());
+        let mut session = Session::new(parsed, arena_bytes(&mut memory)).expect("memory as asked for");
+        for index in 0..parsed.input_count() {
+            let len = parsed.input(index).expect("counted").len();
+            let _ = session.write_f32(index, &vec![0.25; len]);
+        }
+        let _ = session.run();
+        for index in 0..parsed.output_count() {
+            let mut values = vec![0.0; parsed.output(index).expect("counted").len()];
+            let _ = session.read_f32(index, &mut values);
+        }
+        ran += 1;
+    }
+    println!("{MUTATIONS} damaged plans: {refused} refused, {ran} still safe to run");
+    assert!(refused > MUTATIONS / 4, "hardly any damage was found: {refused}");
+}
+
+#[test]
+fn every_bit_flip_and_cut_of_a_plan_is_found() {
+    let model = Model::from_bytes(&golden("qdq_conv/k3x3.onnx")).expect("whole");
+    let plan = compile(&model, &Options::default()).expect("compiles").plan;
+    for bit in 0..plan.len() * 8 {
+        let mut damaged = plan.clone();
+        damaged[bit / 8] ^= 1 << (bit % 8);
+        assert!(Plan::parse(&damaged).is_err(), "bit {bit} was flipped and nobody saw it");
+    }
+    for length in 0..plan.len() {
+        assert!(Plan::parse(&plan[..length]).is_err(), "cut to {length} bytes and nobody saw it");
+    }
+}
+
+#[test]
+fn damaged_onnx_files_give_errors_and_never_panic() {
+    let mut random = Random(5);
+    let files = onnx_files();
+    let (mut refused, mut compiled) = (0, 0);
+    for round in 0..MUTATIONS {
+        let mut bytes = files[round as usize % files.len()].clone();
+        let front = bytes.len();
+        random.damage(&mut bytes, front);
+        match Model::from_bytes(&bytes).map_err(|error| error.to_string()).and_then(|model| {
+            compile(&model, &Options::default()).map_err(|error| error.to_string())
+        }) {
+            Ok(_) => compiled += 1,
+            Err(message) => {
+                assert!(!message.is_empty());
+                refused += 1;
+            }
+        }
+    }
+    println!("{MUTATIONS} damaged ONNX files: {refused} refused, {compiled} compiled");
+    assert!(refused > MUTATIONS / 4);
+}

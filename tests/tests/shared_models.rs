@@ -1,0 +1,85 @@
+//! Models that others made: each compiles without the fallback, in an arena close to its lower bound,
+//! and its float plan agrees with tract. Needs the folder of data beside the repository; says so and
+//! passes where it is absent.
+
+use std::path::{Path, PathBuf};
+
+use cygnet_core::Plan;
+use cygnet_core::plan::step::Step;
+use cygnet_onnx::model::{Model, Tensor};
+use cygnet_onnx::reference::Reference;
+use cygnet_tests::run::compile_and_run;
+
+const MODELS: [&str; 9] = [
+    "mlperf_ic_resnet8",
+    "mlperf_kws_dscnn",
+    "mlperf_vww_mobilenetv1_025",
+    "mlperf_ad01_autoencoder",
+    "arm_ds_cnn_s",
+    "efficientnet_lite0_224",
+    "squeezenet_v1.1",
+    "fastestdet_352",
+    "yunet_n_320_320",
+];
+
+fn folder() -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/models");
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    println!("SKIPPED: the models of others are not beside this repository (../shared/data/models)");
+    None
+}
+
+fn random_input(shape: &[usize], seed: u32) -> Tensor {
+    let mut state = seed;
+    let values: Vec<f32> = (0..shape.iter().product())
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / 8_388_608.0 - 1.0
+        })
+        .collect();
+    Tensor::from_f32(shape.to_vec(), &values)
+}
+
+#[test]
+fn float_models_of_others_run_without_fallback_and_agree_with_tract() {
+    let Some(folder) = folder() else { return };
+    let mut failures = Vec::new();
+    for name in MODELS {
+        let model = Model::read(&folder.join(format!("{name}.onnx"))).expect("readable");
+        let reference = Reference::new(&model, &[]).expect("tract knows it");
+        let inputs: Vec<Tensor> =
+            reference.input_facts().iter().map(|(_, _, shape)| random_input(shape, 7)).collect();
+        let named = model.inputs.iter().map(|input| input.name.clone()).zip(inputs.iter().cloned()).collect();
+        let outcome = match compile_and_run(&model, &named) {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                failures.push(format!("{name}: {error}"));
+                continue;
+            }
+        };
+        let plan = Plan::parse(&outcome.plan).expect("verified");
+        let fallbacks = plan.steps().filter(|record| matches!(record.step, Step::HostStep(_))).count();
+        let ratio = plan.arena_bytes() as f64 / f64::from(plan.header().live_bytes);
+        let mut worst = 0.0_f32;
+        let expected = reference.run(&inputs).expect("runs");
+        for (output, expected) in model.outputs.iter().zip(&expected) {
+            let (found, expected) = (outcome.outputs[&output.name].to_f32s(), expected.to_f32s());
+            let (found, expected) = (found.expect("numbers"), expected.expect("numbers"));
+            // Relative to 1 at least: tract's sigmoid of far negative numbers is an approximation.
+            let largest = expected.iter().fold(1.0_f32, |largest, value| largest.max(value.abs()));
+            let difference = found.iter().zip(&expected).map(|(a, b)| (a - b).abs()).fold(0.0_f32, f32::max);
+            worst = worst.max(difference / largest);
+        }
+        println!(
+            "{name}: {} steps, arena {} = {ratio:.3} × largest live set, greatest difference to tract {worst:.1e}",
+            plan.header().steps,
+            plan.arena_bytes()
+        );
+        if fallbacks > 0 || ratio > 1.10 || worst.is_nan() || worst > 1e-4 {
+            failures.push(format!("{name}: {fallbacks} fallbacks, arena ratio {ratio:.3}, difference {worst:e}"));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
