@@ -145,9 +145,10 @@ fn damaged_onnx_files_give_errors_and_never_panic() {
         let mut bytes = files[round as usize % files.len()].clone();
         let front = bytes.len();
         random.damage(&mut bytes, front);
-        match Model::from_bytes(&bytes).map_err(|error| error.to_string()).and_then(|model| {
-            compile(&model, &Options::default()).map_err(|error| error.to_string())
-        }) {
+        match Model::from_bytes(&bytes)
+            .map_err(|error| error.to_string())
+            .and_then(|model| compile(&model, &Options::default()).map_err(|error| error.to_string()))
+        {
             Ok(_) => compiled += 1,
             Err(message) => {
                 assert!(!message.is_empty());

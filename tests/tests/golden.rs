@@ -34,7 +34,10 @@ fn compare(case: &Value, folder: &Path) -> Verdict {
     };
     let arrays = read_npz(&folder.join(text("data")));
     let part = |prefix: &str| {
-        arrays.iter().filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?.to_string(), tensor.clone()))).collect()
+        arrays
+            .iter()
+            .filter_map(|(name, tensor)| Some((name.strip_prefix(prefix)?.to_string(), tensor.clone())))
+            .collect()
     };
     let outcome = match compile_and_run(&model, &part("in.")) {
         Ok(outcome) => outcome,
@@ -51,7 +54,8 @@ fn compare(case: &Value, folder: &Path) -> Verdict {
         let expected = &arrays[&format!("out.{name}")];
         let Some(found) = outcome.outputs.get(name) else { return Verdict::Different(format!("no output {name}")) };
         if found.shape != expected.shape || found.dtype != expected.dtype {
-            let shapes = format!("{} {:?} instead of {} {:?}", found.dtype, found.shape, expected.dtype, expected.shape);
+            let shapes =
+                format!("{} {:?} instead of {} {:?}", found.dtype, found.shape, expected.dtype, expected.shape);
             return Verdict::Different(shapes);
         }
         if class == "float" {

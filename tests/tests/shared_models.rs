@@ -49,8 +49,7 @@ fn float_models_of_others_run_without_fallback_and_agree_with_tract() {
     for name in MODELS {
         let model = Model::read(&folder.join(format!("{name}.onnx"))).expect("readable");
         let reference = Reference::new(&model, &[]).expect("tract knows it");
-        let inputs: Vec<Tensor> =
-            reference.input_facts().iter().map(|(_, _, shape)| random_input(shape, 7)).collect();
+        let inputs: Vec<Tensor> = reference.input_facts().iter().map(|(_, _, shape)| random_input(shape, 7)).collect();
         let named = model.inputs.iter().map(|input| input.name.clone()).zip(inputs.iter().cloned()).collect();
         let outcome = match compile_and_run(&model, &named) {
             Ok(outcome) => outcome,
@@ -79,6 +78,48 @@ fn float_models_of_others_run_without_fallback_and_agree_with_tract() {
         );
         if fallbacks > 0 || ratio > 1.10 || worst.is_nan() || worst > 1e-4 {
             failures.push(format!("{name}: {fallbacks} fallbacks, arena ratio {ratio:.3}, difference {worst:e}"));
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+}
+
+#[test]
+fn int8_models_of_others_run_without_fallback() {
+    let Some(folder) = folder() else { return };
+    let work = tempfile::tempdir().expect("a folder");
+    let mut failures = Vec::new();
+    for name in MODELS {
+        let model = Model::read(&folder.join(format!("{name}.onnx"))).expect("readable");
+        let facts = Reference::new(&model, &[]).expect("tract knows it").input_facts().to_vec();
+        let [(input, _, shape)] = &facts[..] else { panic!("{name} has several inputs") };
+        // Four random samples: enough to have ranges; accuracy is measured by tests/accuracy.
+        let samples: Vec<u8> = (0..4).flat_map(|seed| random_input(shape, seed).data).collect();
+        let mut batch = vec![4];
+        batch.extend_from_slice(&shape[1..]);
+        let dtype = cygnet::input::ElementType::F32;
+        let array = cygnet::input::Array { name: input.clone(), dtype, shape: batch, data: samples };
+        let path = work.path().join(format!("{name}.npz"));
+        cygnet::output::write_npz(&path, &[array]).expect("written");
+        let data = quantize::data::Data::open(&path, &model, None).expect("opens");
+        let quantized = quantize::quantize(model, &data, quantize::Options::default(), || ()).expect("quantizes");
+        let compiled = cygnet_onnx::compile::compile(&quantized.model, &cygnet_onnx::compile::Options::default());
+        let plan = compiled.expect("compiles").plan;
+        let plan = Plan::parse(&plan).expect("verified");
+        let fallbacks: Vec<&str> = plan
+            .steps()
+            .filter(|record| matches!(record.step, Step::HostStep(_)))
+            .map(|record| plan.text(record.name))
+            .collect();
+        let floats = plan.steps().filter(|record| record.step.kind().ends_with("F32") || record.step.kind() == "Unary");
+        let floats = floats.count();
+        let ratio = plan.arena_bytes() as f64 / f64::from(plan.header().live_bytes);
+        println!(
+            "{name}: {} steps ({floats} float), arena {} = {ratio:.3} × largest live set",
+            plan.header().steps,
+            plan.arena_bytes()
+        );
+        if !fallbacks.is_empty() || ratio > 1.10 || floats > 0 {
+            failures.push(format!("{name}: falls back for {fallbacks:?}, {floats} float steps, arena ratio {ratio:.3}"));
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));

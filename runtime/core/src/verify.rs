@@ -125,7 +125,7 @@ fn ports(plan: &Plan<'_>) -> Result<(), Error> {
 fn steps(plan: &Plan<'_>) -> Result<(), Error> {
     let mut steps = plan.steps();
     let mut count = 0;
-    while let Some(record) = steps.next() {
+    for record in steps.by_ref() {
         let index = record.index;
         let time = index + 1;
         let mut broken = None;

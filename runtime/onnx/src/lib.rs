@@ -1,6 +1,13 @@
-//! See the crate description.
+//! The way from an ONNX file to a plan, with tract as front end.
+//!
+//! - [`model`]: ONNX files in our own types, read and written.
+//! - [`compile`]: the compiler, float or int8 model in, plan out.
+//! - [`reference`]: models run by tract, for calibration, comparison and constant folding.
+//! - [`fallback`]: the host of a plan's steps that have no native kernel.
+//!
+//! tract's types stay inside [`model`] and [`reference`].
 
-pub mod fallback;
 pub mod compile;
+pub mod fallback;
 pub mod model;
 pub mod reference;

@@ -5,9 +5,10 @@
 mod rounding;
 mod values;
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
+use std::sync::{Arc, Once};
 
 use tract_onnx::pb;
 use tract_onnx::prelude::*;
@@ -182,9 +183,27 @@ impl Reference {
     }
 }
 
+thread_local! {
+    /// Whether this thread is inside [`guarded`].
+    static GUARDED: Cell<bool> = const { Cell::new(false) };
+}
+
 /// Runs `work` and turns errors and panics of tract into text.
+///
+/// What a panic prints goes to the log: on the first call the process's panic hook is wrapped, and asks
+/// whether the thread is inside here.
 fn guarded<T>(work: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(work)) {
+    static WRAP_HOOK: Once = Once::new();
+    WRAP_HOOK.call_once(|| {
+        let usual = std::panic::take_hook();
+        std::panic::set_hook(Box::new(move |info| {
+            if GUARDED.get() { log::debug!("tract: {info}") } else { usual(info) }
+        }));
+    });
+    let outer = GUARDED.replace(true);
+    let result = catch_unwind(AssertUnwindSafe(work));
+    GUARDED.set(outer);
+    match result {
         Ok(result) => result.map_err(|e| format!("{e:#}")),
         Err(panic) => {
             let text = panic.downcast_ref::<String>().map(String::as_str);

@@ -139,6 +139,9 @@ pub struct ReduceI8Args<'a, S> {
     pub target: Target,
 }
 
+/// A table look-up: elements, results (perhaps the same place), the 256 results.
+pub type TableKernel = fn(&[Cell<i8>], &[Cell<i8>], &[u8; 256]);
+
 /// The kernels of one instruction set.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
@@ -158,7 +161,7 @@ pub struct Kernels {
     /// One row of [`crate::plan::step::BinaryOp::Mul`].
     pub mul_i8: fn(&RowI8<'_>),
     /// [`crate::plan::step::Table`]: `y[i] = table[x[i] + 128]`.
-    pub table: fn(&[Cell<i8>], &[Cell<i8>], &[u8; 256]),
+    pub table: TableKernel,
     /// [`Pool`].
     pub pool_i8: fn(ReduceI8Args<'_, Pool>),
     /// [`Reduce`].

@@ -30,6 +30,9 @@ struct Context<'c, 'p> {
     index: u32,
 }
 
+/// A step's input and output: their table entries and their bytes.
+type Pair<'a> = (Tensor, Tensor, &'a [u8], &'a mut [u8]);
+
 /// A convolution of either kind.
 struct Conv<'s> {
     x: TensorId,
@@ -56,7 +59,7 @@ impl<'p> Context<'_, 'p> {
 
     /// Input and output, with their bytes.
     #[inline]
-    fn pair(&mut self, x: TensorId, y: TensorId) -> Result<(Tensor, Tensor, &[u8], &mut [u8]), Error> {
+    fn pair(&mut self, x: TensorId, y: TensorId) -> Result<Pair<'_>, Error> {
         let refused = self.refused();
         let (x, y) = (self.tensor(x)?, self.tensor(y)?);
         let [x_bytes, y_bytes] = self.arena.get_disjoint_mut([range(&x), range(&y)]).map_err(|_| refused)?;
@@ -64,11 +67,11 @@ impl<'p> Context<'_, 'p> {
     }
 
     /// Input and output that may be one place.
-    fn shared_pair(&mut self, x: TensorId, y: TensorId) -> Result<(&[Cell<u8>], &[Cell<u8>]), Error> {
+    fn shared_pair(&mut self, x: TensorId, y: TensorId) -> Result<[&[Cell<u8>]; 2], Error> {
         let refused = self.refused();
         let (x, y) = (self.tensor(x)?, self.tensor(y)?);
         let cells = Cell::from_mut(&mut *self.arena).as_slice_of_cells();
-        Ok((cells.get(range(&x)).ok_or(refused)?, cells.get(range(&y)).ok_or(refused)?))
+        Ok([cells.get(range(&x)).ok_or(refused)?, cells.get(range(&y)).ok_or(refused)?])
     }
 
     fn conv_i8(&mut self, s: &Conv<'_>, kernel: fn(ConvI8Args<'_>)) -> Result<(), Error> {
@@ -275,12 +278,12 @@ pub(super) fn step(
                 portable::table_f32(i8s(x), f32s_mut(y), F32s::new(table));
             } else {
                 let table = table.first_chunk::<256>().ok_or(refused)?;
-                let (x, y) = context.shared_pair(s.x, s.y)?;
+                let [x, y] = context.shared_pair(s.x, s.y)?;
                 (kernels.table)(i8_cells(x), i8_cells(y), table);
             }
         }
         Step::Unary(s) => {
-            let (x, y) = context.shared_pair(s.x, s.y)?;
+            let [x, y] = context.shared_pair(s.x, s.y)?;
             portable::unary(f32_cells(x), f32_cells(y), s.function, s.alpha, s.beta);
         }
         Step::Pool(s) => {

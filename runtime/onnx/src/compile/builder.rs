@@ -57,7 +57,13 @@ pub(crate) struct Builder {
 
 impl Builder {
     /// A new tensor; extents in memory order.
-    pub fn tensor(&mut self, dtype: DType, shape: Vec<usize>, quantization: Option<(f32, i32)>, name: &str) -> TensorId {
+    pub fn tensor(
+        &mut self,
+        dtype: DType,
+        shape: Vec<usize>,
+        quantization: Option<(f32, i32)>,
+        name: &str,
+    ) -> TensorId {
         self.tensors.push(Draft { dtype, shape, quantization, name: name.to_string() });
         TensorId(self.tensors.len() as u32 - 1)
     }
@@ -222,9 +228,6 @@ impl Builder {
         out.extend_from_slice(&(total as u32).to_le_bytes());
         out.extend_from_slice(&[0; 4]);
         let span = |start: usize, end: usize| Span { offset: start as u32, len: (end - start) as u32 };
-        let word = |out: &mut Vec<u8>, record: &dyn Fn(&mut dyn FnMut(u32))| {
-            record(&mut |value| out.extend_from_slice(&value.to_le_bytes()));
-        };
         let header = Header {
             arena_bytes: places.arena_bytes as u32,
             live_bytes: places.live_bytes as u32,
@@ -236,7 +239,7 @@ impl Builder {
             metadata: span(metadata_at, names_at),
             constant_bytes: self.constants.len() as u32,
         };
-        word(&mut out, &|write| header.encode(write));
+        header.encode(&mut words(&mut out));
         out.resize(HEADER_BYTES, 0);
         for (index, draft) in self.tensors.iter().enumerate() {
             let (scale, zero_point) = draft.quantization.unwrap_or((1.0, 0));
@@ -251,7 +254,7 @@ impl Builder {
                 last: lives[index].1,
                 name: tensor_names[index],
             };
-            word(&mut out, &|write| tensor.encode(write));
+            tensor.encode(&mut words(&mut out));
         }
         for (port, name) in self.inputs.iter().zip(&input_names).chain(self.outputs.iter().zip(&output_names)) {
             let record = Port {
@@ -262,7 +265,7 @@ impl Builder {
                 order: padded(&port.order, 0),
                 name: *name,
             };
-            word(&mut out, &|write| record.encode(write));
+            record.encode(&mut words(&mut out));
         }
         for ((step, _), name) in self.steps.iter().zip(&step_names) {
             let mut step = *step;
@@ -271,12 +274,12 @@ impl Builder {
                     span.offset += constants_at as u32;
                 }
             });
-            word(&mut out, &|write| step.encode(*name, write));
+            step.encode(*name, &mut words(&mut out));
         }
         let mut blob_at = blobs_at;
         for (kind, index, bytes) in &self.metadata {
             let data = Span { offset: blob_at as u32, len: bytes.len() as u32 };
-            word(&mut out, &|write| Metadata { kind: *kind, index: *index, data }.encode(write));
+            Metadata { kind: *kind, index: *index, data }.encode(&mut words(&mut out));
             blob_at += bytes.len();
         }
         out.extend_from_slice(&names);
@@ -287,6 +290,11 @@ impl Builder {
         out[12..16].copy_from_slice(&sum.to_le_bytes());
         Ok(out)
     }
+}
+
+/// Appends words, little-endian.
+fn words(out: &mut Vec<u8>) -> impl FnMut(u32) + '_ {
+    |value| out.extend_from_slice(&value.to_le_bytes())
 }
 
 /// Extents as the fixed array of a record; a longer list is multiplied into one.

@@ -118,7 +118,13 @@ impl Rewrite<'_> {
     }
 
     /// A DequantizeLinear of three of the node's inputs; `axis` for weights with a scale per channel.
-    fn dequantized(&mut self, x: usize, scale: usize, zero_point: usize, axis: Option<i64>) -> Result<String, ModelError> {
+    fn dequantized(
+        &mut self,
+        x: usize,
+        scale: usize,
+        zero_point: usize,
+        axis: Option<i64>,
+    ) -> Result<String, ModelError> {
         let x = self.node.input(x).ok_or(self.problem(x))?;
         let scale = self.node.input(scale).ok_or(self.problem(scale))?;
         let output = self.name("dequantized");
@@ -177,7 +183,13 @@ impl Rewrite<'_> {
         self.model.nodes.insert(place, node);
     }
 
-    fn operator(&mut self, op_type: &str, inputs: Vec<String>, scale: usize, zero_point: usize) -> Result<(), ModelError> {
+    fn operator(
+        &mut self,
+        op_type: &str,
+        inputs: Vec<String>,
+        scale: usize,
+        zero_point: usize,
+    ) -> Result<(), ModelError> {
         if self.node.outputs.is_empty() {
             return Err(ModelError::Node { node: self.node.label(), problem: "it has no output".into() });
         }

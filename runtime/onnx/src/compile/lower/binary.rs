@@ -15,7 +15,11 @@ use crate::model::{Node, Tensor};
 enum Right {
     Val(Val),
     /// Elements of a constant as bytes of the left side's type, with its ONNX shape.
-    Constant { data: Vec<u8>, shape: Vec<usize>, size: usize },
+    Constant {
+        data: Vec<u8>,
+        shape: Vec<usize>,
+        size: usize,
+    },
 }
 
 impl Right {
@@ -120,7 +124,8 @@ impl Lowering<'_> {
         let mut sum = Value::Val(self.float_tensor(node, 0)?);
         for index in 1..count {
             let next = Value::Val(self.float_tensor(node, index)?);
-            let part = if index + 1 == count && node.op_type != "Mean" { name.clone() } else { format!("{name}/{index}") };
+            let part =
+                if index + 1 == count && node.op_type != "Mean" { name.clone() } else { format!("{name}/{index}") };
             self.pair(node, op, sum, next, &part)?;
             sum = match self.values.get(&part) {
                 Some(value) => value.clone(),
@@ -308,7 +313,8 @@ impl Lowering<'_> {
         };
         let a = self.ordered(&a, &order)?;
         let layout = Layout::ordered(&shape, &order);
-        let stride_of = |layout: &Layout, axis: usize| layout.axis_strides(axis).first().map_or(0, |&(_, stride)| stride);
+        let stride_of =
+            |layout: &Layout, axis: usize| layout.axis_strides(axis).first().map_or(0, |&(_, stride)| stride);
         let (b_tensor, constant, b_layout) = match b {
             Right::Val(val) => {
                 let val = self.ordered(&val, &order)?;
@@ -377,7 +383,8 @@ impl Lowering<'_> {
         let offsets: Vec<f32> = (0..channels).map(|c| parts[1][c] - parts[2][c] * factor(c)).collect();
         let mut shape = vec![channels];
         shape.extend(x.layout.shape.iter().skip(2).map(|_| 1));
-        let constant = |values: &[f32]| Value::Constant(Rc::new(Constant::plain(Tensor::from_f32(shape.clone(), values))));
+        let constant =
+            |values: &[f32]| Value::Constant(Rc::new(Constant::plain(Tensor::from_f32(shape.clone(), values))));
         let name = node.output(0).unwrap_or("").to_string();
         let scaled = format!("{name}/scaled");
         self.pair_f32(node, BinaryOp::Mul, Value::Val(x), constant(&factors), &scaled)?;

@@ -182,7 +182,14 @@ impl Lowering<'_> {
     }
 
     /// A convolution or matrix product of `x`, whose elements lie as the window says.
-    pub(super) fn convolution(&mut self, node: &Node, x: Val, window: Window, w: &Weights<'_>, layout: Layout) -> Lowered {
+    pub(super) fn convolution(
+        &mut self,
+        node: &Node,
+        x: Val,
+        window: Window,
+        w: &Weights<'_>,
+        layout: Layout,
+    ) -> Lowered {
         let channels = window.out_c as usize;
         Self::check_size(&layout.shape)?;
         if let Some(bias) = w.bias
@@ -191,9 +198,8 @@ impl Lowering<'_> {
             return no_step("a bias other than one for each output channel has no step");
         }
         if x.is_quantized() && w.alpha == 1.0 && w.beta == 1.0 {
-            let per_channel = |c: &Constant| {
-                c.quantization.as_ref().is_some_and(|q| q.scales.len() == 1 || q.axis == w.channel_axis)
-            };
+            let per_channel =
+                |c: &Constant| c.quantization.as_ref().is_some_and(|q| q.scales.len() == 1 || q.axis == w.channel_axis);
             if let Some((values, _, shift)) = w.constant.to_i8s()?
                 && per_channel(w.constant)
             {
@@ -274,13 +280,34 @@ impl Lowering<'_> {
             let taps = (0..window.taps()).flat_map(|tap| (0..channels).map(move |channel| (tap, channel)));
             let data = taps.map(|(tap, channel)| weight(channel, tap / columns, tap % columns, 0).cast_unsigned());
             let weights = self.builder.constant(data.collect());
-            Step::DepthwiseI8(DepthwiseI8 { x: x.tensor, y, window, weights, multipliers, bias, weight_zero_points, low, high })
+            Step::DepthwiseI8(DepthwiseI8 {
+                x: x.tensor,
+                y,
+                window,
+                weights,
+                multipliers,
+                bias,
+                weight_zero_points,
+                low,
+                high,
+            })
         } else {
             let mut packed = vec![0; weights::packed_bytes(&window)];
             weights::pack(&window, &mut |c, row, column, input| weight(c, row, column, input), &mut packed);
             let weights = self.builder.constant(packed);
             let scratch = self.scratch(&window, node);
-            Step::ConvI8(ConvI8 { x: x.tensor, y, scratch, window, weights, multipliers, bias, weight_zero_points, low, high })
+            Step::ConvI8(ConvI8 {
+                x: x.tensor,
+                y,
+                scratch,
+                window,
+                weights,
+                multipliers,
+                bias,
+                weight_zero_points,
+                low,
+                high,
+            })
         };
         self.builder.step(step, &node.label());
         self.bind_result(node, target.as_ref(), y, layout);
@@ -319,9 +346,8 @@ impl Lowering<'_> {
         };
         let bias: Vec<f32> = (0..channels).map(|c| bias[if bias.len() == 1 { 0 } else { c }]).collect();
         let bias = self.builder.constant_f32(&bias);
-        let weight = |c: usize, row: usize, column: usize, input: usize| {
-            values[(w.index)(c, row, column, input)] * w.alpha
-        };
+        let weight =
+            |c: usize, row: usize, column: usize, input: usize| values[(w.index)(c, row, column, input)] * w.alpha;
         let (mut low, mut high) = (f32::NEG_INFINITY, f32::INFINITY);
         let mut name = node.output(0).unwrap_or("").to_string();
         while let Some((clamp, next)) = self.take_clamp(&name) {

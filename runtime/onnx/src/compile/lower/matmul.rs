@@ -39,11 +39,8 @@ impl Lowering<'_> {
             x.layout = x.layout.transposed(&[1, 0]);
         }
         let transposed = node.int("transB").unwrap_or(0) != 0;
-        let (k, n) = if transposed {
-            (w.tensor.shape[1], w.tensor.shape[0])
-        } else {
-            (w.tensor.shape[0], w.tensor.shape[1])
-        };
+        let (k, n) =
+            if transposed { (w.tensor.shape[1], w.tensor.shape[0]) } else { (w.tensor.shape[0], w.tensor.shape[1]) };
         let (alpha, beta) = (node.float("alpha").unwrap_or(1.0), node.float("beta").unwrap_or(1.0));
         let matrix = Matrix { k, n, transposed, flip: false };
         if let Some(bias) = bias.as_ref().filter(|bias| !is_row(&bias.tensor.shape, n)) {
@@ -151,10 +148,8 @@ impl Lowering<'_> {
         if target.is_none() {
             (a, b) = (self.float(a)?, self.float(b)?);
         }
-        let (a, b) = (
-            self.ordered(&a, &identity(a.layout.shape.len()))?,
-            self.ordered(&b, &identity(b.layout.shape.len()))?,
-        );
+        let (a, b) =
+            (self.ordered(&a, &identity(a.layout.shape.len()))?, self.ordered(&b, &identity(b.layout.shape.len()))?);
         let (a, b) = self.with_same_batch(node, a, b)?;
         let (a_shape, b_shape) = (&a.layout.shape, &b.layout.shape);
         let (m, k) = (a_shape[a_shape.len() - 2], a_shape[a_shape.len() - 1]);

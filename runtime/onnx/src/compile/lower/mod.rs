@@ -15,9 +15,9 @@ mod value;
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
+use cygnet_core::bytes::Span;
 use cygnet_core::plan::step::{Copy, Step};
 use cygnet_core::plan::{DType, MAX_RANK, TensorId};
-use cygnet_core::bytes::Span;
 
 use super::builder::{Builder, PortDraft};
 use super::layout::Layout;
@@ -153,8 +153,11 @@ impl<'m> Lowering<'m> {
         let Some(dtype) = plan_type(input.dtype) else {
             return wrong(format!("elements of type {} are not supported; export the model with float32", input.dtype));
         };
-        let order =
-            if self.wants_channels_last(&input.name) { Layout::channels_last_order(shape.len()) } else { identity(shape.len()) };
+        let order = if self.wants_channels_last(&input.name) {
+            Layout::channels_last_order(shape.len())
+        } else {
+            identity(shape.len())
+        };
         let layout = Layout::ordered(&shape, &order);
         let extents: Vec<usize> = order.iter().map(|&axis| shape[axis]).collect();
         let (stored, kind, quantization) = match dtype {
@@ -177,9 +180,11 @@ impl<'m> Lowering<'m> {
     /// Whether a symbol names the first axis of some input: the batch.
     fn is_batch(&self, symbol: &str) -> bool {
         !symbol.is_empty()
-            && self.model.inputs.iter().any(|input| {
-                matches!(input.shape.as_deref(), Some([Dim::Symbol(first), ..]) if first == symbol)
-            })
+            && self
+                .model
+                .inputs
+                .iter()
+                .any(|input| matches!(input.shape.as_deref(), Some([Dim::Symbol(first), ..]) if first == symbol))
     }
 
     /// Whether the first operator that cares about the order of axes works on channels-last images.
@@ -206,7 +211,10 @@ impl<'m> Lowering<'m> {
         self.consumers.get(name).is_some_and(|nodes| {
             nodes.iter().all(|&node| {
                 let op = self.model.nodes[node].op_type.as_str();
-                matches!(op, "DequantizeLinear" | "Reshape" | "Transpose" | "MaxPool" | "Concat" | "Flatten" | "Squeeze")
+                matches!(
+                    op,
+                    "DequantizeLinear" | "Reshape" | "Transpose" | "MaxPool" | "Concat" | "Flatten" | "Squeeze"
+                )
             })
         })
     }
@@ -244,11 +252,8 @@ impl<'m> Lowering<'m> {
 
     /// Lowers one node: folded, native, or by the fallback.
     fn node(&mut self, node: &'m Node) -> Result<(), CompileError> {
-        let at_node = |problem: String| CompileError::Node {
-            node: node.label(),
-            op_type: node.op_type.clone(),
-            problem,
-        };
+        let at_node =
+            |problem: String| CompileError::Node { node: node.label(), op_type: node.op_type.clone(), problem };
         let result = self.fold(node).and_then(|folded| if folded { Ok(()) } else { self.operator(node) });
         match result {
             Ok(()) => Ok(()),
@@ -477,13 +482,7 @@ impl<'m> Lowering<'m> {
     }
 
     /// A new tensor for an output of a node, in the given order of axes.
-    fn new_tensor(
-        &mut self,
-        dtype: DType,
-        layout: &Layout,
-        quantization: Option<(f32, i32)>,
-        name: &str,
-    ) -> TensorId {
+    fn new_tensor(&mut self, dtype: DType, layout: &Layout, quantization: Option<(f32, i32)>, name: &str) -> TensorId {
         let extents = match layout.memory_order().filter(|order| order.len() <= MAX_RANK) {
             Some(order) => order.iter().map(|&axis| layout.shape[axis]).collect(),
             None => {
@@ -506,7 +505,18 @@ impl<'m> Lowering<'m> {
         let parts: Vec<(usize, usize)> = order.iter().flat_map(|&axis| val.layout.axis_strides(axis)).collect();
         let dims: Vec<usize> = parts.iter().map(|&(extent, _)| extent).collect();
         let x_strides: Vec<i64> = parts.iter().map(|&(_, stride)| stride as i64).collect();
-        self.copy(Some(val.tensor), Span::NONE, tensor, &dims, 0, &x_strides, 0, &dense(&dims), Span::NONE, &draft.name)?;
+        self.copy(
+            Some(val.tensor),
+            Span::NONE,
+            tensor,
+            &dims,
+            0,
+            &x_strides,
+            0,
+            &dense(&dims),
+            Span::NONE,
+            &draft.name,
+        )?;
         Ok(Val { tensor, layout, kind: val.kind.clone() })
     }
 
@@ -584,4 +594,3 @@ pub(super) fn dense(dims: &[usize]) -> Vec<usize> {
     }
     strides
 }
-

@@ -97,7 +97,7 @@ impl Lowering<'_> {
         let block = node.int("blocksize").unwrap_or(0).max(0) as usize;
         let [n, c, h, w] = val.layout.shape[..] else { return wrong("its input must have four axes") };
         let (cut, permutation, joined): (Vec<usize>, [usize; 6], Vec<usize>) = if node.op_type == "DepthToSpace" {
-            if block == 0 || c % (block * block) != 0 {
+            if block == 0 || block > 1 << 12 || !c.is_multiple_of(block * block) {
                 return wrong(format!("blocks of {block} do not fit {c} channels"));
             }
             let depth = c / (block * block);
@@ -108,7 +108,7 @@ impl Lowering<'_> {
                 other => return wrong(format!("mode \"{other}\" is not known")),
             }
         } else {
-            if block == 0 || h % block != 0 || w % block != 0 {
+            if block == 0 || !h.is_multiple_of(block) || !w.is_multiple_of(block) {
                 return wrong(format!("blocks of {block} do not fit {h} × {w}"));
             }
             let out = vec![n, c * block * block, h / block, w / block];
@@ -131,7 +131,11 @@ impl Lowering<'_> {
         if shape.contains(&0) {
             return no_step("the result is empty");
         }
-        if parts.iter().zip(&val.layout.shape).all(|(part, &dim)| part.start == 0 && part.step == 1 && part.count == dim) {
+        if parts
+            .iter()
+            .zip(&val.layout.shape)
+            .all(|(part, &dim)| part.start == 0 && part.step == 1 && part.count == dim)
+        {
             return Ok(val);
         }
         let order = val.layout.memory_order().unwrap_or_else(|| identity(shape.len()));
@@ -448,7 +452,8 @@ impl Lowering<'_> {
             }
             shape[axis] = shape[axis].max(extent as usize);
         }
-        let repeats: Vec<usize> = shape.iter().zip(&val.layout.with_rank(rank).shape).map(|(new, old)| new / old).collect();
+        let repeats: Vec<usize> =
+            shape.iter().zip(&val.layout.with_rank(rank).shape).map(|(new, old)| new / old).collect();
         let val = Val { layout: val.layout.with_rank(rank), ..val };
         let val = self.repeated(&val, &repeats, node)?;
         self.bind(node, 0, val);
@@ -527,7 +532,7 @@ fn reshape(shape: &[usize], wanted: &[i64], allow_zero: bool) -> Lowered<Vec<usi
     }
     let product = new.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim)).unwrap_or(0);
     if let Some(axis) = open {
-        if product == 0 || len % product != 0 {
+        if product == 0 || !len.is_multiple_of(product) {
             return wrong(format!("{shape:?} cannot be seen as {wanted:?}"));
         }
         new[axis] = len / product;

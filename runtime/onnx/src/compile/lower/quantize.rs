@@ -3,8 +3,8 @@
 use std::rc::Rc;
 
 use cygnet_core::math::Function;
-use cygnet_core::plan::step::{Dequantize, Quantize, Step, Table};
 use cygnet_core::plan::DType;
+use cygnet_core::plan::step::{Dequantize, Quantize, Step, Table};
 use cygnet_core::quantization;
 
 use super::value::ConstantQuantization;
@@ -158,7 +158,8 @@ impl Lowering<'_> {
             }
             Kind::Quantized { table } => {
                 let values = table.clone().unwrap_or_else(|| Rc::new(dequantized(draft.quantization)));
-                let bytes = values.iter().map(|&value| quantization::quantize(value, scale, zero_point).cast_unsigned());
+                let bytes =
+                    values.iter().map(|&value| quantization::quantize(value, scale, zero_point).cast_unsigned());
                 let table = self.builder.constant(bytes.collect());
                 let y = self.builder.tensor(DType::I8, draft.shape, Some((scale, zero_point)), name);
                 self.builder.step(Step::Table(Table { x: val.tensor, y, table }), &node.label());
@@ -188,7 +189,7 @@ impl Lowering<'_> {
             None => 0,
         };
         let zero_point = if unsigned { zero_point - 128 } else { zero_point };
-        if !(scale.is_finite() && scale > 0.0) || !(-128..=127).contains(&zero_point) {
+        if !(scale.is_finite() && scale > 0.0 && (-128..=127).contains(&zero_point)) {
             return wrong(format!("its scale {scale} or zero point is not usable"));
         }
         let wanted = Some((scale, zero_point));

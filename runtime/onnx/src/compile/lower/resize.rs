@@ -121,8 +121,8 @@ impl Lowering<'_> {
         match node.string("mode").unwrap_or("nearest") {
             "nearest" => {
                 let mut val = self.plain(&val)?;
-                for axis in 0..rank {
-                    let indices = (0..out[axis])
+                for (axis, &extent) in out.iter().enumerate() {
+                    let indices = (0..extent)
                         .map(|index| mapping.nearest(index, axis_of(axis)))
                         .collect::<Lowered<Vec<u32>>>()?;
                     val = self.gathered(&val, axis, &indices, node.output(0).unwrap_or(""))?;

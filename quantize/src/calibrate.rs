@@ -1,0 +1,198 @@
+//! Runs the float model over samples and keeps the range of every tensor that becomes an integer.
+//!
+//! Memory does not grow with the number of samples, and the result does not depend on their order.
+
+use std::collections::BTreeMap;
+
+use cygnet_onnx::model::{DType, Model, Tensor};
+use cygnet_onnx::reference::Reference;
+
+use crate::data::Sample;
+use crate::error::QuantizeError;
+use crate::facts::Dims;
+
+/// Bins on each side of 0.
+const BINS: usize = 2048;
+
+/// Least, largest and distribution of all values that a tensor took.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Distribution {
+    /// The least value.
+    pub low: f32,
+    /// The largest value.
+    pub high: f32,
+    /// The histogram reaches from -reach to reach; a power of two, doubled when a value lies beyond it.
+    reach: f32,
+    below: Vec<u64>,
+    above: Vec<u64>,
+}
+
+impl Default for Distribution {
+    fn default() -> Distribution {
+        let (below, above) = (vec![0; BINS], vec![0; BINS]);
+        Distribution { low: f32::INFINITY, high: f32::NEG_INFINITY, reach: f32::MIN_POSITIVE, below, above }
+    }
+}
+
+impl Distribution {
+    /// Adds `values`; false, and nothing added, where one of them is not finite.
+    pub fn add(&mut self, values: &[f32]) -> bool {
+        if !values.iter().all(|v| v.is_finite()) {
+            return false;
+        }
+        let (low, high) = values.iter().fold((self.low, self.high), |(l, h), &v| (l.min(v), h.max(v)));
+        (self.low, self.high) = (low, high);
+        let largest = high.max(-low);
+        while self.reach < largest && self.reach <= f32::MAX / 2.0 {
+            self.reach *= 2.0;
+            halve(&mut self.below);
+            halve(&mut self.above);
+        }
+        let to_bin = BINS as f32 / self.reach;
+        for value in values {
+            let bin = ((value.abs() * to_bin) as usize).min(BINS - 1);
+            let side = if *value < 0.0 { &mut self.below } else { &mut self.above };
+            side[bin] += 1;
+        }
+        true
+    }
+
+    /// The number of values.
+    pub fn count(&self) -> u64 {
+        self.below.iter().chain(&self.above).sum()
+    }
+
+    /// The range that holds `percent` of all values, the rest cut off evenly at both ends.
+    pub fn percentile(&self, percent: f64) -> (f32, f32) {
+        let cut = (self.count() as f64 * (100.0 - percent) / 200.0) as u64;
+        let width = self.reach / BINS as f32;
+        // From the outside in: bins below from the far end, then above from the near end; and mirrored.
+        let end = |far: &[u64], near: &[u64]| {
+            let mut left = cut;
+            for (bin, &count) in far.iter().enumerate().rev() {
+                if count > left {
+                    return (bin + 1) as f32 * width;
+                }
+                left -= count;
+            }
+            for (bin, &count) in near.iter().enumerate() {
+                if count > left {
+                    return -(bin as f32 * width);
+                }
+                left -= count;
+            }
+            0.0
+        };
+        let low = (-end(&self.below, &self.above)).max(self.low);
+        (low, end(&self.above, &self.below).min(self.high).max(low))
+    }
+
+    /// Middles of the bins and the number of values in each.
+    pub fn bins(&self) -> impl Iterator<Item = (f32, u64)> + '_ {
+        let width = self.reach / BINS as f32;
+        let middle = move |bin: usize| (bin as f32 + 0.5) * width;
+        let below = self.below.iter().enumerate().map(move |(bin, &n)| (-middle(bin), n));
+        let above = self.above.iter().enumerate().map(move |(bin, &n)| (middle(bin), n));
+        below.chain(above).filter(|(_, n)| *n > 0)
+    }
+}
+
+/// Joins neighbouring bins when the reach doubles.
+fn halve(bins: &mut [u64]) {
+    for bin in 0..BINS / 2 {
+        bins[bin] = bins[2 * bin] + bins[2 * bin + 1];
+    }
+    bins[BINS / 2..].fill(0);
+}
+
+/// The distributions of the observed tensors by name.
+pub type Distributions = BTreeMap<String, Distribution>;
+
+/// Runs `model` over `samples` and observes `tensors`. `step` is called after each sample.
+///
+/// # Errors
+/// [`QuantizeError::Data`] naming the sample that does not fit or is not finite; [`QuantizeError`] for the model.
+pub fn calibrate(
+    model: &Model,
+    tensors: &[String],
+    dims: &Dims,
+    samples: impl Iterator<Item = Result<Sample, QuantizeError>>,
+    mut step: impl FnMut(),
+) -> Result<Distributions, QuantizeError> {
+    let taps: Vec<String> = tensors.iter().filter(|t| !model.inputs.iter().any(|i| i.name == **t)).cloned().collect();
+    let reference = Reference::with_dims(model, &taps, dims)?;
+    let mut distributions: Distributions = tensors.iter().map(|t| (t.clone(), Distribution::default())).collect();
+    let mut spread: BTreeMap<&str, (f32, f32)> = BTreeMap::new();
+    let mut last = None;
+    for sample in samples {
+        let sample = sample?;
+        for (input, tensor) in model.inputs.iter().zip(&sample.inputs).filter(|(i, _)| i.dtype == DType::F32) {
+            let values = floats(tensor)?;
+            if !values.iter().all(|v| v.is_finite()) {
+                return Err(QuantizeError::data(&sample.name, format!("\"{}\" holds NaN or infinity", input.name)));
+            }
+            let range = spread.entry(&input.name).or_insert((f32::INFINITY, f32::NEG_INFINITY));
+            *range = values.iter().fold(*range, |(l, h), &v| (l.min(v), h.max(v)));
+            if let Some(distribution) = distributions.get_mut(&input.name) {
+                distribution.add(&values);
+            }
+        }
+        let outputs = reference.run(&sample.inputs).map_err(|e| QuantizeError::data(&sample.name, e.to_string()))?;
+        for (tap, tensor) in taps.iter().zip(outputs.iter().skip(model.outputs.len())) {
+            if let Some(distribution) = distributions.get_mut(tap)
+                && !distribution.add(&floats(tensor)?)
+            {
+                let problem = format!("the float model makes NaN or infinity of it in \"{tap}\"");
+                return Err(QuantizeError::data(&sample.name, problem));
+            }
+        }
+        last = Some(sample.name);
+        step();
+    }
+    let Some(last) = last else {
+        return Err(QuantizeError::data("calibration data", "there is no sample; give at least one, better 100"));
+    };
+    if !spread.is_empty() && spread.values().all(|(low, high)| low == high) {
+        let problem = "all values of all samples are the same; give real examples of what the model will see";
+        return Err(QuantizeError::data(format!("calibration data up to {last}"), problem));
+    }
+    Ok(distributions)
+}
+
+fn floats(tensor: &Tensor) -> Result<Vec<f32>, QuantizeError> {
+    Ok(tensor.to_f32s()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn order_does_not_matter() {
+        let values: Vec<f32> = (0..4000).map(|i| ((i * 7919) % 4001 - 1500) as f32 * 0.013).collect();
+        let (mut one, mut other) = (Distribution::default(), Distribution::default());
+        values.chunks(17).for_each(|c| assert!(one.add(c)));
+        values.chunks(911).rev().for_each(|c| assert!(other.add(c)));
+        assert_eq!(one, other);
+        assert_eq!(one.count(), 4000);
+    }
+
+    #[test]
+    fn percentiles_cut_both_ends() {
+        let mut distribution = Distribution::default();
+        // 0, 1, … 999 and one far away: 99 % leaves five values off at each end.
+        let mut values: Vec<f32> = (0..999).map(|v| v as f32).collect();
+        values.push(50_000.0);
+        assert!(distribution.add(&values));
+        let (low, high) = distribution.percentile(99.0);
+        // Bins are 65536 / 2048 = 32 wide.
+        assert!((0.0..=5.0).contains(&low) && (995.0..=1024.0).contains(&high), "{low} … {high}");
+        assert_eq!(distribution.percentile(100.0), (0.0, 50_000.0));
+    }
+
+    #[test]
+    fn what_is_not_finite_is_refused() {
+        assert!(!Distribution::default().add(&[1.0, f32::NAN]));
+        assert!(!Distribution::default().add(&[f32::NEG_INFINITY]));
+    }
+}

@@ -1,0 +1,98 @@
+//! `quantize compile MODEL.onnx`: from ONNX to a plan.
+
+use std::fmt;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use cygnet::core::Plan;
+use cygnet_onnx::model::Model;
+use quantize::engine::{self, Memory};
+use quantize::facts::Dims;
+use serde::Serialize;
+
+use super::table::{self, grouped};
+
+/// What `compile` is told.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// The int8 or float model
+    pub model: PathBuf,
+    /// Where to write the plan [default: MODEL.cyg beside the model]
+    #[arg(short, long, value_name = "OUT.cyg")]
+    pub output: Option<PathBuf>,
+    /// The model's card [default: MODEL.toml beside the model, else the one inside the model]
+    #[arg(long, value_name = "FILE.toml")]
+    pub card: Option<PathBuf>,
+    /// Print one JSON object and nothing else on stdout
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What became of a model.
+#[derive(Serialize)]
+struct Report {
+    model: String,
+    plan: String,
+    #[serde(flatten)]
+    memory: Memory,
+}
+
+/// Compiles and prints the memory table.
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let output = arguments.output.clone().unwrap_or_else(|| arguments.model.with_extension("cyg"));
+    super::check_output(&output, &arguments.model)?;
+    let mut model = super::read(&arguments.model)?;
+    super::card::take(&arguments.model, arguments.card.as_deref(), &mut model)?;
+    let plan = plan(&model, &Dims::new()).with_context(|| arguments.model.display().to_string())?;
+    let memory = Memory::of(&Plan::parse(&plan)?);
+    write(&plan, &output)?;
+    let report = Report { model: arguments.model.display().to_string(), plan: output.display().to_string(), memory };
+    if arguments.json { super::tell_json(&report) } else { super::tell(&report.to_string()) }
+}
+
+/// Compiles; open axes have the extents `dims`.
+pub fn plan(model: &Model, dims: &Dims) -> anyhow::Result<Vec<u8>> {
+    Ok(engine::plan(model, dims)?)
+}
+
+/// Writes a plan, whole or not at all.
+pub fn write(plan: &[u8], path: &Path) -> anyhow::Result<()> {
+    cygnet::output::write_file(path, |file| file.write_all(plan)).with_context(|| path.display().to_string())
+}
+
+/// The lines of the memory table.
+pub fn memory_rows(memory: &Memory) -> Vec<Vec<String>> {
+    let over = memory.arena_bytes as f64 / memory.live_bytes.max(1) as f64;
+    let row = |what: &str, bytes: usize| vec![what.to_string(), grouped(bytes)];
+    vec![
+        vec!["".into(), "bytes".into()],
+        row("RAM: arena", memory.arena_bytes),
+        row(&format!("  largest set alive at once (arena is {over:.3} of it)"), memory.live_bytes),
+        row("  scratch in it, at most", memory.scratch_bytes),
+        row("flash: plan", memory.plan_bytes),
+        row("  weights and other constants", memory.constant_bytes),
+        row("  steps, tensors, names, card", memory.plan_bytes.saturating_sub(memory.constant_bytes)),
+    ]
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "{} → {}", self.model, self.plan)?;
+        f.write_str(&table::text(&memory_rows(&self.memory)))?;
+        fallbacks(f, &self.memory)
+    }
+}
+
+/// How many steps there are and which have no native kernel.
+pub fn fallbacks(f: &mut fmt::Formatter<'_>, memory: &Memory) -> fmt::Result {
+    let Memory { steps, fallbacks, .. } = memory;
+    if fallbacks.is_empty() {
+        return writeln!(f, "{steps} steps, all native");
+    }
+    writeln!(f, "{steps} steps, {} of them through tract, which small boards do not have:", fallbacks.len())?;
+    for fallback in fallbacks {
+        writeln!(f, "  {} {}: {}", fallback.step, fallback.node, fallback.reason)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,148 @@
+//! Writes QuantizeLinear and DequantizeLinear into the float model.
+//!
+//! The pattern is the one that integer runtimes fuse: every integer layer stands between a DequantizeLinear for each
+//! input (weights and bias too) and a QuantizeLinear behind it or behind its activation.
+//!
+//! Names are short, because in small models they weigh as much as the weights: of tensor `t`, `t_q` holds the
+//! levels, `t_dq` the value again, `t_s` the scale; `z7` is the zero point 7. Long names are shortened to their end,
+//! equal scales are one, named after the first tensor that has it.
+
+mod store;
+mod weights;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cygnet_onnx::model::{Model, Node, Tensor};
+
+use crate::error::QuantizeError;
+use crate::graph::{drop_unused, redirect, remove_nodes};
+use crate::operators::{Role, bounds, role};
+use crate::params::Params;
+use crate::placement::Placement;
+use store::Store;
+
+/// What was inserted.
+#[derive(Clone, Debug, Default)]
+pub struct Inserted {
+    /// Layers with int8 weights.
+    pub weighted: usize,
+    /// Activations dropped because the integer range cuts off by itself.
+    pub dropped_activations: usize,
+    /// For every tensor that became an integer: the tensor in the new model that holds its value again.
+    pub dequantized: BTreeMap<String, String>,
+}
+
+/// Inserts the pairs for `placement` with one of `params` for each group.
+///
+/// # Errors
+/// [`QuantizeError`] for weights that are not finite, and where the result has a flaw (a mistake of ours).
+pub fn insert(model: &mut Model, placement: &Placement, params: &[Params]) -> Result<Inserted, QuantizeError> {
+    let mut inserted = Inserted::default();
+    let of = |tensor: &str| placement.group_of.get(tensor).and_then(|&g| params.get(g)).copied();
+    let mut store = Store::of(model);
+    let weighted: Vec<(usize, usize, Params)> = model
+        .nodes
+        .iter()
+        .enumerate()
+        .filter_map(|(index, node)| match role(model, node) {
+            Role::Weighted { channel_axis } => Some((index, channel_axis, of(node.input(0)?)?)),
+            _ => None,
+        })
+        .collect();
+    let mut ahead = Vec::new();
+    for (index, channel_axis, input) in weighted {
+        weights::quantize(model, &mut store, &mut ahead, index, channel_axis, input.scale)?;
+        inserted.weighted += 1;
+    }
+    drop_redundant(model, placement, &of, &mut inserted);
+    let outputs: BTreeSet<String> = model.outputs.iter().map(|o| o.name.clone()).collect();
+    let inputs: BTreeSet<String> = model.inputs.iter().map(|i| i.name.clone()).collect();
+    let made: BTreeSet<String> = model.nodes.iter().flat_map(|n| n.outputs.clone()).collect();
+    for tensor in placement.group_of.keys() {
+        let Some(params) = of(tensor) else { continue };
+        if let Some(values) = model.initializers.get(tensor).cloned() {
+            let dequantized = constant_pair(model, &mut store, &mut ahead, tensor, &values, params)?;
+            inserted.dequantized.insert(tensor.clone(), dequantized);
+        } else if made.contains(tensor) || inputs.contains(tensor) {
+            let is_output = outputs.contains(tensor) && made.contains(tensor);
+            let dequantized = pair(model, &mut store, tensor, params, is_output);
+            inserted.dequantized.insert(tensor.clone(), dequantized);
+        }
+    }
+    model.nodes.splice(0..0, ahead);
+    model.value_info.clear();
+    drop_unused(model);
+    model.sort()?;
+    Ok(inserted)
+}
+
+/// Drops activations whose bounds the integers cannot pass anyway.
+fn drop_redundant(
+    model: &mut Model,
+    placement: &Placement,
+    of: &dyn Fn(&str) -> Option<Params>,
+    inserted: &mut Inserted,
+) {
+    let mut gone = BTreeSet::new();
+    for (&layer, &activation) in &placement.fused {
+        let node = &model.nodes[activation];
+        let known = bounds(model, node).zip(node.output(0).and_then(of));
+        let Some(((low, high), params)) = known else { continue };
+        let (lowest, highest) = params.range();
+        // Half a level beyond the bound still rounds to the level on it.
+        let slack = params.scale / 2.0;
+        if lowest > low - slack && highest < high + slack {
+            model.nodes[layer].outputs[0] = model.nodes[activation].outputs[0].clone();
+            gone.insert(activation);
+        }
+    }
+    inserted.dropped_activations = gone.len();
+    remove_nodes(model, &gone);
+}
+
+/// A scale and a zero point as initializers; returns their names.
+fn parameters(model: &mut Model, store: &mut Store, tensor: &str, params: Params) -> [String; 2] {
+    let scale = store.scale(model, tensor, Tensor::scalar_f32(params.scale));
+    let zero_point = params.activations.tensor(Vec::new(), &[params.zero_point]);
+    [scale, store.shared(model, &format!("z{}", params.zero_point), zero_point)]
+}
+
+/// Quantizes and dequantizes `tensor` and makes all its readers read the result; returns the result's name.
+fn pair(model: &mut Model, store: &mut Store, tensor: &str, params: Params, is_output: bool) -> String {
+    let [scale, zero_point] = parameters(model, store, tensor, params);
+    let quantized = store.name(tensor, "q");
+    let (float, dequantized) = if is_output {
+        // The output's name belongs to what leaves the model.
+        let float = store.name(tensor, "f");
+        for output in model.nodes.iter_mut().flat_map(|n| &mut n.outputs).filter(|o| *o == tensor) {
+            *output = float.clone();
+        }
+        (float, tensor.to_string())
+    } else {
+        let dequantized = store.name(tensor, "dq");
+        redirect(model, tensor, &dequantized);
+        (tensor.to_string(), dequantized)
+    };
+    model.nodes.push(Node::new("QuantizeLinear", "", &[&float, &scale, &zero_point], &[&quantized]));
+    model.nodes.push(Node::new("DequantizeLinear", "", &[&quantized, &scale, &zero_point], &[&dequantized]));
+    dequantized
+}
+
+/// Replaces a constant by its levels and a DequantizeLinear; returns the name of the latter's output.
+fn constant_pair(
+    model: &mut Model,
+    store: &mut Store,
+    ahead: &mut Vec<Node>,
+    tensor: &str,
+    values: &Tensor,
+    params: Params,
+) -> Result<String, QuantizeError> {
+    let [scale, zero_point] = parameters(model, store, tensor, params);
+    let levels: Vec<i32> = values.to_f32s()?.iter().map(|&v| params.level(v)).collect();
+    let levels = params.activations.tensor(values.shape.clone(), &levels);
+    let quantized = store.levels(model, tensor, levels);
+    let dequantized = store.name(tensor, "dq");
+    ahead.push(Node::new("DequantizeLinear", "", &[&quantized, &scale, &zero_point], &[&dequantized]));
+    redirect(model, tensor, &dequantized);
+    Ok(dequantized)
+}

@@ -1,0 +1,59 @@
+//! `quantize`: compresses an ONNX model to int8, compiles plans, and shows the whole way (`demo`).
+
+mod command;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Compresses ONNX models to int8.
+#[derive(Parser)]
+#[command(name = "quantize", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    quantize: Option<command::quantize::Arguments>,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Turns an int8 or float ONNX model into a plan.
+    Compile(command::compile::Arguments),
+    /// Goes the whole way on the bundled models.
+    Demo(command::demo::Arguments),
+}
+
+fn main() -> ExitCode {
+    env_logger::Builder::from_env(env_logger::Env::default().default_filter_or("quantize=info,cygnet=info,error"))
+        .format_target(false)
+        .init();
+    let cli = Cli::parse();
+    let result = match (cli.command, cli.quantize) {
+        (Some(Command::Compile(arguments)), _) => command::compile::run(&arguments),
+        (Some(Command::Demo(arguments)), _) => command::demo::run(&arguments),
+        (None, Some(arguments)) => command::quantize::run(&arguments),
+        (None, None) => {
+            eprintln!("quantize: give a model and --calib, or `compile`, or `demo`; see --help");
+            return ExitCode::from(2);
+        }
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("quantize: {}", message(&error));
+            ExitCode::from(1)
+        }
+    }
+}
+
+/// The error with its causes; a cause that the error's own text tells already is not told twice.
+fn message(error: &anyhow::Error) -> String {
+    let mut text = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
+}

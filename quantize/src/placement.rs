@@ -1,0 +1,151 @@
+//! Decides which tensors become integers, and which of them share scale and zero point.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cygnet_onnx::model::{DType, Model};
+
+use crate::error::QuantizeError;
+use crate::facts::Facts;
+use crate::graph::{Readers, makers};
+use crate::operators::{Role, activation_inputs, bounds, fuses_activation, role};
+
+/// Tensors with one scale and zero point.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// All tensors of the group, in the order of their names.
+    pub tensors: Vec<String>,
+    /// Those where values come in; the others only move them.
+    pub sources: Vec<String>,
+    /// Whether all values lie between 0 and 1 by definition.
+    pub is_unit: bool,
+}
+
+/// Which tensors become integers.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Placement {
+    /// Groups of tensors.
+    pub groups: Vec<Group>,
+    /// The group of each tensor that becomes an integer.
+    pub group_of: BTreeMap<String, usize>,
+    /// Activations computed together with the node before them: the activation's position by the node's.
+    pub fused: BTreeMap<usize, usize>,
+}
+
+impl Placement {
+    /// Tensors to observe in calibration: the sources of all groups that are no constants and have no fixed range.
+    pub fn observed(&self, model: &Model) -> Vec<String> {
+        let open = self.groups.iter().filter(|g| !g.is_unit).flat_map(|g| &g.sources);
+        open.filter(|t| !model.initializers.contains_key(*t)).cloned().collect()
+    }
+}
+
+/// Decides for the whole model.
+///
+/// # Errors
+/// [`QuantizeError::Unsuitable`] where nothing can be quantized.
+pub fn place(model: &Model, facts: &Facts) -> Result<Placement, QuantizeError> {
+    let roles: Vec<Role> = model.nodes.iter().map(|n| role(model, n)).collect();
+    let fused = fused_activations(model, &roles);
+    let inside: BTreeSet<&str> = fused.keys().filter_map(|&node| model.nodes[node].output(0)).collect();
+    let is_float = |t: &str| facts.get(t).is_some_and(|(dtype, _)| *dtype == DType::F32);
+    let mut sets = Sets::default();
+    let mut active = Vec::new();
+    for (node, role) in model.nodes.iter().zip(&roles) {
+        let read = activation_inputs(node).filter_map(|i| node.input(i));
+        let made = node.outputs.iter().map(String::as_str).filter(|o| !o.is_empty());
+        let touched: Vec<&str> = match role {
+            Role::Float => continue,
+            Role::Weighted { .. } => node.input(0).into_iter().chain(made).collect(),
+            _ => read.chain(made).collect(),
+        };
+        let touched: Vec<&str> = touched.into_iter().filter(|t| is_float(t) && !inside.contains(t)).collect();
+        let moves = *role == Role::Move;
+        if moves && let [first, rest @ ..] = &touched[..] {
+            rest.iter().for_each(|other| sets.join(first, other));
+        }
+        if !moves || node.is("MaxPool") || node.is("GlobalMaxPool") {
+            active.extend(touched);
+        }
+    }
+    let active: BTreeSet<usize> = active.into_iter().map(|t| sets.find(t)).collect();
+    if active.is_empty() {
+        let problem = "no layer of this model has an integer form: it would stay as it is";
+        return Err(QuantizeError::Unsuitable(problem.into()));
+    }
+    Ok(collect(model, &roles, fused, &mut sets, &active))
+}
+
+/// Pairs of a node and the cutting activation that alone reads its output.
+fn fused_activations(model: &Model, roles: &[Role]) -> BTreeMap<usize, usize> {
+    let readers = Readers::of(model);
+    let pair = |(index, node): (usize, &cygnet_onnx::model::Node)| {
+        let activation = readers.only(node.output(0)?)?;
+        let follows = &model.nodes[activation];
+        let is_data = follows.input(0) == node.output(0);
+        let fuses = roles[index] != Role::Float && fuses_activation(node);
+        (fuses && is_data && bounds(model, follows).is_some()).then_some((index, activation))
+    };
+    model.nodes.iter().enumerate().filter_map(pair).collect()
+}
+
+fn collect(
+    model: &Model,
+    roles: &[Role],
+    fused: BTreeMap<usize, usize>,
+    sets: &mut Sets,
+    active: &BTreeSet<usize>,
+) -> Placement {
+    let makers = makers(model);
+    let mut placement = Placement { fused, ..Placement::default() };
+    let mut number_of = BTreeMap::new();
+    for tensor in sets.names() {
+        let set = sets.find(&tensor);
+        if !active.contains(&set) {
+            continue;
+        }
+        let number = *number_of.entry(set).or_insert_with(|| {
+            placement.groups.push(Group { tensors: Vec::new(), sources: Vec::new(), is_unit: true });
+            placement.groups.len() - 1
+        });
+        let group = &mut placement.groups[number];
+        let maker = makers.get(&tensor).map(|&index| roles[index]);
+        if maker != Some(Role::Move) {
+            group.is_unit &= maker == Some(Role::ComputeUnit);
+            group.sources.push(tensor.clone());
+        }
+        group.tensors.push(tensor.clone());
+        placement.group_of.insert(tensor, number);
+    }
+    placement
+}
+
+/// Disjoint sets of tensors.
+#[derive(Default)]
+struct Sets {
+    number: BTreeMap<String, usize>,
+    parent: Vec<usize>,
+}
+
+impl Sets {
+    fn find(&mut self, tensor: &str) -> usize {
+        let fresh = self.parent.len();
+        let mut set = *self.number.entry(tensor.into()).or_insert(fresh);
+        if set == fresh {
+            self.parent.push(fresh);
+        }
+        while self.parent[set] != set {
+            self.parent[set] = self.parent[self.parent[set]];
+            set = self.parent[set];
+        }
+        set
+    }
+
+    fn join(&mut self, one: &str, other: &str) {
+        let (one, other) = (self.find(one), self.find(other));
+        self.parent[one.max(other)] = one.min(other);
+    }
+
+    fn names(&self) -> Vec<String> {
+        self.number.keys().cloned().collect()
+    }
+}

@@ -1,0 +1,106 @@
+//! From what calibration saw to scale and zero point of each group.
+
+use cygnet_onnx::model::Model;
+
+use crate::calibrate::{Distribution, Distributions};
+use crate::error::QuantizeError;
+use crate::params::{Activations, Params};
+use crate::placement::{Group, Placement};
+
+/// How a range is drawn from what calibration saw.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Ranges {
+    /// From the least to the largest value.
+    MinMax,
+    /// The range that holds this percentage of all values.
+    Percentile(f64),
+    /// The range within the least and largest value that gives the least squared error.
+    LeastError,
+}
+
+/// Parameters of every group, in the order of [`Placement::groups`].
+///
+/// # Errors
+/// [`QuantizeError::Model`] for constants that hold no numbers.
+pub fn parameters(
+    model: &Model,
+    placement: &Placement,
+    seen: &Distributions,
+    ranges: Ranges,
+    activations: Activations,
+) -> Result<Vec<Params>, QuantizeError> {
+    placement.groups.iter().map(|group| group_parameters(model, group, seen, ranges, activations)).collect()
+}
+
+fn group_parameters(
+    model: &Model,
+    group: &Group,
+    seen: &Distributions,
+    ranges: Ranges,
+    activations: Activations,
+) -> Result<Params, QuantizeError> {
+    if group.is_unit {
+        return Ok(Params::unit(activations));
+    }
+    let (mut low, mut high) = (0f32, 0f32);
+    for source in &group.sources {
+        let range = match model.initializers.get(source) {
+            Some(constant) => constant.to_f32s()?.iter().fold((0f32, 0f32), |(l, h), &v| (l.min(v), h.max(v))),
+            None => seen.get(source).map_or((0.0, 0.0), |d| range(d, ranges, activations)),
+        };
+        (low, high) = (low.min(range.0), high.max(range.1));
+    }
+    Ok(Params::of_range(low, high, activations))
+}
+
+fn range(seen: &Distribution, ranges: Ranges, activations: Activations) -> (f32, f32) {
+    if seen.count() == 0 {
+        return (0.0, 0.0);
+    }
+    match ranges {
+        Ranges::MinMax => (seen.low, seen.high),
+        Ranges::Percentile(percent) => seen.percentile(percent),
+        Ranges::LeastError => least_error(seen, activations),
+    }
+}
+
+/// Tries ranges shrunk from both ends together and takes the one with the least squared error over the histogram.
+fn least_error(seen: &Distribution, activations: Activations) -> (f32, f32) {
+    let error = |(low, high): (f32, f32)| {
+        let params = Params::of_range(low, high, activations);
+        let (lowest, highest) = params.range();
+        let width = f64::from(params.scale);
+        let squared = |(value, count): (f32, u64)| {
+            let beyond = f64::from((value - highest).max(lowest - value).max(0.0));
+            // Within the range a value lies anywhere between two levels: the variance of that is width² / 12.
+            count as f64 * (beyond * beyond + width * width / 12.0)
+        };
+        seen.bins().map(squared).sum::<f64>()
+    };
+    let shrunk = (20..=100).map(|percent| {
+        let factor = percent as f32 / 100.0;
+        (seen.low.min(0.0) * factor, seen.high.max(0.0) * factor)
+    });
+    // From narrow to wide: of equal errors the wider range wins.
+    let best =
+        shrunk.map(|range| (error(range), range)).reduce(|best, next| if next.0 <= best.0 { next } else { best });
+    best.map_or((seen.low, seen.high), |(_, range)| range)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_far_value_does_not_stretch_the_least_error_range() {
+        let mut seen = Distribution::default();
+        for _ in 0..1000 {
+            assert!(seen.add(&(0..100).map(|v| v as f32 / 100.0).collect::<Vec<_>>()));
+        }
+        assert!(seen.add(&[4.0]));
+        let (low, high) = range(&seen, Ranges::LeastError, Activations::Uint8);
+        assert!(low == 0.0 && (0.9..4.0).contains(&high), "{low} … {high}");
+        assert_eq!(range(&seen, Ranges::MinMax, Activations::Uint8), (0.0, 4.0));
+    }
+}

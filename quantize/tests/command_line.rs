@@ -1,0 +1,166 @@
+//! The program as its users call it.
+
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use cygnet::input::{Array, ElementType};
+use cygnet::output::write_npz;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A folder with the small network and its samples.
+struct Bench(TempDir);
+
+impl Bench {
+    fn new() -> Bench {
+        let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden");
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["network.onnx", "samples.npz"] {
+            fs::copy(golden.join(name), folder.path().join(name)).unwrap();
+        }
+        Bench(folder)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// `x` of the network: [samples, 3, 12, 12].
+    fn npz(&self, name: &str, samples: usize, value: impl Fn(usize) -> f32) {
+        let data = (0..samples * 3 * 144).flat_map(|place| value(place).to_le_bytes()).collect();
+        let x = Array { name: "x".into(), dtype: ElementType::F32, shape: vec![samples, 3, 12, 12], data };
+        write_npz(&self.path(name), &[x]).unwrap();
+    }
+
+    fn quantize(&self, arguments: &[&str]) -> Output {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_quantize"));
+        command.current_dir(self.0.path()).env_remove("RUST_LOG").env_remove("CYGNET_ISA");
+        command.args(arguments.iter().map(OsStr::new)).output().unwrap()
+    }
+
+    fn files(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.0.path()).unwrap();
+        let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    /// Calls that fail: exit status, what stderr says, nothing on stdout, and no file more than before.
+    fn fails(&self, status: i32, arguments: &[&str], says: &[&str]) {
+        let before = self.files();
+        let output = self.quantize(arguments);
+        let message = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(status), "{arguments:?}: {message}");
+        for part in says {
+            assert!(message.contains(part), "{arguments:?}: {message}");
+        }
+        assert!(output.stdout.is_empty() && !message.contains("panicked"), "{arguments:?}: {message}");
+        assert_eq!(self.files(), before, "{arguments:?}");
+    }
+}
+
+#[test]
+fn the_model_and_the_plan_are_written_and_told() {
+    let bench = Bench::new();
+    let outputs = ["-o", "out.onnx", "--plan", "out.cyg", "--json"];
+    let output = bench.quantize(&[&["network.onnx", "--calib", "samples.npz"], &outputs[..]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let length = |name: &str| fs::metadata(bench.path(name)).unwrap().len();
+    assert_eq!(report["int8_bytes"], length("out.onnx"));
+    assert_eq!(report["float_bytes"], length("network.onnx"));
+    assert_eq!(report["memory"]["plan_bytes"], length("out.cyg"));
+    assert_eq!(report["calibration_samples"], 16);
+    assert_eq!(bench.files(), ["network.onnx", "out.cyg", "out.onnx", "samples.npz"]);
+
+    let compiled = bench.quantize(&["compile", "out.onnx", "--json"]);
+    let report: Value = serde_json::from_slice(&compiled.stdout).unwrap();
+    assert_eq!(report["plan"], "out.cyg");
+    assert_eq!(report["plan_bytes"], length("out.cyg"));
+    let plan = cygnet::Model::load(bench.path("out.cyg")).unwrap();
+    assert_eq!(report["arena_bytes"], plan.plan().arena_bytes());
+    let table = bench.quantize(&["compile", "out.onnx"]);
+    assert!(String::from_utf8(table.stdout).unwrap().contains("RAM: arena"));
+}
+
+#[test]
+fn bad_data_are_named() {
+    let bench = Bench::new();
+    bench.npz("nan.npz", 3, |place| if place == 500 { f32::NAN } else { place as f32 });
+    bench.npz("empty.npz", 0, |_| 0.0);
+    bench.npz("constant.npz", 4, |_| 0.5);
+    let shape = vec![2, 3, 10, 10];
+    let wrong = Array { name: "x".into(), dtype: ElementType::F32, shape, data: vec![0; 2 * 300 * 4] };
+    write_npz(&bench.path("wrong.npz"), &[wrong]).unwrap();
+    write_npz(&bench.path("nothing.npz"), &[]).unwrap();
+    fs::write(bench.path("text.npz"), "no archive").unwrap();
+    fs::create_dir(bench.path("photos")).unwrap();
+    fs::write(bench.path("photos/a.jpg"), "").unwrap();
+    let cases: [(&str, &[&str]); 8] = [
+        ("nan.npz", &["nan.npz", "sample 1", "NaN", "take it out"]),
+        ("empty.npz", &["empty.npz", "no sample"]),
+        ("constant.npz", &["constant.npz", "all values of all samples are the same"]),
+        ("wrong.npz", &["wrong.npz", "[2, 3, 10, 10]", "12, 12"]),
+        ("nothing.npz", &["nothing.npz", "\"x\""]),
+        ("text.npz", &["text.npz"]),
+        ("missing.npz", &["missing.npz"]),
+        ("photos", &["photos", "no card", "MODEL.toml", "--card"]),
+    ];
+    for (data, says) in cases {
+        bench.fails(1, &["network.onnx", "--calib", data, "--plan", "out.cyg"], says);
+    }
+    let unlabelled = ["network.onnx", "--calib", "samples.npz", "--eval", "samples.npz"];
+    bench.fails(1, &unlabelled, &["samples.npz", "label", "\"y\""]);
+}
+
+#[test]
+fn bad_models_and_cards_are_named() {
+    let bench = Bench::new();
+    let whole = fs::read(bench.path("network.onnx")).unwrap();
+    fs::write(bench.path("cut.onnx"), &whole[..whole.len() / 2]).unwrap();
+    fs::write(bench.path("empty.onnx"), "").unwrap();
+    fs::write(bench.path("bad.toml"), "name = \"network\"\n[input]\nkind = \"smell\"\n").unwrap();
+    for model in ["cut.onnx", "empty.onnx", "missing.onnx"] {
+        bench.fails(1, &[model, "--calib", "samples.npz"], &[model]);
+        bench.fails(1, &["compile", model], &[model]);
+    }
+    let bad = ["--card", "bad.toml"];
+    bench.fails(1, &[&["network.onnx", "--calib", "samples.npz"], &bad[..]].concat(), &["bad.toml", "smell"]);
+    bench.fails(1, &[&["compile", "network.onnx"], &bad[..]].concat(), &["bad.toml", "smell"]);
+    fs::copy(bench.path("bad.toml"), bench.path("network.toml")).unwrap();
+    bench.fails(1, &["network.onnx", "--calib", "samples.npz"], &["network.toml"]);
+}
+
+#[test]
+fn outputs_that_cannot_be_are_refused_before_the_work() {
+    let bench = Bench::new();
+    let calib = ["network.onnx", "--calib", "samples.npz"];
+    bench.fails(1, &[&calib[..], &["-o", "no/such/out.onnx"]].concat(), &["no/such"]);
+    bench.fails(1, &[&calib[..], &["--plan", "no/such/out.cyg"]].concat(), &["no/such"]);
+    bench.fails(1, &[&calib[..], &["-o", "network.onnx"]].concat(), &["network.onnx", "is the input"]);
+    bench.fails(1, &[&calib[..], &["-o", "same", "--plan", "same"]].concat(), &["same", "two"]);
+    bench.fails(1, &["compile", "network.onnx", "-o", "."], &["name of a file"]);
+}
+
+#[test]
+fn wrong_usage_is_told_apart() {
+    let bench = Bench::new();
+    bench.fails(2, &[], &["--help"]);
+    bench.fails(2, &["network.onnx"], &["--calib"]);
+    bench.fails(2, &["network.onnx", "--calib", "samples.npz", "--ranges", "wild"], &["wild"]);
+    bench.fails(2, &["network.onnx", "--calib", "samples.npz", "--percentile", "10"], &["above 50"]);
+    bench.fails(2, &["compile"], &["MODEL"]);
+    bench.fails(2, &["demo", "--nonsense"], &["nonsense"]);
+}
+
+#[test]
+fn a_demo_without_models_says_what_is_missing() {
+    let bench = Bench::new();
+    let output = bench.quantize(&["demo", "--models", "nowhere", "-o", "made"]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("fashion.onnx") && message.contains("3 of its parts"), "{message}");
+    assert_eq!(fs::read_dir(bench.path("made")).unwrap().count(), 0);
+}

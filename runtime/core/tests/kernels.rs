@@ -1,0 +1,238 @@
+//! Every kernel of every instruction set against the formulas of the step records, written down once
+//! more in the plainest way: one output element at a time, sums in i64.
+
+use core::cell::Cell;
+
+use cygnet_core::bytes::{F32s, I32s};
+use cygnet_core::kernels::{ConvI8Args, ConvOutput, Operand, RowI8, available};
+use cygnet_core::plan::step::Window;
+use cygnet_core::quantization::Target;
+use cygnet_core::weights;
+use proptest::prelude::*;
+
+/// A convolution with everything that shapes it.
+#[derive(Clone, Debug)]
+struct Case {
+    window: Window,
+    x: Vec<i8>,
+    /// By output channel, kernel row, kernel column, input channel of the group.
+    weights: Vec<i8>,
+    bias: Vec<i32>,
+    multipliers: Vec<f32>,
+    weight_zero_points: Vec<i32>,
+    x_zero_point: i32,
+    y_zero_point: i32,
+    limits: (i32, i32),
+    scratch_rows: usize,
+}
+
+fn window() -> impl Strategy<Value = Window> {
+    let sizes = (1..=2_u32, 1..=9_u32, 1..=9_u32, 1..=6_u32, 1..=20_u32);
+    let kernel = (1..=4_u32, 1..=4_u32, 1..=3_u32, 1..=3_u32, 1..=2_u32, 1..=2_u32);
+    let rest = (0..=3_u32, 0..=3_u32, 0..=2_u32, 0..=2_u32, 1..=3_u32, any::<bool>());
+    (sizes, kernel, rest).prop_filter_map("the window fits", |(sizes, kernel, rest)| {
+        let (batch, in_h, in_w, in_c, out_c) = sizes;
+        let (kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w) = kernel;
+        let (pad_top, pad_left, pad_bottom, pad_right, groups, depthwise) = rest;
+        let out = |input: u32, pads: u32, kernel: u32, stride: u32, dilation: u32| {
+            (input + pads).checked_sub((kernel - 1) * dilation + 1).map(|room| room / stride + 1)
+        };
+        let out_h = out(in_h, pad_top + pad_bottom, kernel_h, stride_h, dilation_h)?;
+        let out_w = out(in_w, pad_left + pad_right, kernel_w, stride_w, dilation_w)?;
+        let in_c = in_c * groups;
+        let groups = if depthwise { in_c } else { groups };
+        let out_c = if depthwise { in_c * (out_c % 3 + 1) } else { out_c * groups };
+        Some(Window {
+            batch,
+            in_h,
+            in_w,
+            in_c,
+            out_h,
+            out_w,
+            out_c,
+            kernel_h,
+            kernel_w,
+            stride_h,
+            stride_w,
+            dilation_h,
+            dilation_w,
+            pad_top,
+            pad_left,
+            groups,
+        })
+    })
+}
+
+fn case() -> impl Strategy<Value = Case> {
+    window().prop_flat_map(|window| {
+        let x = (window.batch * window.in_h * window.in_w * window.in_c) as usize;
+        let channels = window.out_c as usize;
+        let weights = channels * window.taps() * window.group_in();
+        let extreme = prop_oneof![Just(i8::MIN), Just(i8::MAX), any::<i8>(), any::<i8>()];
+        let values = (
+            proptest::collection::vec(extreme.clone(), x),
+            proptest::collection::vec(extreme, weights),
+            proptest::collection::vec(-100_000..100_000_i32, channels),
+            proptest::collection::vec(prop_oneof![1e-7..1e-5_f32, 1e-4..0.1_f32, Just(3.0_f32)], channels),
+            prop_oneof![Just(Vec::new()), proptest::collection::vec(-128..=127_i32, channels)],
+        );
+        let numbers = (-128..=127_i32, -128..=127_i32, -128..=0_i32, 0..=127_i32, 1..=5_usize);
+        (Just(window), values, numbers).prop_map(|(window, values, numbers)| {
+            let (x, weights, bias, multipliers, weight_zero_points) = values;
+            let (x_zero_point, y_zero_point, low, high, scratch_rows) = numbers;
+            let limits = (low, high);
+            Case {
+                window,
+                x,
+                weights,
+                bias,
+                multipliers,
+                weight_zero_points,
+                x_zero_point,
+                y_zero_point,
+                limits,
+                scratch_rows,
+            }
+        })
+    })
+}
+
+impl Case {
+    fn weight(&self, channel: usize, row: usize, column: usize, input: usize) -> i8 {
+        let w = &self.window;
+        let columns = w.kernel_w as usize;
+        self.weights[((channel * w.kernel_h as usize + row) * columns + column) * w.group_in() + input]
+    }
+
+    /// The formula of the step record, element by element.
+    fn expected(&self) -> Vec<i8> {
+        let w = &self.window;
+        let mut out = Vec::new();
+        for position in 0..w.positions() {
+            let (out_h, out_w) = (w.out_h as usize, w.out_w as usize);
+            let (image, y, x) = (position / (out_h * out_w), position / out_w % out_h, position % out_w);
+            for channel in 0..w.out_c as usize {
+                let group = channel / w.group_out();
+                let w_zero = self.weight_zero_points.get(channel).copied().unwrap_or(0);
+                let mut sum = i64::from(self.bias[channel]);
+                for row in 0..w.kernel_h as usize {
+                    for column in 0..w.kernel_w as usize {
+                        let iy = (y * w.stride_h as usize + row * w.dilation_h as usize) as i64 - i64::from(w.pad_top);
+                        let ix =
+                            (x * w.stride_w as usize + column * w.dilation_w as usize) as i64 - i64::from(w.pad_left);
+                        let inside = iy >= 0 && iy < i64::from(w.in_h) && ix >= 0 && ix < i64::from(w.in_w);
+                        for input in 0..w.group_in() {
+                            let value = if inside {
+                                let pixel = (image * w.in_h as usize + iy as usize) * w.in_w as usize + ix as usize;
+                                i64::from(self.x[pixel * w.in_c as usize + group * w.group_in() + input])
+                            } else {
+                                i64::from(self.x_zero_point)
+                            };
+                            let weight = i64::from(self.weight(channel, row, column, input)) - i64::from(w_zero);
+                            sum += (value - i64::from(self.x_zero_point)) * weight;
+                        }
+                    }
+                }
+                let scaled = sum as i32 as f32 * self.multipliers[channel];
+                let rounded = f64::from(scaled).round_ties_even() + f64::from(self.y_zero_point);
+                out.push(rounded.clamp(f64::from(self.limits.0), f64::from(self.limits.1)) as i8);
+            }
+        }
+        out
+    }
+
+    /// Bias as the kernels want it: zero points of input and weights taken in.
+    fn adjusted_bias(&self) -> Vec<u8> {
+        let w = &self.window;
+        let taps = (w.taps() * w.group_in()) as i64;
+        (0..w.out_c as usize)
+            .flat_map(|channel| {
+                let count = w.taps() * w.group_in();
+                let sum: i64 = self.weights[channel * count..][..count].iter().map(|&v| i64::from(v)).sum();
+                let w_zero = i64::from(self.weight_zero_points.get(channel).copied().unwrap_or(0));
+                let x_zero = i64::from(self.x_zero_point);
+                ((i64::from(self.bias[channel]) - x_zero * sum + taps * x_zero * w_zero) as i32).to_le_bytes()
+            })
+            .collect()
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(400))]
+
+    #[test]
+    fn convolutions_follow_their_formula(case in case()) {
+        let w = &case.window;
+        let expected = case.expected();
+        let bias = case.adjusted_bias();
+        let multipliers: Vec<u8> = case.multipliers.iter().flat_map(|m| m.to_le_bytes()).collect();
+        let zero_points: Vec<u8> = case.weight_zero_points.iter().flat_map(|z| z.to_le_bytes()).collect();
+        let depthwise = w.groups == w.in_c && w.in_c > 1;
+        let weights = if depthwise {
+            let columns = w.kernel_w as usize;
+            (0..w.taps())
+                .flat_map(|tap| (0..w.out_c as usize).map(move |channel| (tap, channel)))
+                .map(|(tap, channel)| case.weight(channel, tap / columns, tap % columns, 0).cast_unsigned())
+                .collect()
+        } else {
+            let mut packed = vec![0; weights::packed_bytes(w)];
+            weights::pack(w, &mut |c, row, column, input| case.weight(c, row, column, input), &mut packed);
+            packed
+        };
+        let segments = weights::Segments::of(w);
+        let in_place = w.is_pointwise() && w.groups == 1 && segments.padded == segments.len;
+        for kernels in available() {
+            let mut scratch = vec![99_i8; if in_place { 0 } else { segments.packed_len() * case.scratch_rows }];
+            let mut found = vec![77_i8; expected.len()];
+            let kernel = if depthwise { kernels.depthwise_i8 } else { kernels.conv_i8 };
+            kernel(ConvI8Args {
+                window: w,
+                x: &case.x,
+                x_zero_point: case.x_zero_point as i8,
+                y: ConvOutput::I8(&mut found, Target::new(case.y_zero_point, case.limits.0, case.limits.1)),
+                scratch: &mut scratch,
+                weights: &weights,
+                multipliers: F32s::new(&multipliers),
+                bias: I32s::new(&bias),
+                weight_zero_points: I32s::new(&zero_points),
+            });
+            prop_assert_eq!(&found, &expected, "{}", kernels.name);
+        }
+    }
+
+    #[test]
+    fn additions_and_products_follow_their_formula(
+        pairs in proptest::collection::vec((any::<i8>(), any::<i8>()), 1..70),
+        zero_points in (-128..=127_i32, -128..=127_i32, -128..=127_i32),
+        multipliers in (1e-3..4.0_f32, 1e-3..4.0_f32),
+        repeated in any::<bool>(),
+        in_place in any::<bool>(),
+    ) {
+        let (za, zb, zy) = zero_points;
+        let (ma, mb) = multipliers;
+        let a: Vec<i8> = pairs.iter().map(|pair| pair.0).collect();
+        let b: Vec<i8> = if repeated { vec![pairs[0].1] } else { pairs.iter().map(|pair| pair.1).collect() };
+        let at = |index: usize| if repeated { b[0] } else { b[index] };
+        let store = |value: f32| (f64::from(value).round_ties_even() + f64::from(zy)).clamp(-128.0, 127.0) as i8;
+        let sum: Vec<i8> = (0..a.len())
+            .map(|i| store((i32::from(a[i]) - za) as f32 * ma + (i32::from(at(i)) - zb) as f32 * mb))
+            .collect();
+        let product: Vec<i8> = (0..a.len())
+            .map(|i| store(((i32::from(a[i]) - za) * (i32::from(at(i)) - zb)) as f32 * ma))
+            .collect();
+        for kernels in available() {
+            for (kernel, expected) in [(kernels.add_i8, &sum), (kernels.mul_i8, &product)] {
+                let mut left = a.clone();
+                let mut result = vec![0; a.len()];
+                let left = Cell::from_mut(&mut left[..]).as_slice_of_cells();
+                let result = Cell::from_mut(&mut result[..]).as_slice_of_cells();
+                let y = if in_place { left } else { result };
+                let target = Target::new(zy, -128, 127);
+                let (zero_points, multipliers) = ([za, zb], [ma, mb]);
+                kernel(&RowI8 { a: Operand::Shared(left), b: Operand::Constant(&b), y, zero_points, multipliers, target });
+                let found: Vec<i8> = y.iter().map(Cell::get).collect();
+                prop_assert_eq!(&found, expected, "{}", kernels.name);
+            }
+        }
+    }
+}
