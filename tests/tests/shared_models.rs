@@ -119,7 +119,8 @@ fn int8_models_of_others_run_without_fallback() {
             plan.arena_bytes()
         );
         if !fallbacks.is_empty() || ratio > 1.10 || floats > 0 {
-            failures.push(format!("{name}: falls back for {fallbacks:?}, {floats} float steps, arena ratio {ratio:.3}"));
+            failures
+                .push(format!("{name}: falls back for {fallbacks:?}, {floats} float steps, arena ratio {ratio:.3}"));
         }
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));

@@ -196,9 +196,11 @@ fn guarded<T>(work: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
     static WRAP_HOOK: Once = Once::new();
     WRAP_HOOK.call_once(|| {
         let usual = std::panic::take_hook();
-        std::panic::set_hook(Box::new(move |info| {
-            if GUARDED.get() { log::debug!("tract: {info}") } else { usual(info) }
-        }));
+        std::panic::set_hook(Box::new(
+            move |info| {
+                if GUARDED.get() { log::debug!("tract: {info}") } else { usual(info) }
+            },
+        ));
     });
     let outer = GUARDED.replace(true);
     let result = catch_unwind(AssertUnwindSafe(work));

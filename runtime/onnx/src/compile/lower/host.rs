@@ -56,7 +56,12 @@ impl Lowering<'_> {
         let prepared = Reference::new(&sub, &[]);
         let prepared = match prepared {
             Ok(prepared) => prepared,
-            Err(error) => return wrong(format!("{reason}, and the fallback cannot run it: {error}")),
+            Err(error) => {
+                return wrong(format!(
+                    "{reason}, and the fallback cannot run it ({error}); export the model with operators of the \
+                     standard operator set"
+                ));
+            }
         };
         let facts = prepared.output_facts().to_vec();
         if inputs.len() > MAX_HOST_TENSORS || facts.len() > MAX_HOST_TENSORS || facts.len() != outputs.len() {
@@ -87,6 +92,7 @@ impl Lowering<'_> {
             sub.outputs[index].shape = Some(shape.iter().map(|&dim| Dim::Known(dim)).collect());
             sub.outputs[index].dtype = model_type(dtype);
         }
+        log::info!("node \"{}\" ({}) runs through the fallback: {reason}", node.label(), node.op_type);
         step.model = self.builder.constant(sub.to_bytes());
         self.builder.reasons.push((self.builder.steps.len(), reason.to_string()));
         self.builder.step(Step::HostStep(step), &node.label());

@@ -259,13 +259,10 @@ impl<'m> Lowering<'m> {
             Ok(()) => Ok(()),
             Err(Stop::Error(error)) => Err(error),
             Err(Stop::Wrong(problem)) => Err(at_node(problem)),
-            Err(Stop::NoStep(reason)) if self.options.fallback => {
-                log::info!("node \"{}\" ({}) runs through the fallback: {reason}", node.label(), node.op_type);
-                self.host(node, &reason).map_err(|stop| match stop {
-                    Stop::Error(error) => error,
-                    Stop::NoStep(problem) | Stop::Wrong(problem) => at_node(problem),
-                })
-            }
+            Err(Stop::NoStep(reason)) if self.options.fallback => self.host(node, &reason).map_err(|stop| match stop {
+                Stop::Error(error) => error,
+                Stop::NoStep(problem) | Stop::Wrong(problem) => at_node(problem),
+            }),
             Err(Stop::NoStep(reason)) => Err(at_node(format!("{reason}, and the fallback is not allowed here"))),
         }
     }
