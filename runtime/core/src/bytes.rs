@@ -72,6 +72,13 @@ macro_rules! numbers {
                 Self(&self.0[start..end])
             }
 
+            /// The bytes of the elements `start..start + len`, cut at the end.
+            #[must_use]
+            #[inline]
+            pub fn bytes(&self, start: usize, len: usize) -> &'a [u8] {
+                self.slice(start, len).0.as_flattened()
+            }
+
             /// The elements in order.
             pub fn iter(&self) -> impl Iterator<Item = $number> + use<'a> {
                 self.0.iter().map(|bytes| <$number>::from_le_bytes(*bytes))

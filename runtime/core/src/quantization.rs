@@ -34,6 +34,13 @@ impl Target {
         Self { low: (low - zero_point) as f32, high: (high - zero_point) as f32, zero_point }
     }
 
+    /// Limits before the zero point is added, and the zero point, for kernels that work on many at once.
+    #[must_use]
+    #[inline(always)]
+    pub fn parts(self) -> (f32, f32, i32) {
+        (self.low, self.high, self.zero_point)
+    }
+
     /// `clamp(round_half_even(value) + zero_point)`, `value` in units of the output scale.
     ///
     /// Clamping before rounding gives the same result, because the limits are whole numbers, and

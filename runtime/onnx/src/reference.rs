@@ -79,6 +79,7 @@ pub fn evaluate(
     let run = || {
         let mut proto = model_proto(&model);
         forget_output_types(&mut proto);
+        number_nodes(&mut proto);
         let runnable = onnx().model_for_proto_model(&proto)?.into_typed()?.into_runnable()?;
         runnable.run(tvec![])?.iter().map(|t| from_tract(t)).collect()
     };
@@ -131,6 +132,7 @@ impl Reference {
             }
         }
         forget_output_types(&mut proto);
+        number_nodes(&mut proto);
         let prepare = || {
             let typed = onnx().model_for_proto_model(&proto)?.into_typed()?.into_decluttered()?;
             let facts = (0..typed.output_outlets()?.len())
@@ -219,6 +221,15 @@ fn is_made(model: &Model, name: &str) -> bool {
     model.initializers.contains_key(name)
         || model.inputs.iter().any(|i| i.name == name)
         || model.nodes.iter().any(|n| n.outputs.iter().any(|o| o == name))
+}
+
+/// tract wants every node under a name of its own; ONNX lets nodes have none, or that of a tensor.
+fn number_nodes(proto: &mut pb::ModelProto) {
+    let nodes = proto.graph.iter_mut().flat_map(|graph| &mut graph.node);
+    for (index, node) in nodes.enumerate() {
+        let label = if node.name.is_empty() { &node.op_type } else { &node.name };
+        node.name = format!("{label} (node {index})");
+    }
 }
 
 /// tract infers types itself; what files say about outputs is often wrong once the batch is fixed.

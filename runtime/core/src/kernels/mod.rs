@@ -7,6 +7,8 @@
 
 pub mod portable;
 pub mod view;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use core::cell::Cell;
 
@@ -202,5 +204,9 @@ impl Kernels {
 
 /// Every set that this CPU can run, the slowest first.
 pub fn available() -> impl Iterator<Item = &'static Kernels> {
-    [Kernels::portable()].into_iter()
+    #[cfg(target_arch = "x86_64")]
+    let others = x86::available();
+    #[cfg(not(target_arch = "x86_64"))]
+    let others = core::iter::empty();
+    core::iter::once(Kernels::portable()).chain(others)
 }

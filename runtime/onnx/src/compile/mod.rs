@@ -31,7 +31,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { card: None, fallback: true, tile_rows: 4 }
+        Self { card: None, fallback: true, tile_rows: 8 }
     }
 }
 

@@ -10,7 +10,8 @@ use crate::weights::{BLOCK, GROUP, Segments, block_width};
 const ROWS: usize = 4;
 
 /// See [`crate::plan::step::ConvI8`].
-pub(super) fn conv(mut args: ConvI8Args<'_>) {
+#[inline(always)]
+pub(crate) fn conv(mut args: ConvI8Args<'_>) {
     let window = *args.window;
     let segments = Segments::of(&window);
     let length = segments.packed_len();
@@ -38,6 +39,7 @@ pub(super) fn conv(mut args: ConvI8Args<'_>) {
 
 /// Copies what output position `position` sees of the input, in the order of the weights; padding
 /// gets `zero_point`, the end of a segment zeros.
+#[inline(always)]
 pub(crate) fn pack_row(
     window: &Window,
     segments: &Segments,
@@ -74,7 +76,7 @@ pub(crate) fn pack_row(
             pad.fill(zero_point);
             let (data, pad) = rest.split_at_mut(inside * in_c);
             if inside > 0 {
-                data.copy_from_slice(&line[start * in_c..][..inside * in_c]);
+                copy_run(data, &line[start * in_c..][..inside * in_c]);
             }
             pad.fill(zero_point);
         } else {
@@ -82,14 +84,27 @@ pub(crate) fn pack_row(
             if x < 0 || x as usize >= in_w {
                 segment.fill(zero_point);
             } else {
-                segment.copy_from_slice(&line[x as usize * in_c + group * segments.len..][..segments.len]);
+                copy_run(segment, &line[x as usize * in_c + group * segments.len..][..segments.len]);
             }
         }
     }
 }
 
+/// Copies a run of the same length: most are too short to be worth a call to memcpy.
+#[inline(always)]
+fn copy_run(to: &mut [i8], from: &[i8]) {
+    let (to_16, to) = to.as_chunks_mut::<16>();
+    let (from_16, from) = from.as_chunks::<16>();
+    to_16.iter_mut().zip(from_16).for_each(|(to, from)| *to = *from);
+    let (to_4, to) = to.as_chunks_mut::<4>();
+    let (from_4, from) = from.as_chunks::<4>();
+    to_4.iter_mut().zip(from_4).for_each(|(to, from)| *to = *from);
+    to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+}
+
 /// Multiplies up to [`ROWS`] rows with all blocks of a group and stores the results from position
 /// `first` on.
+#[inline(always)]
 fn multiply(args: &mut ConvI8Args<'_>, rows: &[i8], length: usize, first: usize, group: usize, weights: &[u8]) {
     let window = args.window;
     let group_out = window.group_out();
@@ -142,6 +157,7 @@ fn dot(sum: i32, x: &[i8; GROUP], w: &[i8; GROUP]) -> i32 {
     sum.wrapping_add(product(0) + product(1) + product(2) + product(3))
 }
 
+#[inline(always)]
 fn multiply_full(rows: &[i8], length: usize, block: &[i8], sums: &mut [[i32; BLOCK]; ROWS]) {
     let (r0, rest) = rows.split_at(length);
     let (r1, rest) = rest.split_at(length);
@@ -154,71 +170,6 @@ fn multiply_full(rows: &[i8], length: usize, block: &[i8], sums: &mut [[i32; BLO
             sums[1][lane] = dot(sums[1][lane], q1, w);
             sums[2][lane] = dot(sums[2][lane], q2, w);
             sums[3][lane] = dot(sums[3][lane], q3, w);
-        }
-    }
-}
-
-/// See [`crate::plan::step::DepthwiseI8`].
-pub(super) fn depthwise(mut args: ConvI8Args<'_>) {
-    let window = *args.window;
-    let channels = window.out_c as usize;
-    let step = if window.out_c == window.in_c { BLOCK } else { 1 };
-    for position in 0..window.positions() {
-        for start in (0..channels).step_by(step) {
-            let lanes = step.min(channels - start);
-            let mut sums = [0_i32; BLOCK];
-            depthwise_sums(&window, &args, position, start, lanes, &mut sums);
-            let bias = args.bias.slice(start, lanes).iter();
-            let scaled = sums.iter().zip(bias).zip(args.multipliers.slice(start, lanes).iter());
-            let scaled = scaled.map(|((sum, bias), m)| sum.wrapping_add(bias) as f32 * m);
-            let place = position * channels + start;
-            match &mut args.y {
-                ConvOutput::I8(y, target) => {
-                    y[place..][..lanes].iter_mut().zip(scaled).for_each(|(y, v)| *y = target.store(v));
-                }
-                ConvOutput::F32(y) => y[place..][..lanes].iter_mut().zip(scaled).for_each(|(y, v)| *y = v),
-            }
-        }
-    }
-}
-
-/// Sums of `lanes` channels from `start`: neighbours in memory when each input channel has one
-/// output channel.
-fn depthwise_sums(
-    window: &Window,
-    args: &ConvI8Args<'_>,
-    position: usize,
-    start: usize,
-    lanes: usize,
-    sums: &mut [i32; BLOCK],
-) {
-    let (out_h, out_w) = (window.out_h as usize, window.out_w as usize);
-    let (in_h, in_w, in_c) = (window.in_h as usize, window.in_w as usize, window.in_c as usize);
-    let out_c = window.out_c as usize;
-    let multiplicity = out_c / in_c;
-    let image = position / (out_w * out_h) * in_h * in_w * in_c;
-    let top = (position / out_w % out_h * window.stride_h as usize) as isize - window.pad_top as isize;
-    let left = (position % out_w * window.stride_w as usize) as isize - window.pad_left as isize;
-    let padding = [args.x_zero_point; BLOCK];
-    let weights = i8s(args.weights);
-    for tap in 0..window.taps() {
-        let y = top + (tap / window.kernel_w as usize * window.dilation_h as usize) as isize;
-        let x = left + (tap % window.kernel_w as usize * window.dilation_w as usize) as isize;
-        let inside = y >= 0 && (y as usize) < in_h && x >= 0 && (x as usize) < in_w;
-        let values = if inside {
-            let pixel = image + (y as usize * in_w + x as usize) * in_c;
-            &args.x[pixel + start / multiplicity..][..lanes]
-        } else {
-            &padding[..lanes]
-        };
-        let row = &weights[tap * out_c + start..][..lanes];
-        for ((sum, &x), &w) in sums.iter_mut().zip(values).zip(row) {
-            *sum = sum.wrapping_add(i32::from(x) * i32::from(w));
-        }
-        if !args.weight_zero_points.is_empty() {
-            for (lane, (sum, &x)) in sums.iter_mut().zip(values).enumerate() {
-                *sum = sum.wrapping_sub(i32::from(x).wrapping_mul(args.weight_zero_points.get(start + lane)));
-            }
         }
     }
 }

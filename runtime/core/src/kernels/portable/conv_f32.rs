@@ -7,7 +7,8 @@ use crate::weights::F32_BLOCK;
 const POSITIONS: usize = 4;
 
 /// See [`crate::plan::step::ConvF32`].
-pub(super) fn conv(args: ConvF32Args<'_>) {
+#[inline(always)]
+pub(crate) fn conv(args: ConvF32Args<'_>) {
     let w = args.window;
     let (out_h, out_w, out_c) = (w.out_h as usize, w.out_w as usize, w.out_c as usize);
     let (in_h, in_w, in_c) = (w.in_h as usize, w.in_w as usize, w.in_c as usize);
@@ -62,13 +63,15 @@ pub(super) fn conv(args: ConvF32Args<'_>) {
     }
 }
 
+#[inline(always)]
 fn clamp(value: f32, low: f32, high: f32) -> f32 {
     let value = if value < low { low } else { value };
     if value > high { high } else { value }
 }
 
 /// See [`crate::plan::step::DepthwiseF32`].
-pub(super) fn depthwise(args: ConvF32Args<'_>) {
+#[inline(always)]
+pub(crate) fn depthwise(args: ConvF32Args<'_>) {
     let w = args.window;
     let (out_h, out_w, out_c) = (w.out_h as usize, w.out_w as usize, w.out_c as usize);
     let (in_h, in_w, in_c) = (w.in_h as usize, w.in_w as usize, w.in_c as usize);

@@ -10,6 +10,7 @@ use crate::plan::{DType, MAX_RANK};
 use crate::quantization::{self, Target};
 
 /// `f(a[i], b[i])` into `y[i]`; a side of one element is repeated.
+#[inline(always)]
 fn rows<T: Copy>(a: &Operand<'_, T>, b: &Operand<'_, T>, y: &[Cell<T>], f: impl Fn(T, T) -> T) {
     use Operand::{Constant, Shared};
     let each = |a: &dyn Fn(usize) -> T, b: &dyn Fn(usize) -> T| {
@@ -37,6 +38,7 @@ fn rows<T: Copy>(a: &Operand<'_, T>, b: &Operand<'_, T>, y: &[Cell<T>], f: impl 
     }
 }
 
+#[inline(always)]
 fn real(row: &RowI8<'_>, f: impl Fn(f32, f32) -> f32) {
     let ([za, zb], [ma, mb]) = (row.zero_points, row.multipliers);
     rows(&row.a, &row.b, row.y, |a, b| {
@@ -45,12 +47,14 @@ fn real(row: &RowI8<'_>, f: impl Fn(f32, f32) -> f32) {
 }
 
 /// See [`BinaryOp::Add`].
-pub(super) fn add_i8(row: &RowI8<'_>) {
+#[inline(always)]
+pub(crate) fn add_i8(row: &RowI8<'_>) {
     real(row, |a, b| a + b);
 }
 
 /// See [`BinaryOp::Mul`].
-pub(super) fn mul_i8(row: &RowI8<'_>) {
+#[inline(always)]
+pub(crate) fn mul_i8(row: &RowI8<'_>) {
     let [za, zb] = row.zero_points;
     let multiplier = row.multipliers[0];
     rows(&row.a, &row.b, row.y, |a, b| {
@@ -93,7 +97,8 @@ pub fn binary_f32(op: BinaryOp, a: &Operand<'_, f32>, b: &Operand<'_, f32>, y: &
 }
 
 /// See [`crate::plan::step::Table`].
-pub(super) fn table(x: &[Cell<i8>], y: &[Cell<i8>], table: &[u8; 256]) {
+#[inline(always)]
+pub(crate) fn table(x: &[Cell<i8>], y: &[Cell<i8>], table: &[u8; 256]) {
     for (x, y) in x.iter().zip(y) {
         y.set(table[usize::from(x.get().cast_unsigned() ^ 0x80)].cast_signed());
     }
@@ -114,14 +119,16 @@ pub fn unary(x: &[Cell<f32>], y: &[Cell<f32>], function: Function, alpha: f32, b
 }
 
 /// See [`crate::plan::step::Quantize`].
-pub(super) fn quantize(x: &[f32], scale: f32, y: &mut [i8], target: Target) {
+#[inline(always)]
+pub(crate) fn quantize(x: &[f32], scale: f32, y: &mut [i8], target: Target) {
     for (x, y) in x.iter().zip(y) {
         *y = target.store(if x.is_nan() { 0.0 } else { x / scale });
     }
 }
 
 /// See [`crate::plan::step::Dequantize`].
-pub(super) fn dequantize(x: &[i8], scale: f32, zero_point: i32, y: &mut [f32]) {
+#[inline(always)]
+pub(crate) fn dequantize(x: &[i8], scale: f32, zero_point: i32, y: &mut [f32]) {
     for (x, y) in x.iter().zip(y) {
         *y = quantization::dequantize(*x, scale, zero_point);
     }

@@ -1,12 +1,13 @@
 //! The portable kernels: plain loops, the specification of every step.
 
-mod conv;
-mod conv_f32;
-mod elementwise;
+pub(crate) mod conv;
+pub(crate) mod conv_f32;
+pub(crate) mod depthwise;
+pub(crate) mod elementwise;
 pub mod movement;
-mod pool;
+pub(crate) mod pool;
 mod resize;
-mod softmax;
+pub(crate) mod softmax;
 
 pub(crate) use elementwise::for_each_row;
 pub use elementwise::{binary_f32, binary_i8, cast, table_f32, unary};
@@ -18,7 +19,7 @@ pub use softmax::softmax_f32;
 pub static KERNELS: super::Kernels = super::Kernels {
     name: "portable",
     conv_i8: conv::conv,
-    depthwise_i8: conv::depthwise,
+    depthwise_i8: depthwise::depthwise,
     conv_f32: conv_f32::conv,
     depthwise_f32: conv_f32::depthwise,
     add_i8: elementwise::add_i8,

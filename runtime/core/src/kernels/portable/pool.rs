@@ -13,12 +13,14 @@ struct Cover {
 }
 
 /// First input index at or behind `start`, stepping by `dilation`, and one behind the last, of `taps`.
+#[inline(always)]
 fn inside(start: isize, taps: usize, dilation: usize, length: usize) -> (usize, usize) {
     let skipped = start.min(0).unsigned_abs().div_ceil(dilation).min(taps);
     let available = (length as isize - start).max(0).unsigned_abs().div_ceil(dilation);
     (skipped, taps.min(available).max(skipped))
 }
 
+#[inline(always)]
 fn cover(step: &Pool, row: usize, column: usize) -> Cover {
     let w = &step.window;
     let top = (row * w.stride_h as usize) as isize - w.pad_top as isize;
@@ -35,12 +37,14 @@ fn cover(step: &Pool, row: usize, column: usize) -> Cover {
     }
 }
 
+#[inline(always)]
 fn count(step: &Pool, cover: &Cover) -> usize {
     let area = (cover.rows.1 - cover.rows.0) * (cover.columns.1 - cover.columns.0);
     if step.kind == PoolKind::AverageIncludingPad { cover.padded_area.max(1) } else { area.max(1) }
 }
 
 /// Calls `visit(start of a pixel)` for every input pixel that the window covers.
+#[inline(always)]
 fn pixels(w: &Window, cover: &Cover, image: usize, row: usize, column: usize, mut visit: impl FnMut(usize)) {
     let top = (row * w.stride_h as usize) as isize - w.pad_top as isize;
     let left = (column * w.stride_w as usize) as isize - w.pad_left as isize;
@@ -53,13 +57,15 @@ fn pixels(w: &Window, cover: &Cover, image: usize, row: usize, column: usize, mu
     }
 }
 
+#[inline(always)]
 fn place(w: &Window, position: usize) -> (usize, usize, usize) {
     let (out_h, out_w) = (w.out_h as usize, w.out_w as usize);
     (position / (out_h * out_w), position / out_w % out_h, position % out_w)
 }
 
 /// See [`Pool`].
-pub(super) fn pool_i8(args: ReduceI8Args<'_, Pool>) {
+#[inline(always)]
+pub(crate) fn pool_i8(args: ReduceI8Args<'_, Pool>) {
     const LANES: usize = 16;
     let w = &args.step.window;
     let channels = w.out_c as usize;
@@ -107,7 +113,8 @@ pub fn pool_f32(step: &Pool, x: &[f32], y: &mut [f32]) {
 }
 
 /// See [`Reduce`].
-pub(super) fn reduce_i8(args: ReduceI8Args<'_, Reduce>) {
+#[inline(always)]
+pub(crate) fn reduce_i8(args: ReduceI8Args<'_, Reduce>) {
     const LANES: usize = 16;
     let s = args.step;
     let (n, inner) = (s.n as usize, s.inner as usize);

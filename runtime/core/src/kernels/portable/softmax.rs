@@ -6,7 +6,8 @@ use crate::math::{exp, ln, maximum};
 use crate::plan::step::Softmax;
 
 /// See [`Softmax`]; `table` holds 256 u32, `inverse_scale` is `1/sy`.
-pub(super) fn softmax_i8(args: ReduceI8Args<'_, Softmax>, table: &[u8], inverse_scale: f32) {
+#[inline(always)]
+pub(crate) fn softmax_i8(args: ReduceI8Args<'_, Softmax>, table: &[u8], inverse_scale: f32) {
     let s = args.step;
     let (n, inner) = (s.n as usize, s.inner as usize);
     let table = U32s::new(table);

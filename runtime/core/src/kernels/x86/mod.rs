@@ -1,0 +1,89 @@
+//! x86-64: AVX2 and AVX-512 with VNNI.
+//!
+//! Most kernels are the portable ones, compiled once more with the instruction set switched on; the
+//! compiler never fuses or reorders float operations, so the bits stay the same. Convolutions are
+//! written by hand.
+
+mod cpu;
+mod vnni;
+
+use core::cell::Cell;
+
+use super::portable::{conv, conv_f32, depthwise, elementwise, pool, softmax};
+use super::{ConvF32Args, ConvI8Args, Kernels, ReduceI8Args, RowI8};
+use crate::plan::step::{Pool, Reduce, Softmax};
+use crate::quantization::Target;
+
+/// Compiles portable kernels for an instruction set: a module with one plain function for each.
+///
+/// Safety of the calls inside: the module's functions stand only in a [`Kernels`] value that
+/// [`available`] gives out after [`cpu`] has found all the features.
+macro_rules! compiled_for {
+    ($module:ident, $features:literal, { $($name:ident = $path:path: ($($argument:ident: $type:ty),*)),* $(,)? }) => {
+        mod $module {
+            use super::*;
+            $(
+                pub fn $name($($argument: $type),*) {
+                    #[target_feature(enable = $features)]
+                    fn inner($($argument: $type),*) {
+                        $path($($argument),*)
+                    }
+                    // SAFETY: see the macro: the CPU has the features.
+                    unsafe { inner($($argument),*) }
+                }
+            )*
+        }
+    };
+}
+
+macro_rules! all_portable_for {
+    ($module:ident, $features:literal) => {
+        compiled_for!($module, $features, {
+            conv_i8 = conv::conv: (args: ConvI8Args<'_>),
+            depthwise_i8 = depthwise::depthwise: (args: ConvI8Args<'_>),
+            conv_f32 = conv_f32::conv: (args: ConvF32Args<'_>),
+            depthwise_f32 = conv_f32::depthwise: (args: ConvF32Args<'_>),
+            add_i8 = elementwise::add_i8: (row: &RowI8<'_>),
+            mul_i8 = elementwise::mul_i8: (row: &RowI8<'_>),
+            table = elementwise::table: (x: &[Cell<i8>], y: &[Cell<i8>], table: &[u8; 256]),
+            pool_i8 = pool::pool_i8: (args: ReduceI8Args<'_, Pool>),
+            reduce_i8 = pool::reduce_i8: (args: ReduceI8Args<'_, Reduce>),
+            softmax_i8 = softmax::softmax_i8: (args: ReduceI8Args<'_, Softmax>, table: &[u8], inverse_scale: f32),
+            quantize = elementwise::quantize: (x: &[f32], scale: f32, y: &mut [i8], target: Target),
+            dequantize = elementwise::dequantize: (x: &[i8], scale: f32, zero_point: i32, y: &mut [f32]),
+        });
+    };
+}
+
+all_portable_for!(avx2, "avx2");
+all_portable_for!(avx512, "avx512f,avx512bw,avx512vl,avx512dq,avx2");
+
+macro_rules! kernels {
+    ($name:literal, $module:ident, conv_i8: $conv:path) => {
+        Kernels {
+            name: $name,
+            conv_i8: $conv,
+            depthwise_i8: $module::depthwise_i8,
+            conv_f32: $module::conv_f32,
+            depthwise_f32: $module::depthwise_f32,
+            add_i8: $module::add_i8,
+            mul_i8: $module::mul_i8,
+            table: $module::table,
+            pool_i8: $module::pool_i8,
+            reduce_i8: $module::reduce_i8,
+            softmax_i8: $module::softmax_i8,
+            quantize: $module::quantize,
+            dequantize: $module::dequantize,
+        }
+    };
+}
+
+static AVX2: Kernels = kernels!("avx2", avx2, conv_i8: avx2::conv_i8);
+static AVX512_VNNI: Kernels = kernels!("avx512-vnni", avx512, conv_i8: vnni::conv);
+
+/// The sets that this CPU can run, the slowest first.
+pub(super) fn available() -> impl Iterator<Item = &'static Kernels> {
+    let features = cpu::Features::detect();
+    let sets = [(features.avx2, &AVX2), (features.avx512_vnni, &AVX512_VNNI)];
+    sets.into_iter().filter(|(there, _)| *there).map(|(_, kernels)| kernels)
+}

@@ -1,0 +1,187 @@
+//! Int8 convolution with VPDPBUSD: up to 8 rows times 32 output channels in registers.
+//!
+//! VPDPBUSD multiplies unsigned by signed bytes, so 128 is added to the input on the way (an exclusive
+//! or) and `128·Σw` taken off again; `Σw` is summed by the same instruction beside the rows.
+
+use core::arch::x86_64::*;
+
+use crate::kernels::portable::conv::pack_row;
+use crate::kernels::{ConvI8Args, ConvOutput};
+use crate::weights::{BLOCK, GROUP, LANES, Segments, block_width};
+
+/// Rows multiplied at once.
+const ROWS: usize = 8;
+
+/// [`crate::plan::step::ConvI8`].
+pub(super) fn conv(args: ConvI8Args<'_>) {
+    if !args.weight_zero_points.is_empty() {
+        // Rare: the sums of the rows are needed too.
+        return super::avx512::conv_i8(args);
+    }
+    // SAFETY: this function stands only in kernels that `available` gives out where VNNI is there.
+    unsafe { rows(args) }
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2")]
+fn rows(mut args: ConvI8Args<'_>) {
+    let window = *args.window;
+    let segments = Segments::of(&window);
+    let length = segments.packed_len();
+    let positions = window.positions();
+    let group_bytes = length * window.group_out().next_multiple_of(LANES);
+    let scratch = core::mem::take(&mut args.scratch);
+    let in_place = scratch.is_empty();
+    let tile = if in_place { ROWS } else { (scratch.len() / length).clamp(1, ROWS) };
+    for group in 0..window.groups as usize {
+        let weights = &args.weights[group * group_bytes..][..group_bytes];
+        for first in (0..positions).step_by(tile) {
+            let count = tile.min(positions - first);
+            let rows = if in_place {
+                &args.x[first * length..][..count * length]
+            } else {
+                for (row, packed) in scratch.chunks_exact_mut(length).take(count).enumerate() {
+                    pack_row(&window, &segments, args.x, args.x_zero_point, first + row, group, packed);
+                }
+                &scratch[..count * length]
+            };
+            let tile = Tile { rows, length, first, group };
+            match count {
+                1 => multiply::<1>(&mut args, tile, weights),
+                2 => multiply::<2>(&mut args, tile, weights),
+                3 => multiply::<3>(&mut args, tile, weights),
+                4 => multiply::<4>(&mut args, tile, weights),
+                5 => multiply::<5>(&mut args, tile, weights),
+                6 => multiply::<6>(&mut args, tile, weights),
+                7 => multiply::<7>(&mut args, tile, weights),
+                _ => multiply::<8>(&mut args, tile, weights),
+            }
+        }
+    }
+}
+
+/// Rows of packed input and where their results go.
+#[derive(Clone, Copy)]
+struct Tile<'a> {
+    rows: &'a [i8],
+    length: usize,
+    first: usize,
+    group: usize,
+}
+
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2")]
+fn multiply<const R: usize>(args: &mut ConvI8Args<'_>, tile: Tile<'_>, weights: &[u8]) {
+    let group_out = args.window.group_out();
+    let (mut start, mut base) = (0, 0);
+    while start < group_out {
+        if group_out - start >= 2 * BLOCK {
+            let (left, right) = weights[base..].split_at(BLOCK * tile.length);
+            let sums = products::<R, 2>(tile, [left, &right[..BLOCK * tile.length]]);
+            for block in 0..2 {
+                store::<R>(args, tile, start + block * BLOCK, BLOCK, sums.map(|row| row[block]));
+            }
+            start += 2 * BLOCK;
+            base += 2 * BLOCK * tile.length;
+            continue;
+        }
+        let width = block_width(start, group_out);
+        let block = &weights[base..][..width * tile.length];
+        let mask = u16::MAX >> (BLOCK - width);
+        let sums = products_narrow::<R>(tile, block, width, mask);
+        store::<R>(args, tile, start, (group_out - start).min(width), sums);
+        start += width;
+        base += width * tile.length;
+    }
+}
+
+/// `Σ x·w` of `R` rows with `B` full blocks.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2")]
+fn products<const R: usize, const B: usize>(tile: Tile<'_>, blocks: [&[u8]; B]) -> [[__m512i; B]; R] {
+    let flip = _mm512_set1_epi8(-128);
+    let ones = _mm512_set1_epi8(1);
+    let mut sums = [[_mm512_setzero_si512(); B]; R];
+    let mut totals = [_mm512_setzero_si512(); B];
+    let quads = tile.length / GROUP;
+    assert!(tile.rows.len() >= R * tile.length && blocks.iter().all(|block| block.len() >= quads * BLOCK * GROUP));
+    for quad in 0..quads {
+        let mut w = [_mm512_setzero_si512(); B];
+        for (block, w) in w.iter_mut().enumerate() {
+            // SAFETY: 64 bytes of quad `quad` lie inside the block, as asserted.
+            *w = unsafe { _mm512_loadu_si512(blocks[block].as_ptr().add(quad * BLOCK * GROUP).cast()) };
+            totals[block] = _mm512_dpbusd_epi32(totals[block], ones, *w);
+        }
+        for (row, sums) in sums.iter_mut().enumerate() {
+            // SAFETY: 4 bytes of quad `quad` lie inside row `row`, as asserted.
+            let x = unsafe { tile.rows.as_ptr().add(row * tile.length + quad * GROUP).cast::<i32>().read_unaligned() };
+            let x = _mm512_xor_si512(_mm512_set1_epi32(x), flip);
+            for block in 0..B {
+                sums[block] = _mm512_dpbusd_epi32(sums[block], x, w[block]);
+            }
+        }
+    }
+    for row in &mut sums {
+        for block in 0..B {
+            row[block] = _mm512_sub_epi32(row[block], _mm512_slli_epi32::<7>(totals[block]));
+        }
+    }
+    sums
+}
+
+/// `Σ x·w` of `R` rows with one block of any width.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2")]
+fn products_narrow<const R: usize>(tile: Tile<'_>, block: &[u8], width: usize, mask: u16) -> [__m512i; R] {
+    let flip = _mm512_set1_epi8(-128);
+    let ones = _mm512_set1_epi8(1);
+    let mut sums = [_mm512_setzero_si512(); R];
+    let mut totals = _mm512_setzero_si512();
+    let quads = tile.length / GROUP;
+    assert!(tile.rows.len() >= R * tile.length && block.len() >= quads * width * GROUP && width <= BLOCK);
+    for quad in 0..quads {
+        // SAFETY: the mask lets only the `width` groups of this quad be read, which lie inside the block.
+        let w = unsafe { _mm512_maskz_loadu_epi32(mask, block.as_ptr().add(quad * width * GROUP).cast()) };
+        totals = _mm512_dpbusd_epi32(totals, ones, w);
+        for (row, sum) in sums.iter_mut().enumerate() {
+            // SAFETY: 4 bytes of quad `quad` lie inside row `row`, as asserted.
+            let x = unsafe { tile.rows.as_ptr().add(row * tile.length + quad * GROUP).cast::<i32>().read_unaligned() };
+            *sum = _mm512_dpbusd_epi32(*sum, _mm512_xor_si512(_mm512_set1_epi32(x), flip), w);
+        }
+    }
+    for sum in &mut sums {
+        *sum = _mm512_sub_epi32(*sum, _mm512_slli_epi32::<7>(totals));
+    }
+    sums
+}
+
+/// Requantizes and stores `lanes` channels from `start` of the group for each row.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2")]
+fn store<const R: usize>(args: &mut ConvI8Args<'_>, tile: Tile<'_>, start: usize, lanes: usize, sums: [__m512i; R]) {
+    let out_c = args.window.out_c as usize;
+    let channel = tile.group * args.window.group_out() + start;
+    let mask = u16::MAX >> (BLOCK - lanes);
+    let bias = args.bias.bytes(channel, lanes);
+    let multipliers = args.multipliers.bytes(channel, lanes);
+    assert!(bias.len() >= lanes * 4 && multipliers.len() >= lanes * 4);
+    // SAFETY: the mask lets only `lanes` words be read, which are there as asserted.
+    let (bias, multipliers) = unsafe {
+        (_mm512_maskz_loadu_epi32(mask, bias.as_ptr().cast()), _mm512_maskz_loadu_ps(mask, multipliers.as_ptr().cast()))
+    };
+    for (row, sum) in sums.into_iter().enumerate() {
+        let place = (tile.first + row) * out_c + channel;
+        let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(sum, bias)), multipliers);
+        match &mut args.y {
+            ConvOutput::I8(y, target) => {
+                let (low, high, zero_point) = target.parts();
+                let clamped = _mm512_min_ps(_mm512_max_ps(scaled, _mm512_set1_ps(low)), _mm512_set1_ps(high));
+                let rounded = _mm512_cvt_roundps_epi32::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(clamped);
+                let stored = _mm512_cvtepi32_epi8(_mm512_add_epi32(rounded, _mm512_set1_epi32(zero_point)));
+                let out = &mut y[place..][..lanes];
+                // SAFETY: the mask lets only `lanes` bytes be written, which `out` has.
+                unsafe { _mm_mask_storeu_epi8(out.as_mut_ptr(), mask, stored) };
+            }
+            ConvOutput::F32(y) => {
+                let out = &mut y[place..][..lanes];
+                // SAFETY: the mask lets only `lanes` words be written, which `out` has.
+                unsafe { _mm512_mask_storeu_ps(out.as_mut_ptr(), mask, scaled) };
+            }
+        }
+    }
+}
