@@ -1,13 +1,10 @@
 //! Arrays out of `.npz` files, as ONNX tensors.
 
 use std::collections::BTreeMap;
-use std::fs::File;
-use std::io::{BufReader, Read};
 use std::path::Path;
 
+use cygnet::input::{ElementType, read_arrays};
 use cygnet_onnx::model::{DType, Tensor};
-use npyz::npz::NpzArchive;
-use npyz::{NpyFile, TypeChar};
 
 /// Reads every array of a file.
 ///
@@ -16,32 +13,20 @@ use npyz::{NpyFile, TypeChar};
 /// test that reads it cannot mean anything then.
 #[must_use]
 pub fn read_npz(path: &Path) -> BTreeMap<String, Tensor> {
-    let file = File::open(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-    let mut archive = NpzArchive::new(BufReader::new(file)).expect("an npz file");
-    let names: Vec<String> = archive.array_names().map(str::to_string).collect();
-    names
+    let arrays = read_arrays(path).unwrap_or_else(|error| panic!("{error}"));
+    arrays
         .into_iter()
-        .map(|name| {
-            let array = archive.by_name(&name).expect("readable").expect("there");
-            let tensor = tensor(array);
-            (name, tensor)
+        .map(|array| {
+            let dtype = match array.dtype {
+                ElementType::F32 => DType::F32,
+                ElementType::I8 => DType::I8,
+                ElementType::U8 => DType::U8,
+                ElementType::I32 => DType::I32,
+                ElementType::I64 => DType::I64,
+                ElementType::Bool => DType::Bool,
+                other => panic!("arrays of type {other:?} are not expected"),
+            };
+            (array.name, Tensor { dtype, shape: array.shape, data: array.data })
         })
         .collect()
-}
-
-fn tensor<R: Read>(array: NpyFile<R>) -> Tensor {
-    let shape: Vec<usize> = array.shape().iter().map(|&dim| dim as usize).collect();
-    let npyz::DType::Plain(dtype) = array.dtype() else { panic!("a structured array") };
-    match (dtype.type_char(), dtype.size_field()) {
-        (TypeChar::Float, 4) => Tensor::from_f32(shape, &array.into_vec::<f32>().expect("f32")),
-        (TypeChar::Int, 1) => Tensor::from_i8(shape, &array.into_vec::<i8>().expect("i8")),
-        (TypeChar::Uint, 1) => Tensor::from_u8(shape, &array.into_vec::<u8>().expect("u8")),
-        (TypeChar::Int, 4) => Tensor::from_i32(shape, &array.into_vec::<i32>().expect("i32")),
-        (TypeChar::Int, 8) => Tensor::from_i64(shape, &array.into_vec::<i64>().expect("i64")),
-        (TypeChar::Bool, _) => {
-            let values = array.into_vec::<bool>().expect("bool");
-            Tensor { dtype: DType::Bool, shape, data: values.into_iter().map(u8::from).collect() }
-        }
-        other => panic!("arrays of type {other:?} are not expected"),
-    }
 }

@@ -100,6 +100,7 @@ impl<'p, 'a> Session<'p, 'a> {
         if !arena.as_ptr().addr().is_multiple_of(ALIGNMENT) && needed > 0 {
             return Err(Error::ArenaMisaligned);
         }
+        log::debug!("{} steps in an arena of {needed} bytes, {} kernels", plan.header().steps, kernels.name);
         Ok(Self { plan, arena, kernels })
     }
 

@@ -9,32 +9,64 @@ use crate::weights::{BLOCK, GROUP, Segments, block_width};
 /// Rows multiplied at once: each weight loaded serves all of them.
 const ROWS: usize = 4;
 
-/// See [`crate::plan::step::ConvI8`].
+/// Rows of packed input, and where their results go.
+#[derive(Clone, Copy)]
+pub(crate) struct Tile<'a> {
+    /// The rows, one behind the other.
+    pub rows: &'a [i8],
+    /// Bytes of one row.
+    pub length: usize,
+    /// The output position of the first row.
+    pub first: usize,
+    /// The channel group.
+    pub group: usize,
+}
+
+impl Tile<'_> {
+    /// Number of rows.
+    #[inline(always)]
+    pub fn count(&self) -> usize {
+        self.rows.len() / self.length
+    }
+}
+
+/// Packs the input, or takes it in place, and calls `multiply(args, tile, weights of the group)` for up to
+/// `most` rows at a time.
 #[inline(always)]
-pub(crate) fn conv(mut args: ConvI8Args<'_>) {
-    let window = *args.window;
-    let segments = Segments::of(&window);
+pub(crate) fn for_each_tile<'a>(
+    mut args: ConvI8Args<'a>,
+    most: usize,
+    mut multiply: impl FnMut(&mut ConvI8Args<'a>, Tile<'_>, &'a [u8]),
+) {
+    let window = args.window;
+    let segments = Segments::of(window);
     let length = segments.packed_len();
     let positions = window.positions();
     let group_bytes = length * window.group_out().next_multiple_of(crate::weights::LANES);
     let scratch = core::mem::take(&mut args.scratch);
     let in_place = scratch.is_empty();
-    let tile = if in_place { ROWS } else { (scratch.len() / length).clamp(1, ROWS) };
+    let size = if in_place { most } else { (scratch.len() / length).clamp(1, most) };
     for group in 0..window.groups as usize {
         let weights = &args.weights[group * group_bytes..][..group_bytes];
-        for first in (0..positions).step_by(tile) {
-            let count = tile.min(positions - first);
+        for first in (0..positions).step_by(size) {
+            let count = size.min(positions - first);
             let rows = if in_place {
                 &args.x[first * length..][..count * length]
             } else {
                 for (row, packed) in scratch.chunks_exact_mut(length).take(count).enumerate() {
-                    pack_row(&window, &segments, args.x, args.x_zero_point, first + row, group, packed);
+                    pack_row(window, &segments, args.x, args.x_zero_point, first + row, group, packed);
                 }
                 &scratch[..count * length]
             };
-            multiply(&mut args, rows, length, first, group, weights);
+            multiply(&mut args, Tile { rows, length, first, group }, weights);
         }
     }
+}
+
+/// See [`crate::plan::step::ConvI8`].
+#[inline(always)]
+pub(crate) fn conv(args: ConvI8Args<'_>) {
+    for_each_tile(args, ROWS, |args, tile, weights| multiply(args, tile, weights));
 }
 
 /// Copies what output position `position` sees of the input, in the order of the weights; padding
@@ -102,14 +134,14 @@ fn copy_run(to: &mut [i8], from: &[i8]) {
     to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
 }
 
-/// Multiplies up to [`ROWS`] rows with all blocks of a group and stores the results from position
-/// `first` on.
+/// Multiplies up to [`ROWS`] rows with all blocks of a group and stores the results.
 #[inline(always)]
-fn multiply(args: &mut ConvI8Args<'_>, rows: &[i8], length: usize, first: usize, group: usize, weights: &[u8]) {
+fn multiply(args: &mut ConvI8Args<'_>, tile: Tile<'_>, weights: &[u8]) {
+    let Tile { rows, length, first, group } = tile;
     let window = args.window;
     let group_out = window.group_out();
     let out_c = window.out_c as usize;
-    let count = rows.len() / length;
+    let count = tile.count();
     let mut base = 0;
     for start in (0..group_out).step_by(BLOCK) {
         let width = block_width(start, group_out);

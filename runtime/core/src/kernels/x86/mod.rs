@@ -5,6 +5,7 @@
 //! written by hand.
 
 mod cpu;
+mod madd;
 mod vnni;
 
 use core::cell::Cell;
@@ -78,7 +79,7 @@ macro_rules! kernels {
     };
 }
 
-static AVX2: Kernels = kernels!("avx2", avx2, conv_i8: avx2::conv_i8);
+static AVX2: Kernels = kernels!("avx2", avx2, conv_i8: madd::conv);
 static AVX512_VNNI: Kernels = kernels!("avx512-vnni", avx512, conv_i8: vnni::conv);
 
 /// The sets that this CPU can run, the slowest first.

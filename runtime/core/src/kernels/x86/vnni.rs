@@ -5,9 +5,9 @@
 
 use core::arch::x86_64::*;
 
-use crate::kernels::portable::conv::pack_row;
+use crate::kernels::portable::conv::{Tile, for_each_tile};
 use crate::kernels::{ConvI8Args, ConvOutput};
-use crate::weights::{BLOCK, GROUP, LANES, Segments, block_width};
+use crate::weights::{BLOCK, GROUP, block_width};
 
 /// Rows multiplied at once.
 const ROWS: usize = 8;
@@ -23,49 +23,17 @@ pub(super) fn conv(args: ConvI8Args<'_>) {
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2")]
-fn rows(mut args: ConvI8Args<'_>) {
-    let window = *args.window;
-    let segments = Segments::of(&window);
-    let length = segments.packed_len();
-    let positions = window.positions();
-    let group_bytes = length * window.group_out().next_multiple_of(LANES);
-    let scratch = core::mem::take(&mut args.scratch);
-    let in_place = scratch.is_empty();
-    let tile = if in_place { ROWS } else { (scratch.len() / length).clamp(1, ROWS) };
-    for group in 0..window.groups as usize {
-        let weights = &args.weights[group * group_bytes..][..group_bytes];
-        for first in (0..positions).step_by(tile) {
-            let count = tile.min(positions - first);
-            let rows = if in_place {
-                &args.x[first * length..][..count * length]
-            } else {
-                for (row, packed) in scratch.chunks_exact_mut(length).take(count).enumerate() {
-                    pack_row(&window, &segments, args.x, args.x_zero_point, first + row, group, packed);
-                }
-                &scratch[..count * length]
-            };
-            let tile = Tile { rows, length, first, group };
-            match count {
-                1 => multiply::<1>(&mut args, tile, weights),
-                2 => multiply::<2>(&mut args, tile, weights),
-                3 => multiply::<3>(&mut args, tile, weights),
-                4 => multiply::<4>(&mut args, tile, weights),
-                5 => multiply::<5>(&mut args, tile, weights),
-                6 => multiply::<6>(&mut args, tile, weights),
-                7 => multiply::<7>(&mut args, tile, weights),
-                _ => multiply::<8>(&mut args, tile, weights),
-            }
-        }
-    }
-}
-
-/// Rows of packed input and where their results go.
-#[derive(Clone, Copy)]
-struct Tile<'a> {
-    rows: &'a [i8],
-    length: usize,
-    first: usize,
-    group: usize,
+fn rows(args: ConvI8Args<'_>) {
+    for_each_tile(args, ROWS, |args, tile, weights| match tile.count() {
+        1 => multiply::<1>(args, tile, weights),
+        2 => multiply::<2>(args, tile, weights),
+        3 => multiply::<3>(args, tile, weights),
+        4 => multiply::<4>(args, tile, weights),
+        5 => multiply::<5>(args, tile, weights),
+        6 => multiply::<6>(args, tile, weights),
+        7 => multiply::<7>(args, tile, weights),
+        _ => multiply::<8>(args, tile, weights),
+    });
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2")]

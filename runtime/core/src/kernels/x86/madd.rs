@@ -1,0 +1,130 @@
+//! Int8 convolution with AVX2: bytes widened to 16 bits and multiplied in pairs by VPMADDWD, whose
+//! 32-bit sums of two products cannot overflow (VPMADDUBSW would saturate).
+//!
+//! Two rows times 16 output channels in registers. A register of products holds two partial sums for
+//! each of four channels; they meet when a block is finished.
+
+use core::arch::x86_64::*;
+
+use crate::kernels::portable::conv::{Tile, for_each_tile};
+use crate::kernels::{ConvI8Args, ConvOutput};
+use crate::weights::{BLOCK, GROUP, LANES, block_width};
+
+/// Rows multiplied at once.
+const ROWS: usize = 2;
+/// Registers of partial sums for one row of a block.
+const PARTS: usize = BLOCK / LANES;
+
+/// [`crate::plan::step::ConvI8`].
+pub(super) fn conv(args: ConvI8Args<'_>) {
+    if !args.weight_zero_points.is_empty() {
+        // Rare: the sums of the rows are needed too.
+        return super::avx2::conv_i8(args);
+    }
+    // SAFETY: this function stands only in kernels that `available` gives out where AVX2 is there.
+    unsafe { rows(args) }
+}
+
+#[target_feature(enable = "avx2")]
+fn rows(args: ConvI8Args<'_>) {
+    for_each_tile(args, 4 * ROWS, |args, tile, weights| {
+        let group_out = args.window.group_out();
+        let mut base = 0;
+        for start in (0..group_out).step_by(BLOCK) {
+            let width = block_width(start, group_out);
+            let block = &weights[base..][..width * tile.length];
+            base += width * tile.length;
+            let lanes = width.min(group_out - start);
+            let mut row = 0;
+            while tile.count() - row >= ROWS {
+                let sums = products::<ROWS>(tile, row, block, width);
+                (0..ROWS).for_each(|index| store(args, tile, row + index, start, lanes, &sums[index]));
+                row += ROWS;
+            }
+            if row < tile.count() {
+                let sums = products::<1>(tile, row, block, width);
+                store(args, tile, row, start, lanes, &sums[0]);
+            }
+        }
+    });
+}
+
+/// `Σ x·w` of `R` rows from `first` with one block of `width` channels.
+#[target_feature(enable = "avx2")]
+fn products<const R: usize>(tile: Tile<'_>, first: usize, block: &[u8], width: usize) -> [[i32; BLOCK]; R] {
+    let mut sums = [[_mm256_setzero_si256(); PARTS]; R];
+    let quads = tile.length / GROUP;
+    let rows = &tile.rows[first * tile.length..][..R * tile.length];
+    assert!(block.len() >= quads * width * GROUP && width <= BLOCK && width.is_multiple_of(LANES));
+    if width == BLOCK {
+        for quad in 0..quads {
+            let x = quad_of_rows::<R>(rows, tile.length, quad);
+            for part in 0..PARTS {
+                // SAFETY: 16 bytes of this quad and part lie inside the block, as asserted.
+                let w = unsafe { widened(block.as_ptr().add((quad * BLOCK + part * LANES) * GROUP)) };
+                for (sums, x) in sums.iter_mut().zip(x) {
+                    sums[part] = _mm256_add_epi32(sums[part], _mm256_madd_epi16(x, w));
+                }
+            }
+        }
+    } else {
+        for quad in 0..quads {
+            let x = quad_of_rows::<R>(rows, tile.length, quad);
+            for part in 0..width / LANES {
+                // SAFETY: 16 bytes of this quad and part lie inside the block, as asserted.
+                let w = unsafe { widened(block.as_ptr().add((quad * width + part * LANES) * GROUP)) };
+                for (sums, x) in sums.iter_mut().zip(x) {
+                    sums[part] = _mm256_add_epi32(sums[part], _mm256_madd_epi16(x, w));
+                }
+            }
+        }
+    }
+    sums.map(|sums| {
+        let mut out = [0; BLOCK];
+        for (half, out) in out.chunks_exact_mut(2 * LANES).enumerate() {
+            // Pairs of partial sums: channels 0 1 4 5 and 2 3 6 7, put in order.
+            let pairs = _mm256_hadd_epi32(sums[2 * half], sums[2 * half + 1]);
+            let ordered = _mm256_permute4x64_epi64::<0b11_01_10_00>(pairs);
+            // SAFETY: `out` has the 8 words that are written.
+            unsafe { _mm256_storeu_si256(out.as_mut_ptr().cast(), ordered) };
+        }
+        out
+    })
+}
+
+/// Four bytes of each row, widened, in all four lanes of 64 bits.
+#[target_feature(enable = "avx2")]
+fn quad_of_rows<const R: usize>(rows: &[i8], length: usize, quad: usize) -> [__m256i; R] {
+    let mut out = [_mm256_setzero_si256(); R];
+    for (row, out) in out.iter_mut().enumerate() {
+        debug_assert!(row * length + (quad + 1) * GROUP <= rows.len());
+        // SAFETY: the caller counts quads within `length`, and `rows` has `R` rows.
+        let x = unsafe { rows.as_ptr().add(row * length + quad * GROUP).cast::<i32>().read_unaligned() };
+        *out = _mm256_cvtepi8_epi16(_mm_set1_epi32(x));
+    }
+    out
+}
+
+/// 16 bytes as 16-bit numbers.
+///
+/// # Safety
+/// 16 bytes from `bytes` on can be read.
+#[target_feature(enable = "avx2")]
+unsafe fn widened(bytes: *const u8) -> __m256i {
+    // SAFETY: the caller's promise.
+    _mm256_cvtepi8_epi16(unsafe { _mm_loadu_si128(bytes.cast()) })
+}
+
+/// Requantizes and stores `lanes` channels from `start` of the group for one row.
+#[target_feature(enable = "avx2")]
+fn store(args: &mut ConvI8Args<'_>, tile: Tile<'_>, row: usize, start: usize, lanes: usize, sums: &[i32; BLOCK]) {
+    let channel = tile.group * args.window.group_out() + start;
+    let place = (tile.first + row) * args.window.out_c as usize + channel;
+    let bias = args.bias.slice(channel, lanes).iter();
+    let scaled = sums.iter().zip(bias).zip(args.multipliers.slice(channel, lanes).iter());
+    let scaled = scaled.map(|((sum, bias), m)| sum.wrapping_add(bias) as f32 * m);
+    match &mut args.y {
+        ConvOutput::I8(y, target) => y[place..][..lanes].iter_mut().zip(scaled).for_each(|(y, v)| *y = target.store(v)),
+        ConvOutput::F32(y) => y[place..][..lanes].iter_mut().zip(scaled).for_each(|(y, v)| *y = v),
+    }
+}
