@@ -8,6 +8,7 @@
 //!
 //! All offsets count from the first byte of the file. The file may lie at any address.
 
+mod records;
 pub mod step;
 mod tensor;
 

@@ -5,7 +5,7 @@ use cygnet_core::plan::step::{HostStep, MAX_HOST_TENSORS, Step, Table};
 
 use super::{Kind, Lowered, Lowering, Val, Value, identity, plan_type, wrong};
 use crate::compile::layout::Layout;
-use crate::model::{self, Dim, Model, Node, ValueInfo};
+use crate::model::{self, Attribute, Dim, Model, Node, ValueInfo};
 use crate::reference::Reference;
 
 impl Lowering<'_> {
@@ -97,6 +97,21 @@ impl Lowering<'_> {
         self.builder.reasons.push((self.builder.steps.len(), reason.to_string()));
         self.builder.step(Step::HostStep(step), &node.label());
         Ok(())
+    }
+
+    /// Whether a node carries subgraphs.
+    fn has_subgraph(node: &Node) -> bool {
+        node.attributes.values().any(|attribute| matches!(attribute, Attribute::Graph(_)))
+    }
+
+    /// The type that elements of a value have in the ONNX graph, where the plan can hold them.
+    fn graph_type(&self, val: &Val) -> DType {
+        match val.kind {
+            Kind::Float | Kind::Quantized { .. } => DType::F32,
+            Kind::Stored { unsigned: true } => DType::U8,
+            Kind::Stored { unsigned: false } => DType::I8,
+            Kind::Plain => self.builder.draft(val.tensor).dtype,
+        }
     }
 
     /// Refuses an axis far outside: tract counts up to it.

@@ -1,28 +1,29 @@
 //! From nodes to steps.
 
+mod arrange;
 mod binary;
 mod conv;
 mod function;
 mod host;
 mod matmul;
 mod movement;
+mod pad;
 mod pool;
+mod ports;
 mod quantize;
 mod reduce;
 mod resize;
+mod shape;
 mod value;
 
 use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-use cygnet_core::bytes::Span;
-use cygnet_core::plan::step::{Copy, Step};
-use cygnet_core::plan::{DType, MAX_RANK, TensorId};
+use cygnet_core::plan::DType;
 
-use super::builder::{Builder, PortDraft};
-use super::layout::Layout;
+use super::builder::Builder;
 use super::{CompileError, Options};
-use crate::model::{self, Dim, Model, Node, Tensor};
+use crate::model::{self, Model, Node, Tensor};
 use crate::reference;
 pub(super) use value::{Constant, Kind, Val, Value};
 
@@ -127,129 +128,6 @@ pub(super) fn plan_type(dtype: model::DType) -> Option<DType> {
 }
 
 impl<'m> Lowering<'m> {
-    /// Makes a model input.
-    fn input(&mut self, input: &model::ValueInfo) -> Lowered {
-        let Some(dims) = &input.shape else {
-            return wrong("the model does not tell its shape; export it with one");
-        };
-        let mut shape = Vec::new();
-        for (axis, dim) in dims.iter().enumerate() {
-            shape.push(match dim {
-                Dim::Known(extent) => *extent,
-                Dim::Symbol(_) if axis == 0 => 1,
-                Dim::Symbol(name) if self.is_batch(name) => 1,
-                Dim::Symbol(name) => {
-                    let name = if name.is_empty() { "without a name" } else { name };
-                    return wrong(format!(
-                        "axis {axis} ({name}) is open; export the model with a fixed size (only the batch may be open)"
-                    ));
-                }
-            });
-        }
-        if shape.len() > MAX_RANK || shape.contains(&0) {
-            return wrong(format!("the shape {shape:?} is not supported; at most {MAX_RANK} axes, none of them empty"));
-        }
-        Self::check_size(&shape)?;
-        let Some(dtype) = plan_type(input.dtype) else {
-            return wrong(format!("elements of type {} are not supported; export the model with float32", input.dtype));
-        };
-        let order = if self.wants_channels_last(&input.name) {
-            Layout::channels_last_order(shape.len())
-        } else {
-            identity(shape.len())
-        };
-        let layout = Layout::ordered(&shape, &order);
-        let extents: Vec<usize> = order.iter().map(|&axis| shape[axis]).collect();
-        let (stored, kind, quantization) = match dtype {
-            DType::F32 => match self.common_quantization(&input.name)? {
-                // Quantized by the caller's write: the QuantizeLinear nodes find it done.
-                Some(quantization) => (DType::I8, Kind::Quantized { table: None }, Some(quantization)),
-                None => (DType::F32, Kind::Float, None),
-            },
-            DType::I8 => (DType::I8, Kind::Stored { unsigned: false }, None),
-            DType::U8 if self.is_quantized_use(&input.name) => (DType::I8, Kind::Stored { unsigned: true }, None),
-            other => (other, Kind::Plain, None),
-        };
-        let tensor = self.builder.tensor(stored, extents, quantization, &input.name);
-        self.values.insert(input.name.clone(), Value::Val(Val { tensor, layout, kind }));
-        let port = PortDraft { tensor, dtype, shape, order, name: input.name.clone() };
-        self.builder.inputs.push(port);
-        Ok(())
-    }
-
-    /// Whether a symbol names the first axis of some input: the batch.
-    fn is_batch(&self, symbol: &str) -> bool {
-        !symbol.is_empty()
-            && self
-                .model
-                .inputs
-                .iter()
-                .any(|input| matches!(input.shape.as_deref(), Some([Dim::Symbol(first), ..]) if first == symbol))
-    }
-
-    /// Whether the first operator that cares about the order of axes works on channels-last images.
-    fn wants_channels_last(&self, name: &str) -> bool {
-        let mut name = name;
-        for _ in 0..16 {
-            let Some(node) = self.consumers.get(name).and_then(|nodes| nodes.first()) else { return false };
-            let node = &self.model.nodes[*node];
-            match node.op_type.as_str() {
-                "Conv" | "MaxPool" | "AveragePool" | "GlobalAveragePool" | "GlobalMaxPool" | "Resize" | "Upsample"
-                | "BatchNormalization" => return true,
-                "QuantizeLinear" | "DequantizeLinear" | "Relu" | "Clip" | "Add" | "Sub" | "Mul" | "Div" | "Pad"
-                | "Cast" | "Identity" | "Sigmoid" => {}
-                _ => return false,
-            }
-            let Some(output) = node.output(0) else { return false };
-            name = output;
-        }
-        false
-    }
-
-    /// Whether all that reads an uint8 tensor treats it as quantized.
-    fn is_quantized_use(&self, name: &str) -> bool {
-        self.consumers.get(name).is_some_and(|nodes| {
-            nodes.iter().all(|&node| {
-                let op = self.model.nodes[node].op_type.as_str();
-                matches!(
-                    op,
-                    "DequantizeLinear" | "Reshape" | "Transpose" | "MaxPool" | "Concat" | "Flatten" | "Squeeze"
-                )
-            })
-        })
-    }
-
-    /// Makes a model output.
-    fn output(&mut self, name: &str) -> Result<(), CompileError> {
-        let wrap = |stop: Stop| match stop {
-            Stop::NoStep(text) | Stop::Wrong(text) => CompileError::Model(format!("output \"{name}\": {text}")),
-            Stop::Error(error) => error,
-        };
-        let mut val = self.any(name).map_err(wrap)?;
-        if matches!(val.kind, Kind::Quantized { table: Some(_) }) {
-            val = self.float(val).map_err(wrap)?;
-        }
-        let order = match val.layout.memory_order().filter(|order| order.len() <= MAX_RANK) {
-            Some(order) => order,
-            None => {
-                val = self.ordered(&val, &identity(val.layout.shape.len())).map_err(wrap)?;
-                identity(val.layout.shape.len())
-            }
-        };
-        let dtype = match val.kind {
-            Kind::Float | Kind::Quantized { .. } => DType::F32,
-            Kind::Stored { unsigned: true } => DType::U8,
-            Kind::Stored { unsigned: false } => DType::I8,
-            Kind::Plain => self.builder.draft(val.tensor).dtype,
-        };
-        if val.layout.shape.len() > MAX_RANK {
-            return Err(CompileError::Model(format!("output \"{name}\" has more than {MAX_RANK} axes")));
-        }
-        let port = PortDraft { tensor: val.tensor, dtype, shape: val.layout.shape.clone(), order, name: name.into() };
-        self.builder.outputs.push(port);
-        Ok(())
-    }
-
     /// Lowers one node: folded, native, or by the fallback.
     fn node(&mut self, node: &'m Node) -> Result<(), CompileError> {
         let at_node =
@@ -418,42 +296,6 @@ impl<'m> Lowering<'m> {
         self.float(val)
     }
 
-    /// A constant in the arena.
-    fn materialize(&mut self, constant: &Constant, name: &str) -> Lowered<Val> {
-        let plain = constant.to_plain()?;
-        let Some(dtype) = plan_type(plain.dtype) else {
-            return wrong(format!("constant \"{name}\" has elements of type {}", plain.dtype));
-        };
-        if plain.is_empty() {
-            return no_step(format!("constant \"{name}\" is empty"));
-        }
-        let layout = Layout::row_major(&plain.shape);
-        let tensor = self.builder.tensor(dtype, vec![plain.len()], None, name);
-        let data = self.builder.constant(plain.data.clone());
-        let mut dims = [1; MAX_RANK];
-        dims[MAX_RANK - 1] = plain.len() as u32;
-        let mut strides = [0; MAX_RANK];
-        strides[MAX_RANK - 1] = 1;
-        let step = Copy {
-            x: None,
-            constant: data,
-            y: tensor,
-            dims,
-            x_offset: 0,
-            x_strides: strides.map(|stride: u32| stride as i32),
-            y_offset: 0,
-            y_strides: strides,
-            table: Span::NONE,
-        };
-        self.builder.step(Step::Copy(step), name);
-        let kind = match dtype {
-            DType::F32 => Kind::Float,
-            DType::I8 => Kind::Stored { unsigned: false },
-            _ => Kind::Plain,
-        };
-        Ok(Val { tensor, layout, kind })
-    }
-
     /// Binds an output of a node.
     fn bind_value(&mut self, node: &Node, index: usize, value: Value) {
         if let Some(name) = node.output(index) {
@@ -467,114 +309,6 @@ impl<'m> Lowering<'m> {
 
     fn bind_constant(&mut self, node: &Node, index: usize, tensor: Tensor) {
         self.bind_value(node, index, Value::Constant(Rc::new(Constant::plain(tensor))));
-    }
-
-    /// Refuses shapes whose tensors no plan could hold, before anything is computed for them.
-    pub(super) fn check_size(shape: &[usize]) -> Lowered {
-        let len = shape.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim));
-        match len {
-            Some(len) if len < 1 << 29 => Ok(()),
-            _ => wrong(format!("a tensor of shape {shape:?} is too large")),
-        }
-    }
-
-    /// A new tensor for an output of a node, in the given order of axes.
-    fn new_tensor(&mut self, dtype: DType, layout: &Layout, quantization: Option<(f32, i32)>, name: &str) -> TensorId {
-        let extents = match layout.memory_order().filter(|order| order.len() <= MAX_RANK) {
-            Some(order) => order.iter().map(|&axis| layout.shape[axis]).collect(),
-            None => {
-                let extents = layout.memory_extents();
-                if extents.len() <= MAX_RANK { extents } else { vec![layout.len()] }
-            }
-        };
-        self.builder.tensor(dtype, extents, quantization, name)
-    }
-
-    /// The same elements with axes in another memory order: a copy where they are not.
-    fn ordered(&mut self, val: &Val, order: &[usize]) -> Lowered<Val> {
-        if val.layout.is_ordered(order) {
-            return Ok(Val { layout: Layout::ordered(&val.layout.shape, order), ..val.clone() });
-        }
-        let layout = Layout::ordered(&val.layout.shape, order);
-        let draft = self.builder.draft(val.tensor).clone();
-        let tensor = self.new_tensor(draft.dtype, &layout, draft.quantization, &draft.name);
-        // Extents and strides of the source in the order of the destination.
-        let parts: Vec<(usize, usize)> = order.iter().flat_map(|&axis| val.layout.axis_strides(axis)).collect();
-        let dims: Vec<usize> = parts.iter().map(|&(extent, _)| extent).collect();
-        let x_strides: Vec<i64> = parts.iter().map(|&(_, stride)| stride as i64).collect();
-        self.copy(
-            Some(val.tensor),
-            Span::NONE,
-            tensor,
-            &dims,
-            0,
-            &x_strides,
-            0,
-            &dense(&dims),
-            Span::NONE,
-            &draft.name,
-        )?;
-        Ok(Val { tensor, layout, kind: val.kind.clone() })
-    }
-
-    /// The same elements with every axis in one run.
-    fn plain(&mut self, val: &Val) -> Lowered<Val> {
-        if val.layout.memory_order().is_some() {
-            Ok(val.clone())
-        } else {
-            self.ordered(val, &identity(val.layout.shape.len()))
-        }
-    }
-
-    /// Appends a strided copy, neighbouring dimensions joined.
-    #[allow(clippy::too_many_arguments, reason = "the fields of a copy")]
-    fn copy(
-        &mut self,
-        x: Option<TensorId>,
-        constant: Span,
-        y: TensorId,
-        dims: &[usize],
-        x_offset: usize,
-        x_strides: &[i64],
-        y_offset: usize,
-        y_strides: &[usize],
-        table: Span,
-        name: &str,
-    ) -> Lowered {
-        let mut joined: Vec<(usize, i64, usize)> = Vec::new();
-        for ((&dim, &x_stride), &y_stride) in dims.iter().zip(x_strides).zip(y_strides) {
-            if dim == 1 {
-                continue;
-            }
-            match joined.last_mut() {
-                Some(last) if last.1 == x_stride * dim as i64 && last.2 == y_stride * dim => {
-                    *last = (last.0 * dim, x_stride, y_stride);
-                }
-                _ => joined.push((dim, x_stride, y_stride)),
-            }
-        }
-        if joined.len() > MAX_RANK {
-            return no_step("it moves elements along more than 6 axes");
-        }
-        let mut step = Copy {
-            x,
-            constant,
-            y,
-            dims: [1; MAX_RANK],
-            x_offset: x_offset as u32,
-            x_strides: [0; MAX_RANK],
-            y_offset: y_offset as u32,
-            y_strides: [0; MAX_RANK],
-            table,
-        };
-        let front = MAX_RANK - joined.len();
-        for (slot, (dim, x_stride, y_stride)) in (front..).zip(joined) {
-            step.dims[slot] = dim as u32;
-            step.x_strides[slot] = x_stride as i32;
-            step.y_strides[slot] = y_stride as u32;
-        }
-        self.builder.step(Step::Copy(step), name);
-        Ok(())
     }
 }
 

@@ -1,131 +1,23 @@
 //! Operators that move elements without changing them.
 
 use cygnet_core::bytes::Span;
-use cygnet_core::plan::DType;
-use cygnet_core::plan::step::{Fill, Gather, Step};
+use cygnet_core::plan::step::{Gather, Step};
 use cygnet_core::quantization;
 
 use super::{Kind, Lowered, Lowering, Val, Value, dense, identity, no_step, wrong};
 use crate::compile::layout::Layout;
-use crate::model::{Attribute, Node};
+use crate::model::Node;
 
 /// The part of an axis that a Slice takes.
-struct Part {
-    start: usize,
-    step: i64,
-    count: usize,
+pub(super) struct Part {
+    pub start: usize,
+    pub step: i64,
+    pub count: usize,
 }
 
 impl Lowering<'_> {
-    pub(super) fn transpose(&mut self, node: &Node) -> Lowered {
-        let val = self.tensor(node, 0)?;
-        let rank = val.layout.shape.len();
-        let permutation: Vec<usize> = match node.ints("perm") {
-            Some(perm) => perm.iter().map(|&axis| Self::axis(axis, rank)).collect::<Lowered<_>>()?,
-            None => (0..rank).rev().collect(),
-        };
-        let mut sorted = permutation.clone();
-        sorted.sort_unstable();
-        if sorted != identity(rank) {
-            return wrong(format!("perm {permutation:?} does not name each of {rank} axes once"));
-        }
-        let layout = val.layout.transposed(&permutation);
-        self.bind(node, 0, Val { layout, ..val });
-        Ok(())
-    }
-
-    pub(super) fn reshape(&mut self, node: &Node) -> Lowered {
-        let val = self.tensor(node, 0)?;
-        let shape = val.layout.shape.clone();
-        let len = val.layout.len();
-        let new: Vec<usize> = match node.op_type.as_str() {
-            "Reshape" => {
-                let Some(wanted) = self.ints(node, "shape", 1)? else { return wrong("its shape is missing") };
-                reshape(&shape, &wanted, node.int("allowzero").unwrap_or(0) != 0)?
-            }
-            "Flatten" => {
-                let axis = node.int("axis").unwrap_or(1);
-                let axis = if axis == shape.len() as i64 { shape.len() } else { Self::axis(axis, shape.len())? };
-                vec![shape[..axis].iter().product(), shape[axis..].iter().product()]
-            }
-            "Squeeze" => match self.ints(node, "axes", 1)? {
-                Some(axes) => {
-                    let axes: Vec<usize> =
-                        axes.iter().map(|&axis| Self::axis(axis, shape.len())).collect::<Lowered<_>>()?;
-                    if axes.iter().any(|&axis| shape[axis] != 1) {
-                        return wrong(format!("axes {axes:?} of {shape:?} are not all 1"));
-                    }
-                    (0..shape.len()).filter(|axis| !axes.contains(axis)).map(|axis| shape[axis]).collect()
-                }
-                None => shape.iter().copied().filter(|&dim| dim != 1).collect(),
-            },
-            _ => {
-                let Some(axes) = self.ints(node, "axes", 1)? else { return wrong("its axes are missing") };
-                let rank = shape.len() + axes.len();
-                if rank > 64 {
-                    return wrong("it adds too many axes");
-                }
-                let axes: Vec<usize> = axes.iter().map(|&axis| Self::axis(axis, rank)).collect::<Lowered<_>>()?;
-                let mut rest = shape.iter().copied();
-                (0..rank).map(|axis| if axes.contains(&axis) { 1 } else { rest.next().unwrap_or(1) }).collect()
-            }
-        };
-        if new.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim)) != Some(len) {
-            return wrong(format!("{shape:?} cannot be seen as {new:?}"));
-        }
-        let val = self.reshaped(&val, &new)?;
-        self.bind(node, 0, val);
-        Ok(())
-    }
-
-    /// The same elements under another shape: free where the layout allows, else copied first.
-    pub(super) fn reshaped(&mut self, val: &Val, shape: &[usize]) -> Lowered<Val> {
-        if let Some(layout) = val.layout.reshaped(shape) {
-            return Ok(Val { layout, ..val.clone() });
-        }
-        let val = self.ordered(val, &identity(val.layout.shape.len()))?;
-        match val.layout.reshaped(shape) {
-            Some(layout) => Ok(Val { layout, ..val }),
-            None => wrong(format!("{:?} cannot be seen as {shape:?}", val.layout.shape)),
-        }
-    }
-
-    /// [DepthToSpace](https://onnx.ai/onnx/operators/onnx__DepthToSpace.html) and its inverse are
-    /// reshapes and transposes.
-    pub(super) fn depth_space(&mut self, node: &Node) -> Lowered {
-        let val = self.tensor(node, 0)?;
-        let block = node.int("blocksize").unwrap_or(0).max(0) as usize;
-        let [n, c, h, w] = val.layout.shape[..] else { return wrong("its input must have four axes") };
-        let (cut, permutation, joined): (Vec<usize>, [usize; 6], Vec<usize>) = if node.op_type == "DepthToSpace" {
-            if block == 0 || block > 1 << 12 || !c.is_multiple_of(block * block) {
-                return wrong(format!("blocks of {block} do not fit {c} channels"));
-            }
-            let depth = c / (block * block);
-            let out = vec![n, depth, h * block, w * block];
-            match node.string("mode").unwrap_or("DCR") {
-                "DCR" => (vec![n, block, block, depth, h, w], [0, 3, 4, 1, 5, 2], out),
-                "CRD" => (vec![n, depth, block, block, h, w], [0, 1, 4, 2, 5, 3], out),
-                other => return wrong(format!("mode \"{other}\" is not known")),
-            }
-        } else {
-            if block == 0 || !h.is_multiple_of(block) || !w.is_multiple_of(block) {
-                return wrong(format!("blocks of {block} do not fit {h} × {w}"));
-            }
-            let out = vec![n, c * block * block, h / block, w / block];
-            (vec![n, c, h / block, block, w / block, block], [0, 3, 5, 1, 2, 4], out)
-        };
-        let val = self.reshaped(&val, &cut)?;
-        let val = Val { layout: val.layout.transposed(&permutation), ..val };
-        let val = match val.layout.reshaped(&joined) {
-            Some(layout) => Val { layout, ..val },
-            None => self.reshaped(&val, &joined)?,
-        };
-        self.bind(node, 0, val);
-        Ok(())
-    }
-
     /// Takes a part of every axis: a copy of the elements.
-    fn part(&mut self, val: &Val, parts: &[Part], name: &str) -> Lowered<Val> {
+    pub(super) fn part(&mut self, val: &Val, parts: &[Part], name: &str) -> Lowered<Val> {
         let val = self.plain(val)?;
         let shape: Vec<usize> = parts.iter().map(|part| part.count).collect();
         if shape.contains(&0) {
@@ -284,115 +176,6 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    pub(super) fn pad(&mut self, node: &Node) -> Lowered {
-        let val = self.tensor(node, 0)?;
-        let shape = val.layout.shape.clone();
-        let rank = shape.len();
-        let Some(pads) = self.ints(node, "pads", 1)? else { return wrong("its pads are missing") };
-        if pads.iter().any(|pad| pad.unsigned_abs() > 1 << 29) {
-            return wrong(format!("pads {pads:?} are too large"));
-        }
-        let axes: Vec<usize> = match self.constant(node, 3)? {
-            Some(axes) => axes.tensor.to_i64s()?.iter().map(|&axis| Self::axis(axis, rank)).collect::<Lowered<_>>()?,
-            None => identity(rank),
-        };
-        if pads.len() != axes.len() * 2 {
-            return wrong(format!("{} pads do not fit {} axes", pads.len(), axes.len()));
-        }
-        let (mut before, mut after) = (vec![0; rank], vec![0; rank]);
-        for (index, &axis) in axes.iter().enumerate() {
-            (before[axis], after[axis]) = (pads[index], pads[index + axes.len()]);
-        }
-        let new: Vec<i64> = (0..rank).map(|axis| shape[axis] as i64 + before[axis] + after[axis]).collect();
-        if new.iter().any(|&dim| !(1..1 << 29).contains(&dim)) {
-            return wrong(format!("pads {pads:?} do not fit {shape:?}"));
-        }
-        Self::check_size(&new.iter().map(|&dim| dim as usize).collect::<Vec<_>>())?;
-        let name = node.output(0).unwrap_or("").to_string();
-        let mode = node.string("mode").unwrap_or("constant");
-        if mode != "constant" {
-            let mut val = self.plain(&val)?;
-            for axis in 0..rank {
-                if (before[axis], after[axis]) == (0, 0) {
-                    continue;
-                }
-                let dim = shape[axis] as i64;
-                let source = |place: i64| match mode {
-                    "edge" => Ok(place.clamp(0, dim - 1)),
-                    "wrap" => Ok(place.rem_euclid(dim)),
-                    "reflect" if dim == 1 => Ok(0),
-                    "reflect" => {
-                        let folded = place.rem_euclid(2 * (dim - 1));
-                        Ok(if folded < dim { folded } else { 2 * (dim - 1) - folded })
-                    }
-                    other => wrong(format!("mode \"{other}\" is not known")),
-                };
-                let indices = (-before[axis]..dim + after[axis])
-                    .map(|place| source(place).map(|place| place as u32))
-                    .collect::<Lowered<Vec<u32>>>()?;
-                val = self.gathered(&val, axis, &indices, &name)?;
-            }
-            self.bind(node, 0, val);
-            return Ok(());
-        }
-        let value = match self.constant(node, 2)? {
-            Some(constant) => constant.scalar()?,
-            None => node.float("value").unwrap_or(0.0),
-        };
-        // The stored element that stands for the value, or float where there is none.
-        let val = match &val.kind {
-            Kind::Quantized { table: None } => {
-                let (scale, zero_point) = self.quantization(&val);
-                let stored = quantization::quantize(value, scale, zero_point);
-                let exact = quantization::dequantize(stored, scale, zero_point) == value;
-                if exact { val } else { self.float(val)? }
-            }
-            Kind::Quantized { .. } => self.float(val)?,
-            _ => val,
-        };
-        let draft_quantization = self.builder.draft(val.tensor).quantization;
-        let fill = match (&val.kind, draft_quantization) {
-            (Kind::Quantized { .. }, Some((scale, zero_point))) => {
-                [u32::from(quantization::quantize(value, scale, zero_point).cast_unsigned()), 0]
-            }
-            (Kind::Float, _) => [value.to_bits(), 0],
-            (Kind::Stored { unsigned: true }, _) => [u32::from(value as u8 ^ 0x80), 0],
-            (Kind::Stored { unsigned: false }, _) => [u32::from((value as i8).cast_unsigned()), 0],
-            _ => {
-                let bits = (value as i64).cast_unsigned();
-                [bits as u32, (bits >> 32) as u32]
-            }
-        };
-        // Negative pads cut.
-        let parts: Vec<Part> = (0..rank)
-            .map(|axis| {
-                let start = (-before[axis]).max(0) as usize;
-                let end = (-after[axis]).max(0) as usize;
-                Part { start, step: 1, count: shape[axis].saturating_sub(start + end) }
-            })
-            .collect();
-        let val = self.part(&val, &parts, &name)?;
-        let shape: Vec<usize> = new.iter().map(|&dim| dim as usize).collect();
-        if shape == val.layout.shape {
-            self.bind(node, 0, val);
-            return Ok(());
-        }
-        let order = val.layout.memory_order().unwrap_or_else(|| identity(rank));
-        let layout = Layout::ordered(&shape, &order);
-        let draft = self.builder.draft(val.tensor).clone();
-        let y = self.new_tensor(draft.dtype, &layout, draft.quantization, &name);
-        self.builder.step(Step::Fill(Fill { y, value: fill }), &node.label());
-        let out_dims: Vec<usize> = order.iter().map(|&axis| shape[axis]).collect();
-        let y_strides = dense(&out_dims);
-        let dims: Vec<usize> = order.iter().map(|&axis| val.layout.shape[axis]).collect();
-        let offset = order.iter().zip(&y_strides).map(|(&axis, stride)| before[axis].max(0) as usize * stride).sum();
-        let x_strides: Vec<i64> = dense(&dims).iter().map(|&stride| stride as i64).collect();
-        let label = node.label();
-        self.copy(Some(val.tensor), Span::NONE, y, &dims, 0, &x_strides, offset, &y_strides, Span::NONE, &label)?;
-        self.bind(node, 0, Val { tensor: y, layout, kind: val.kind });
-        Ok(())
-    }
-
     /// Picks indices along an axis.
     pub(super) fn gathered(&mut self, val: &Val, axis: usize, indices: &[u32], name: &str) -> Lowered<Val> {
         let val = self.plain(val)?;
@@ -494,48 +277,4 @@ impl Lowering<'_> {
         self.copy(Some(val.tensor), Span::NONE, y, &dims, 0, &strides, 0, &dense(&dims), Span::NONE, &label)?;
         Ok(Val { tensor: y, layout, kind: val.kind })
     }
-
-    /// Whether a node carries subgraphs.
-    pub(super) fn has_subgraph(node: &Node) -> bool {
-        node.attributes.values().any(|attribute| matches!(attribute, Attribute::Graph(_)))
-    }
-
-    /// The type that elements of a value have in the ONNX graph, where the plan can hold them.
-    pub(super) fn graph_type(&self, val: &Val) -> DType {
-        match val.kind {
-            Kind::Float | Kind::Quantized { .. } => DType::F32,
-            Kind::Stored { unsigned: true } => DType::U8,
-            Kind::Stored { unsigned: false } => DType::I8,
-            Kind::Plain => self.builder.draft(val.tensor).dtype,
-        }
-    }
-}
-
-/// The shape that Reshape asks for: 0 keeps an extent, -1 is what is left.
-fn reshape(shape: &[usize], wanted: &[i64], allow_zero: bool) -> Lowered<Vec<usize>> {
-    let len: usize = shape.iter().product();
-    let mut new = Vec::with_capacity(wanted.len());
-    let mut open = None;
-    for (axis, &extent) in wanted.iter().enumerate() {
-        match extent {
-            -1 if open.is_none() => {
-                open = Some(axis);
-                new.push(1);
-            }
-            0 if !allow_zero => match shape.get(axis) {
-                Some(&dim) => new.push(dim),
-                None => return wrong(format!("{wanted:?} keeps axis {axis}, which {shape:?} lacks")),
-            },
-            1.. => new.push(extent as usize),
-            _ => return wrong(format!("{wanted:?} is not a shape")),
-        }
-    }
-    let product = new.iter().try_fold(1_usize, |product, &dim| product.checked_mul(dim)).unwrap_or(0);
-    if let Some(axis) = open {
-        if product == 0 || !len.is_multiple_of(product) {
-            return wrong(format!("{shape:?} cannot be seen as {wanted:?}"));
-        }
-        new[axis] = len / product;
-    }
-    Ok(new)
 }

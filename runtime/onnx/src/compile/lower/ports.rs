@@ -1,0 +1,134 @@
+//! Model inputs and outputs.
+
+use cygnet_core::plan::{DType, MAX_RANK};
+
+use super::{Kind, Lowered, Lowering, Stop, Val, Value, identity, plan_type, wrong};
+use crate::compile::CompileError;
+use crate::compile::builder::PortDraft;
+use crate::compile::layout::Layout;
+use crate::model::{self, Dim};
+
+impl Lowering<'_> {
+    /// Makes a model input.
+    pub(super) fn input(&mut self, input: &model::ValueInfo) -> Lowered {
+        let Some(dims) = &input.shape else {
+            return wrong("the model does not tell its shape; export it with one");
+        };
+        let mut shape = Vec::new();
+        for (axis, dim) in dims.iter().enumerate() {
+            shape.push(match dim {
+                Dim::Known(extent) => *extent,
+                Dim::Symbol(_) if axis == 0 => 1,
+                Dim::Symbol(name) if self.is_batch(name) => 1,
+                Dim::Symbol(name) => {
+                    let name = if name.is_empty() { "without a name" } else { name };
+                    return wrong(format!(
+                        "axis {axis} ({name}) is open; export the model with a fixed size (only the batch may be open)"
+                    ));
+                }
+            });
+        }
+        if shape.len() > MAX_RANK || shape.contains(&0) {
+            return wrong(format!("the shape {shape:?} is not supported; at most {MAX_RANK} axes, none of them empty"));
+        }
+        Self::check_size(&shape)?;
+        let Some(dtype) = plan_type(input.dtype) else {
+            return wrong(format!("elements of type {} are not supported; export the model with float32", input.dtype));
+        };
+        let order = if self.wants_channels_last(&input.name) {
+            Layout::channels_last_order(shape.len())
+        } else {
+            identity(shape.len())
+        };
+        let layout = Layout::ordered(&shape, &order);
+        let extents: Vec<usize> = order.iter().map(|&axis| shape[axis]).collect();
+        let (stored, kind, quantization) = match dtype {
+            DType::F32 => match self.common_quantization(&input.name)? {
+                // Quantized by the caller's write: the QuantizeLinear nodes find it done.
+                Some(quantization) => (DType::I8, Kind::Quantized { table: None }, Some(quantization)),
+                None => (DType::F32, Kind::Float, None),
+            },
+            DType::I8 => (DType::I8, Kind::Stored { unsigned: false }, None),
+            DType::U8 if self.is_quantized_use(&input.name) => (DType::I8, Kind::Stored { unsigned: true }, None),
+            other => (other, Kind::Plain, None),
+        };
+        let tensor = self.builder.tensor(stored, extents, quantization, &input.name);
+        self.values.insert(input.name.clone(), Value::Val(Val { tensor, layout, kind }));
+        let port = PortDraft { tensor, dtype, shape, order, name: input.name.clone() };
+        self.builder.inputs.push(port);
+        Ok(())
+    }
+
+    /// Whether a symbol names the first axis of some input: the batch.
+    fn is_batch(&self, symbol: &str) -> bool {
+        !symbol.is_empty()
+            && self
+                .model
+                .inputs
+                .iter()
+                .any(|input| matches!(input.shape.as_deref(), Some([Dim::Symbol(first), ..]) if first == symbol))
+    }
+
+    /// Whether the first operator that cares about the order of axes works on channels-last images.
+    fn wants_channels_last(&self, name: &str) -> bool {
+        let mut name = name;
+        for _ in 0..16 {
+            let Some(node) = self.consumers.get(name).and_then(|nodes| nodes.first()) else { return false };
+            let node = &self.model.nodes[*node];
+            match node.op_type.as_str() {
+                "Conv" | "MaxPool" | "AveragePool" | "GlobalAveragePool" | "GlobalMaxPool" | "Resize" | "Upsample"
+                | "BatchNormalization" => return true,
+                "QuantizeLinear" | "DequantizeLinear" | "Relu" | "Clip" | "Add" | "Sub" | "Mul" | "Div" | "Pad"
+                | "Cast" | "Identity" | "Sigmoid" => {}
+                _ => return false,
+            }
+            let Some(output) = node.output(0) else { return false };
+            name = output;
+        }
+        false
+    }
+
+    /// Whether all that reads an uint8 tensor treats it as quantized.
+    fn is_quantized_use(&self, name: &str) -> bool {
+        self.consumers.get(name).is_some_and(|nodes| {
+            nodes.iter().all(|&node| {
+                let op = self.model.nodes[node].op_type.as_str();
+                matches!(
+                    op,
+                    "DequantizeLinear" | "Reshape" | "Transpose" | "MaxPool" | "Concat" | "Flatten" | "Squeeze"
+                )
+            })
+        })
+    }
+
+    /// Makes a model output.
+    pub(super) fn output(&mut self, name: &str) -> Result<(), CompileError> {
+        let wrap = |stop: Stop| match stop {
+            Stop::NoStep(text) | Stop::Wrong(text) => CompileError::Model(format!("output \"{name}\": {text}")),
+            Stop::Error(error) => error,
+        };
+        let mut val = self.any(name).map_err(wrap)?;
+        if matches!(val.kind, Kind::Quantized { table: Some(_) }) {
+            val = self.float(val).map_err(wrap)?;
+        }
+        let order = match val.layout.memory_order().filter(|order| order.len() <= MAX_RANK) {
+            Some(order) => order,
+            None => {
+                val = self.ordered(&val, &identity(val.layout.shape.len())).map_err(wrap)?;
+                identity(val.layout.shape.len())
+            }
+        };
+        let dtype = match val.kind {
+            Kind::Float | Kind::Quantized { .. } => DType::F32,
+            Kind::Stored { unsigned: true } => DType::U8,
+            Kind::Stored { unsigned: false } => DType::I8,
+            Kind::Plain => self.builder.draft(val.tensor).dtype,
+        };
+        if val.layout.shape.len() > MAX_RANK {
+            return Err(CompileError::Model(format!("output \"{name}\" has more than {MAX_RANK} axes")));
+        }
+        let port = PortDraft { tensor: val.tensor, dtype, shape: val.layout.shape.clone(), order, name: name.into() };
+        self.builder.outputs.push(port);
+        Ok(())
+    }
+}
