@@ -2,10 +2,10 @@
 //!
 //! - [`model`]: ONNX files in our own types, read and written.
 //! - [`compile`]: the compiler, float or int8 model in, plan out.
-//! - [`reference`]: models run by tract, for calibration, comparison and constant folding.
+//! - [`mod@reference`]: models run by tract, for calibration, comparison and constant folding.
 //! - [`fallback`]: the host of a plan's steps that have no native kernel.
 //!
-//! tract's types stay inside [`model`] and [`reference`].
+//! tract's types stay inside [`model`] and [`mod@reference`].
 
 pub mod compile;
 pub mod fallback;

@@ -1,11 +1,11 @@
 //! The compiler: an ONNX model, float or int8, to a plan.
 //!
-//! 1. [`normalize`] rewrites operators that carry their quantization inside (`QLinearConv` …) as
+//! 1. `normalize` rewrites operators that carry their quantization inside (`QLinearConv` …) as
 //!    DequantizeLinear → operator → QuantizeLinear, so that there is one form.
-//! 2. [`lower`] walks the nodes in order. Constants are folded, moves of elements become
-//!    [`layout::Layout`]s, an operator between dequantized inputs and a QuantizeLinear becomes one
+//! 2. `lower` walks the nodes in order. Constants are folded, moves of elements become
+//!    `layout::Layout`s, an operator between dequantized inputs and a QuantizeLinear becomes one
 //!    int8 step, others float steps, and what has no step a step for the ONNX fallback.
-//! 3. [`builder`] drops what nobody reads, [`memory`] places the tensors, and the bytes are written.
+//! 3. `builder` drops what nobody reads, `memory` places the tensors, and the bytes are written.
 
 mod builder;
 mod layout;

@@ -4,7 +4,7 @@ use crate::bytes::U32s;
 use crate::plan::MAX_RANK;
 use crate::plan::step::{Copy, Gather};
 
-/// See [`Copy`]; elements of `size` bytes.
+/// See [`struct@Copy`]; elements of `size` bytes.
 pub fn copy(s: &Copy, x: &[u8], y: &mut [u8], size: usize, table: &[u8]) {
     let last = MAX_RANK - 1;
     let length = s.dims[last] as usize;
