@@ -92,7 +92,7 @@ fn check_tensor(plan: &Plan<'_>, tensor: &Tensor) -> Result<(), &'static str> {
 }
 
 fn ports(plan: &Plan<'_>) -> Result<(), Error> {
-    let end = plan.header().steps + 1;
+    let end = plan.header().steps.saturating_add(1);
     for (port, is_input) in plan.inputs().map(|port| (port, true)).chain(plan.outputs().map(|port| (port, false))) {
         let index = port.tensor.0;
         let rule = |rule| Error::Tensor { index, rule };
@@ -125,11 +125,21 @@ fn ports(plan: &Plan<'_>) -> Result<(), Error> {
 fn steps(plan: &Plan<'_>) -> Result<(), Error> {
     let mut steps = plan.steps();
     let mut count = 0;
+    // Tensors that the step of their first time writes: in the end all that are no inputs.
+    let mut begun = 0;
     for record in steps.by_ref() {
         let index = record.index;
         let time = index + 1;
         let mut broken = None;
         record.step.visit_tensors(&mut |id, access| {
+            if access != Access::Read {
+                let mut visits = 0;
+                record.step.visit_tensors(&mut |other, _| visits += u32::from(other == id));
+                if visits != 1 {
+                    broken = broken.or(Some("it writes a tensor that it uses twice"));
+                }
+                begun += usize::from(plan.tensor(id).is_some_and(|tensor| tensor.first == time));
+            }
             let rule = match (plan.tensor(id), access) {
                 (None, _) => Some("it names a tensor that is not there"),
                 (Some(t), Access::Read) if t.first >= time || t.last < time => {
@@ -156,6 +166,15 @@ fn steps(plan: &Plan<'_>) -> Result<(), Error> {
     }
     if steps.remaining_bytes() != 0 || count != plan.header().steps {
         return Err(Error::Table { what: "step table" });
+    }
+    for (index, tensor) in plan.tensors().enumerate() {
+        let index = index as u32;
+        if tensor.first == 0 && !plan.inputs().any(|port| port.tensor.0 == index) {
+            return Err(Error::Tensor { index, rule: "nothing writes it" });
+        }
+    }
+    if begun != plan.tensors().filter(|tensor| tensor.first > 0).count() {
+        return Err(Error::Table { what: "order of the steps" });
     }
     Ok(())
 }

@@ -261,7 +261,7 @@ crate::record! {
     Table {
         /// Input, int8.
         x: TensorId,
-        /// Output, int8 or float32, as many elements; an int8 one may be the input's place.
+        /// Output, int8, uint8 or float32, as many elements; one of bytes may be the input's place.
         y: TensorId,
         /// 256 elements of the output's type.
         table: Span,
@@ -502,7 +502,7 @@ crate::record! {
 }
 
 crate::record! {
-    /// Converts between types as C does, float to integer towards zero, saturating.
+    /// Converts between types: float to integer towards zero, saturating; integer to integer by its low bits.
     Cast {
         /// Input.
         x: TensorId,

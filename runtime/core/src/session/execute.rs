@@ -20,6 +20,9 @@ pub(super) fn range(tensor: &Tensor) -> Range<usize> {
     start..start + tensor.bytes()
 }
 
+/// Elements of an unaligned constant that are read at once.
+const PIECE: usize = 32;
+
 /// What the verifier has ruled out.
 const REFUSED: &str = "its tensors overlap or are not there";
 
@@ -117,17 +120,33 @@ impl<'p> Context<'_, 'p> {
         let mut failed = false;
         if y.dtype == DType::F32 {
             let values = f32s(constant);
-            let mut unaligned = [0.0_f32; 1];
             let a = Operand::Shared(f32_cells(bytes(&a)?));
             let b = match &b {
                 Some(b) => Operand::Shared(f32_cells(bytes(b)?)),
-                None if values.is_empty() => {
-                    unaligned[0] = F32s::new(constant).get(0);
-                    Operand::Constant(&unaligned[..])
-                }
                 None => Operand::Constant(values),
             };
             let y = f32_cells(bytes(&y)?);
+            if s.b.is_none() && values.is_empty() {
+                // The plan lies at an odd address: the constant is read piece by piece.
+                let constant = F32s::new(constant);
+                portable::for_each_row(&s.dims, &s.a_strides, &s.b_strides, |at, a_at, b_at| {
+                    for start in (0..length).step_by(PIECE) {
+                        let len = PIECE.min(length - start);
+                        let mut piece = [0.0_f32; PIECE];
+                        let from = if b_count == 1 { b_at } else { b_at + start };
+                        let count = if b_count == 1 { 1 } else { len };
+                        piece.iter_mut().zip(constant.slice(from, count).iter()).for_each(|(to, from)| *to = from);
+                        let a = if a_count == 1 { a.row(a_at, 1) } else { a.row(a_at + start, len) };
+                        match (a, y.get(at + start..at + start + len)) {
+                            (Some(a), Some(y)) => {
+                                portable::binary_f32(s.op, &a, &Operand::Constant(&piece[..count]), y);
+                            }
+                            _ => failed = true,
+                        }
+                    }
+                });
+                return if failed { Err(refused) } else { Ok(()) };
+            }
             portable::for_each_row(&s.dims, &s.a_strides, &s.b_strides, |at, a_at, b_at| {
                 match (a.row(a_at, a_count), b.row(b_at, b_count), y.get(at..at + length)) {
                     (Some(a), Some(b), Some(y)) => portable::binary_f32(s.op, &a, &b, y),

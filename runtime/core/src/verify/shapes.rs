@@ -54,7 +54,11 @@ fn window(plan: &Plan<'_>, w: &Window, x: TensorId, y: TensorId) -> Result<(Tens
         let reach = u64::from(out) * u64::from(stride) + u64::from(kernel) * u64::from(dilation);
         require(reach < 1 << 31, "its window reaches too far")?;
     }
-    product([w.kernel_h, w.kernel_w, w.in_c, w.out_c]).ok_or("its weights are too many")?;
+    // Generously rounded up, as the packed layouts do, and four bytes each.
+    let reduction = w.taps() as u64 * (w.group_in() as u64 + 4);
+    let rounded = u64::from(w.out_c) + 16 * u64::from(w.groups);
+    let bytes = reduction.checked_mul(rounded).and_then(|count| count.checked_mul(4));
+    require(bytes.is_some_and(|bytes| bytes < 1 << 31), "its weights are too many")?;
     Ok((x, y))
 }
 
@@ -69,8 +73,11 @@ impl Bound<'_> {
     /// `128·Σ|w| + |bias| + 128·n·|zw|` bounds the accumulator: it must stay below 2³¹.
     fn check(&self, channel: usize, sum: u64) -> Rule {
         let bias = u64::from(self.bias.get(channel).unsigned_abs());
-        let zero = u64::from(self.zero_points.get(channel).unsigned_abs()) * self.taps as u64;
-        require(sum.saturating_mul(128) + bias + zero.saturating_mul(128) < 1 << 31, "an accumulator could overflow")
+        let zero_point = self.zero_points.get(channel).unsigned_abs();
+        require(zero_point <= 255, "a zero point is not usable")?;
+        let zero = u64::from(zero_point) * self.taps as u64;
+        let greatest = sum.saturating_add(zero).saturating_mul(128).saturating_add(bias);
+        require(greatest < 1 << 31, "an accumulator could overflow")
     }
 }
 
@@ -82,6 +89,7 @@ fn quantized_output(y: &Tensor, low: i32, high: i32) -> Rule {
 fn broadcast(dims: &[u32; MAX_RANK], strides: &[u32; MAX_RANK], len: usize) -> Rule {
     let mut last = 0_u64;
     for (&dim, &stride) in dims.iter().zip(strides) {
+        require(dim > 1 || stride == 0, "its strides leave a tensor")?;
         last = last.saturating_add(u64::from(dim.max(1) - 1).saturating_mul(u64::from(stride)));
     }
     require(last < len as u64, "its strides leave a tensor")
@@ -164,6 +172,7 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
             same_type(&a, &y, FLOAT_OR_INT8)?;
             same_type(&a, &b, FLOAT_OR_INT8)?;
             sized(&y, [s.batch, s.m, s.n])?;
+            require(s.k > 0, "its matrices are empty")?;
             for (side, rows, columns, stride) in [(&a, s.m, s.k, s.a_stride), (&b, s.k, s.n, s.b_stride)] {
                 let matrix = product([rows, columns]).ok_or("a matrix is too large")? as u64;
                 let last = u64::from(s.batch.max(1) - 1) * u64::from(stride);
@@ -197,7 +206,8 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
         Step::Table(s) => {
             let (x, y) = (tensor(plan, s.x)?, tensor(plan, s.y)?);
             typed(&x, DType::I8)?;
-            require(FLOAT_OR_INT8.contains(&y.dtype), "its output is neither int8 nor float32")?;
+            let known = matches!(y.dtype, DType::I8 | DType::U8 | DType::F32);
+            require(known, "its output is neither of bytes nor float32")?;
             require(x.len() == y.len(), "input and output differ in size")?;
             constant(plan, s.table, Some(256 * y.dtype.bytes())).map(|_| ())
         }
@@ -303,6 +313,7 @@ fn check_copy(plan: &Plan<'_>, s: &Copy) -> Rule {
     let (mut least, mut greatest, mut written) = (i64::from(s.x_offset), i64::from(s.x_offset), u64::from(s.y_offset));
     for axis in 0..MAX_RANK {
         let steps = i64::from(s.dims[axis]) - 1;
+        require(steps > 0 || s.x_strides[axis] == 0 && s.y_strides[axis] == 0, "its strides leave the source")?;
         let reach = steps * i64::from(s.x_strides[axis]);
         least += reach.min(0);
         greatest += reach.max(0);

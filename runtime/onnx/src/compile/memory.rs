@@ -81,7 +81,8 @@ pub(crate) fn place(buffers: &[Buffer]) -> Places {
         seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
         (seed >> 8) as usize % limit
     };
-    let tries = if slots.len() < 2 { 0 } else { TRIES.min(4_000_000 / (slots.len() * slots.len()) as u32 + 20) };
+    let tries =
+        if slots.len() < 2 { 0 } else { TRIES.min((4_000_000 / slots.len().saturating_mul(slots.len())) as u32 + 20) };
     for _ in 0..tries {
         if size <= live_bytes {
             break;

@@ -5,6 +5,8 @@
 //! [QLinearMatMul](https://onnx.ai/onnx/operators/onnx__QLinearMatMul.html), and onnxruntime's
 //! `com.microsoft` ones ([contrib operators](https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md)).
 
+use std::collections::HashSet;
+
 use crate::model::{Attribute, Model, ModelError, Node, Tensor};
 
 const MICROSOFT: &str = "com.microsoft";
@@ -12,9 +14,11 @@ const MICROSOFT: &str = "com.microsoft";
 /// Rewrites all such nodes.
 pub(super) fn normalize(model: &Model) -> Result<Model, ModelError> {
     let mut out = model.clone();
+    let tensors = model.nodes.iter().flat_map(|node| node.outputs.iter().chain(&node.inputs)).cloned();
+    let taken: HashSet<String> = tensors.chain(model.initializers.keys().cloned()).collect();
     out.nodes = Vec::with_capacity(model.nodes.len());
     for node in &model.nodes {
-        let mut rewrite = Rewrite { model: &mut out, node, fresh: 0 };
+        let mut rewrite = Rewrite { model: &mut out, node, taken: &taken, fresh: 0 };
         rewrite.node()?;
     }
     Ok(out)
@@ -23,6 +27,8 @@ pub(super) fn normalize(model: &Model) -> Result<Model, ModelError> {
 struct Rewrite<'m> {
     model: &'m mut Model,
     node: &'m Node,
+    /// Names of the model's tensors.
+    taken: &'m HashSet<String>,
     fresh: usize,
 }
 
@@ -36,7 +42,7 @@ impl Rewrite<'_> {
                 let w = self.dequantized(3, 4, 5, Some(0))?;
                 let mut inputs = vec![x, w];
                 if node.input(8).is_some() {
-                    inputs.push(self.bias(8, 1, 4)?);
+                    inputs.push(self.bias(8, 1, 4, 1.0)?);
                 }
                 self.operator("Conv", inputs, 6, 7)
             }
@@ -56,9 +62,14 @@ impl Rewrite<'_> {
                 let b = self.dequantized(3, 4, 5, Some(if transposed { 0 } else { 1 }))?;
                 let mut inputs = vec![a, b];
                 if node.input(6).is_some() {
-                    inputs.push(self.bias(6, 1, 4)?);
+                    inputs.push(self.bias(6, 1, 4, node.float("alpha").unwrap_or(1.0))?);
                 }
                 self.operator("Gemm", inputs, 7, 8)
+            }
+            (_, true, "QLinearSoftmax") if (node.int("opset").unwrap_or(13) < 13) != (self.model.opset() < 13) => {
+                // An axis of another meaning than this model's Softmax has.
+                self.model.nodes.push(node.clone());
+                Ok(())
             }
             (_, true, "QLinearSigmoid" | "QLinearLeakyRelu" | "QLinearSoftmax") => {
                 let x = self.dequantized(0, 1, 2, None)?;
@@ -112,9 +123,14 @@ impl Rewrite<'_> {
     }
 
     fn name(&mut self, what: &str) -> String {
-        self.fresh += 1;
         let base = self.node.outputs.first().map_or("", String::as_str);
-        format!("{base}/{what}{}", self.fresh)
+        loop {
+            self.fresh += 1;
+            let name = format!("{base}/{what}{}", self.fresh);
+            if !self.taken.contains(&name) {
+                return name;
+            }
+        }
     }
 
     /// A DequantizeLinear of three of the node's inputs; `axis` for weights with a scale per channel.
@@ -139,8 +155,8 @@ impl Rewrite<'_> {
         Ok(output)
     }
 
-    /// An int32 bias, whose scale is the product of the input's and the weights'.
-    fn bias(&mut self, bias: usize, x_scale: usize, w_scale: usize) -> Result<String, ModelError> {
+    /// An int32 bias, whose scale is the product of `factor`, the input's and the weights'.
+    fn bias(&mut self, bias: usize, x_scale: usize, w_scale: usize, factor: f32) -> Result<String, ModelError> {
         let bias = self.node.input(bias).ok_or(self.problem(bias))?;
         let constant = |model: &Model, index: usize, node: &Node| {
             node.input(index).and_then(|name| model.initializers.get(name)).map(Tensor::to_f32s)
@@ -152,7 +168,7 @@ impl Rewrite<'_> {
             return Err(ModelError::Node { node: self.node.label(), problem });
         };
         let (x_scale, w_scale) = (x_scale?, w_scale?);
-        let scales: Vec<f32> = w_scale.iter().map(|w| x_scale.first().copied().unwrap_or(1.0) * w).collect();
+        let scales: Vec<f32> = w_scale.iter().map(|w| x_scale.first().copied().unwrap_or(1.0) * w * factor).collect();
         let name = self.name("bias_scale");
         let shape = if scales.len() == 1 { Vec::new() } else { vec![scales.len()] };
         self.model.initializers.insert(name.clone(), Tensor::from_f32(shape, &scales));

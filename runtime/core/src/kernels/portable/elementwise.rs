@@ -170,7 +170,11 @@ pub fn cast(x: &[u8], from: DType, y: &mut [u8], to: DType) {
             DType::U8 => y[0] = whole as u8,
             DType::Bool => y[0] = u8::from(truth),
             DType::I32 => {
-                y.copy_from_slice(&(whole.clamp(i64::from(i32::MIN), i64::from(i32::MAX)) as i32).to_le_bytes())
+                let value = match number {
+                    Number::Whole(value) => value as i32,
+                    Number::Real(value) => value as i32,
+                };
+                y.copy_from_slice(&value.to_le_bytes());
             }
             DType::I64 => y.copy_from_slice(&whole.to_le_bytes()),
             DType::F32 => y.copy_from_slice(&real.to_le_bytes()),

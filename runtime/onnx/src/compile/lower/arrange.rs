@@ -20,22 +20,7 @@ impl Lowering<'_> {
         let layout = Layout::row_major(&plain.shape);
         let tensor = self.builder.tensor(dtype, vec![plain.len()], None, name);
         let data = self.builder.constant(plain.data.clone());
-        let mut dims = [1; MAX_RANK];
-        dims[MAX_RANK - 1] = plain.len() as u32;
-        let mut strides = [0; MAX_RANK];
-        strides[MAX_RANK - 1] = 1;
-        let step = Copy {
-            x: None,
-            constant: data,
-            y: tensor,
-            dims,
-            x_offset: 0,
-            x_strides: strides.map(|stride: u32| stride as i32),
-            y_offset: 0,
-            y_strides: strides,
-            table: Span::NONE,
-        };
-        self.builder.step(Step::Copy(step), name);
+        self.copy(None, data, tensor, &[plain.len()], 0, &[1], 0, &[1], Span::NONE, name)?;
         let kind = match dtype {
             DType::F32 => Kind::Float,
             DType::I8 => Kind::Stored { unsigned: false },

@@ -124,8 +124,11 @@ impl Lowering<'_> {
         let mut sum = Value::Val(self.float_tensor(node, 0)?);
         for index in 1..count {
             let next = Value::Val(self.float_tensor(node, index)?);
-            let part =
-                if index + 1 == count && node.op_type != "Mean" { name.clone() } else { format!("{name}/{index}") };
+            let part = if index + 1 == count && node.op_type != "Mean" {
+                name.clone()
+            } else {
+                self.fresh(&format!("{name}/{index}"))
+            };
             self.pair(node, op, sum, next, &part)?;
             sum = match self.values.get(&part) {
                 Some(value) => value.clone(),
@@ -386,7 +389,7 @@ impl Lowering<'_> {
         let constant =
             |values: &[f32]| Value::Constant(Rc::new(Constant::plain(Tensor::from_f32(shape.clone(), values))));
         let name = node.output(0).unwrap_or("").to_string();
-        let scaled = format!("{name}/scaled");
+        let scaled = self.fresh(&format!("{name}/scaled"));
         self.pair_f32(node, BinaryOp::Mul, Value::Val(x), constant(&factors), &scaled)?;
         let Some(product) = self.values.get(&scaled).cloned() else { return wrong("it has no result") };
         self.pair_f32(node, BinaryOp::Add, product, constant(&offsets), &name)

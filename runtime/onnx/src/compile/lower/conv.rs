@@ -65,7 +65,7 @@ impl Sliding {
         match node.string("auto_pad").unwrap_or("NOTSET") {
             "NOTSET" => {
                 if let Some(pads) = node.ints("pads") {
-                    if pads.len() != spatial * 2 || pads.iter().any(|&pad| pad < 0) {
+                    if pads.len() != spatial * 2 || pads.iter().any(|pad| !(0..1 << 16).contains(pad)) {
                         return wrong(format!("the pads {pads:?} do not fit {spatial} spatial axes"));
                     }
                     for axis in 0..spatial {
@@ -160,7 +160,10 @@ impl Lowering<'_> {
             _ => return no_step("convolutions over more than two axes have no step"),
         };
         let sliding = Sliding::of(node, &shape, Some(kernel))?;
-        let groups = node.int("group").unwrap_or(1).max(1) as usize;
+        let groups = match node.int("group").unwrap_or(1) {
+            groups @ 1.. => groups as usize,
+            other => return wrong(format!("its group is {other}; it must be at least 1")),
+        };
         let (in_c, out_c) = (shape[1], w_shape[0]);
         if w_shape[1] * groups != in_c || !out_c.is_multiple_of(groups) || out_c == 0 {
             return wrong(format!("weights {w_shape:?} in {groups} groups do not fit {in_c} input channels"));
@@ -391,11 +394,12 @@ fn quantized_bias(bias: Option<&Constant>, x_scale: f32, w_scales: &[f32]) -> Lo
     let Some(bias) = bias else { return Ok(vec![0; w_scales.len()]) };
     let stored = match &bias.quantization {
         Some(quantization) => {
-            let fits = (0..w_scales.len()).all(|channel| {
-                let scales = &quantization.scales;
-                let given = scales[if scales.len() == 1 { 0 } else { channel }];
-                (given / (x_scale * w_scales[channel]) - 1.0).abs() < 1e-5
-            });
+            let scales = &quantization.scales;
+            let fits = [1, w_scales.len()].contains(&scales.len())
+                && (0..w_scales.len()).all(|channel| {
+                    let given = scales[if scales.len() == 1 { 0 } else { channel }];
+                    (given / (x_scale * w_scales[channel]) - 1.0).abs() < 1e-5
+                });
             (fits && quantization.zero_points.iter().all(|&zero| zero == 0)).then(|| bias.tensor.to_i64s())
         }
         None => None,

@@ -1,5 +1,6 @@
 //! Nodes without a step: kept as small ONNX models that a host with `std` runs.
 
+use cygnet_core::bytes::Span;
 use cygnet_core::plan::DType;
 use cygnet_core::plan::step::{HostStep, MAX_HOST_TENSORS, Step, Table};
 
@@ -11,6 +12,10 @@ use crate::reference::Reference;
 impl Lowering<'_> {
     /// Turns a node into a step for the fallback.
     pub(super) fn host(&mut self, node: &Node, reason: &str) -> Lowered {
+        let mode = node.string("coordinate_transformation_mode");
+        if node.is("GlobalLpPool") || mode == Some("tf_crop_and_resize") {
+            return wrong(format!("{reason}, and the fallback computes this form wrongly; leave it out of the model"));
+        }
         let mut sub = Model {
             ir_version: 8,
             opsets: self.model.opsets.clone(),
@@ -37,7 +42,15 @@ impl Lowering<'_> {
                     sub.initializers.insert(name, constant.to_plain()?);
                 }
                 Some(Value::Val(val)) => {
-                    let val = self.for_host(val)?;
+                    let mut val = self.for_host(val)?;
+                    if inputs.contains(&val.tensor) {
+                        // Two names for one tensor: the step takes each tensor once.
+                        let draft = self.builder.draft(val.tensor).clone();
+                        let len = val.layout.len();
+                        let copy = self.builder.tensor(draft.dtype, draft.shape, draft.quantization, &name);
+                        self.copy(Some(val.tensor), Span::NONE, copy, &[len], 0, &[1], 0, &[1], Span::NONE, &name)?;
+                        val.tensor = copy;
+                    }
                     let shape = val.layout.shape.iter().map(|&dim| Dim::Known(dim)).collect();
                     let dtype = model_type(self.graph_type(&val));
                     sub.inputs.push(ValueInfo { name, dtype, shape: Some(shape) });
@@ -67,11 +80,8 @@ impl Lowering<'_> {
         if inputs.len() > MAX_HOST_TENSORS || facts.len() > MAX_HOST_TENSORS || facts.len() != outputs.len() {
             return wrong(format!("{reason}, and the fallback takes at most {MAX_HOST_TENSORS} inputs and outputs"));
         }
-        let mut step = HostStep {
-            inputs: [None; MAX_HOST_TENSORS],
-            outputs: [None; MAX_HOST_TENSORS],
-            model: cygnet_core::bytes::Span::NONE,
-        };
+        let mut step =
+            HostStep { inputs: [None; MAX_HOST_TENSORS], outputs: [None; MAX_HOST_TENSORS], model: Span::NONE };
         step.inputs.iter_mut().zip(&inputs).for_each(|(slot, &id)| *slot = Some(id));
         for (index, (name, (dtype, shape))) in outputs.into_iter().zip(facts).enumerate() {
             let Some(dtype) = plan_type(dtype) else {
@@ -132,7 +142,7 @@ impl Lowering<'_> {
             Kind::Stored { unsigned: true } => {
                 // uint8 numbers are held shifted by 128.
                 let shape = self.builder.draft(val.tensor).shape.clone();
-                let shifted = self.builder.tensor(DType::I8, shape, None, "uint8");
+                let shifted = self.builder.tensor(DType::U8, shape, None, "uint8");
                 let table = self.builder.constant((0..=255_u8).collect());
                 self.builder.step(Step::Table(Table { x: val.tensor, y: shifted, table }), "uint8");
                 Val { tensor: shifted, ..val }

@@ -44,10 +44,14 @@ impl Lowering<'_> {
         let (alpha, beta) = (node.float("alpha").unwrap_or(1.0), node.float("beta").unwrap_or(1.0));
         let matrix = Matrix { k, n, transposed, flip: false };
         if let Some(bias) = bias.as_ref().filter(|bias| !is_row(&bias.tensor.shape, n)) {
+            let rows = x.layout.shape[0];
+            if broadcast(&bias.tensor.shape, &[rows, n])? != [rows, n] {
+                return wrong(format!("a bias of shape {:?} does not fit the result", bias.tensor.shape));
+            }
             // A bias with several rows: an addition of its own, in float.
             let x = self.float(x)?;
             let name = node.output(0).unwrap_or("").to_string();
-            let part = Node { outputs: vec![format!("{name}/product")], ..node.clone() };
+            let part = Node { outputs: vec![self.fresh(&format!("{name}/product"))], ..node.clone() };
             self.product(&part, x, &w, matrix, None, (alpha, beta))?;
             let product = self.any(&part.outputs[0])?;
             let scaled: Vec<f32> = bias.to_f32s()?.iter().map(|value| value * beta).collect();
@@ -159,9 +163,9 @@ impl Lowering<'_> {
         }
         let (a_batch, b_batch) = (&a_shape[..a_shape.len() - 2], &b_shape[..b_shape.len() - 2]);
         let (a_count, b_count): (usize, usize) = (a_batch.iter().product(), b_batch.iter().product());
-        let batch_shape = if a_count >= b_count && a_batch.len() >= b_batch.len() { a_batch } else { b_batch };
-        let batch = a_count.max(b_count);
-        let mut shape = batch_shape.to_vec();
+        let batch_shape = broadcast(a_batch, b_batch)?;
+        let batch: usize = batch_shape.iter().product();
+        let mut shape = batch_shape;
         if !a_is_vector {
             shape.push(m);
         }

@@ -68,7 +68,7 @@ pub(super) struct Lowering<'m> {
     builder: Builder,
     values: HashMap<String, Value>,
     /// Which nodes read a tensor.
-    consumers: HashMap<&'m str, Vec<usize>>,
+    consumers: HashMap<String, Vec<usize>>,
     outputs: HashSet<&'m str>,
     /// Nodes that became part of an earlier step.
     done: Vec<bool>,
@@ -76,9 +76,10 @@ pub(super) struct Lowering<'m> {
 
 /// Lowers all nodes of a model.
 pub(super) fn lower(model: &Model, options: &Options) -> Result<Builder, CompileError> {
-    let mut consumers: HashMap<&str, Vec<usize>> = HashMap::new();
+    let mut consumers: HashMap<String, Vec<usize>> = HashMap::new();
     for (index, node) in model.nodes.iter().enumerate() {
-        for input in node.inputs.iter().filter(|name| !name.is_empty()) {
+        // Subgraphs read tensors of the graph around them too.
+        for input in node.inputs.iter().cloned().chain(node.captures()).filter(|name| !name.is_empty()) {
             consumers.entry(input).or_default().push(index);
         }
     }
@@ -174,6 +175,14 @@ impl<'m> Lowering<'m> {
         if node.op_type.starts_with("Random") || !node.captures().is_empty() {
             return Ok(false);
         }
+        if let ([(_, x)], Some((function, alpha, beta))) = (&inputs[..], self.unary_function(node)?)
+            && x.tensor.dtype == model::DType::F32
+        {
+            // The same function as in a step.
+            let values: Vec<f32> = x.to_f32s()?.iter().map(|&x| function.apply(x, alpha, beta)).collect();
+            self.bind_constant(node, 0, Tensor::from_f32(x.tensor.shape.clone(), &values));
+            return Ok(true);
+        }
         Self::check_axis(node, inputs.first().map_or(0, |(_, constant)| constant.tensor.shape.len()))?;
         let plain: Vec<(&str, Tensor)> =
             inputs.iter().map(|(name, constant)| Ok((*name, constant.to_plain()?))).collect::<Lowered<_>>()?;
@@ -219,6 +228,7 @@ impl<'m> Lowering<'m> {
             "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => self.reshape(node),
             "DepthToSpace" | "SpaceToDepth" => self.depth_space(node),
             "Resize" | "Upsample" => self.resize(node),
+            "Dropout" if self.dropout_trains(node)? => no_step("training mode and the mask of Dropout have no step"),
             "Identity" | "Dropout" => {
                 let value = self.value(node, 0)?;
                 self.bind_value(node, 0, value);
@@ -230,6 +240,28 @@ impl<'m> Lowering<'m> {
     }
 
     // ---- values ----
+
+    /// Whether a Dropout does more than pass its input on.
+    fn dropout_trains(&self, node: &Node) -> Lowered<bool> {
+        let mask = node.output(1).is_some_and(|name| self.consumers.contains_key(name) || self.outputs.contains(name));
+        let training = match self.constant(node, 2)? {
+            Some(mode) => mode.tensor.as_scalar_i64().unwrap_or(0) != 0,
+            None => false,
+        };
+        Ok(mask || training)
+    }
+
+    /// A name like `base` that no tensor of the model has.
+    fn fresh(&self, base: &str) -> String {
+        let taken = |name: &str| {
+            self.values.contains_key(name) || self.consumers.contains_key(name) || self.outputs.contains(name)
+        };
+        let mut name = base.to_string();
+        while taken(&name) {
+            name.push('\'');
+        }
+        name
+    }
 
     /// The value of an input of a node.
     fn value(&self, node: &Node, index: usize) -> Lowered<Value> {

@@ -61,7 +61,9 @@ impl Lowering<'_> {
             self.bind(node, 0, val);
             return Ok(());
         }
-        let value = match self.constant(node, 2)? {
+        let constant = self.constant(node, 2)?;
+        let whole = constant.as_ref().and_then(|constant| constant.tensor.as_scalar_i64()).unwrap_or(0);
+        let value = match constant {
             Some(constant) => constant.scalar()?,
             None => node.float("value").unwrap_or(0.0),
         };
@@ -85,7 +87,7 @@ impl Lowering<'_> {
             (Kind::Stored { unsigned: true }, _) => [u32::from(value as u8 ^ 0x80), 0],
             (Kind::Stored { unsigned: false }, _) => [u32::from((value as i8).cast_unsigned()), 0],
             _ => {
-                let bits = (value as i64).cast_unsigned();
+                let bits = whole.cast_unsigned();
                 [bits as u32, (bits >> 32) as u32]
             }
         };

@@ -50,7 +50,7 @@ impl Lowering<'_> {
                 };
                 (zero.tensor.as_scalar_i64().unwrap_or(0) as i32, unsigned)
             }
-            None => (0, true),
+            None => (0, output_type(node)? == model::DType::U8),
         };
         Ok((scale, if unsigned { zero_point - 128 } else { zero_point }, unsigned))
     }
@@ -100,9 +100,11 @@ impl Lowering<'_> {
                     passed.push(index);
                 }
                 let store = |value: f32| i32::from(quantization::quantize(value, scale, zero_point));
-                let low = clamps.iter().map(|&(low, _)| store(low)).max().unwrap_or(-128);
-                let high = clamps.iter().map(|&(_, high)| store(high)).min().unwrap_or(127);
-                return Some(Target { names, scale, zero_point, low, high: high.max(low), unsigned, nodes: passed });
+                let (mut low, mut high) = (-128, 127);
+                for (least, greatest) in clamps.into_iter().map(|(low, high)| (store(low), store(high))) {
+                    (low, high) = (low.clamp(least, greatest), high.clamp(least, greatest));
+                }
+                return Some(Target { names, scale, zero_point, low, high, unsigned, nodes: passed });
             }
             let [only] = consumers[..] else { return None };
             let clamp = self.clamp_of(first)?;
@@ -235,7 +237,10 @@ impl Lowering<'_> {
             self.bind_value(node, 0, Value::Constant(Rc::new(constant)));
             return Ok(());
         }
-        let dtype = zero.map_or(model::DType::U8, |zero| zero.tensor.dtype);
+        let dtype = match zero {
+            Some(zero) => zero.tensor.dtype,
+            None => output_type(node)?,
+        };
         let (low, high) = match dtype {
             model::DType::U8 => (0, 255),
             model::DType::I8 => (-128, 127),
@@ -286,6 +291,16 @@ impl Lowering<'_> {
     /// Scale and zero point of a quantized tensor.
     pub(super) fn quantization(&self, val: &Val) -> (f32, i32) {
         self.builder.draft(val.tensor).quantization.unwrap_or((1.0, 0))
+    }
+}
+
+/// The type that a QuantizeLinear without zero point makes.
+fn output_type(node: &Node) -> Lowered<model::DType> {
+    // TensorProto.DataType; 0 stands for «not told».
+    match node.int("output_dtype").unwrap_or(0) {
+        0 | 2 => Ok(model::DType::U8),
+        3 => Ok(model::DType::I8),
+        other => no_step(format!("quantization to ONNX element type {other} has no step")),
     }
 }
 

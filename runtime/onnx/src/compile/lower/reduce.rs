@@ -73,6 +73,9 @@ impl Lowering<'_> {
                     axes.iter().map(|&axis| Self::axis(axis, rank)).collect::<Lowered<Vec<_>>>()?
                 }
                 _ if node.int("noop_with_empty_axes").unwrap_or(0) != 0 => {
+                    if matches!(kind, ReduceKind::L1 | ReduceKind::L2 | ReduceKind::SumSquare) {
+                        return no_step("this reduction of no axis has no step");
+                    }
                     let value = self.value(node, 0)?;
                     self.bind_value(node, 0, value);
                     return Ok(());
