@@ -88,8 +88,12 @@ fn compare(case: &Value, folder: &Path) -> Verdict {
 }
 
 fn family(name: &str) {
+    family_of("cases.json", name);
+}
+
+fn family_of(list: &str, name: &str) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
-    let text = std::fs::read_to_string(folder.join("cases.json")).expect("cases.json");
+    let text = std::fs::read_to_string(folder.join(list)).expect("a list of cases");
     let cases: Value = serde_json::from_str(&text).expect("JSON");
     let cases = cases.as_array().or_else(|| cases["cases"].as_array()).expect("a list of cases");
     let mut failures = Vec::new();
@@ -128,4 +132,9 @@ fn float_operators() {
 #[test]
 fn whole_models_of_onnxruntimes_quantizer() {
     family("whole");
+}
+
+#[test]
+fn forms_that_went_wrong_once() {
+    family_of("regressions.json", "regressions");
 }
