@@ -99,6 +99,7 @@ pub const CARD_KEY: &str = "cygnet.card";
 
 fn metadata(model: &Model, options: &Options, builder: &mut builder::Builder) -> Result<(), CompileError> {
     use cygnet_core::plan::MetadataKind;
+    let inputs: Vec<String> = builder.inputs.iter().map(|port| port.name.clone()).collect();
     let mut add = |kind, index, bytes: Vec<u8>| builder.metadata.push((kind, index, bytes));
     let Some(text) = options.card.as_ref().or_else(|| model.metadata.get(CARD_KEY)) else {
         add(MetadataKind::Name, 0, model.graph_name.clone().into_bytes());
@@ -109,11 +110,18 @@ fn metadata(model: &Model, options: &Options, builder: &mut builder::Builder) ->
     if !card.labels.is_empty() {
         add(MetadataKind::Labels, 0, card.labels.join("\n").into_bytes());
     }
+    let input = match card.input_name() {
+        None => 0,
+        Some(name) => inputs.iter().position(|input| input == name).ok_or_else(|| {
+            let known: Vec<String> = inputs.iter().map(|input| format!("\"{input}\"")).collect();
+            CompileError::Card(format!("`input.name` is \"{name}\"; the model's inputs are {}", known.join(", ")))
+        })? as u32,
+    };
     if let Some(spec) = card.image_spec() {
-        add(MetadataKind::Image, 0, spec.to_bytes().to_vec());
+        add(MetadataKind::Image, input, spec.to_bytes().to_vec());
     }
     if let Some(spec) = card.audio_spec() {
-        add(MetadataKind::Audio, 0, spec.to_bytes().to_vec());
+        add(MetadataKind::Audio, input, spec.to_bytes().to_vec());
     }
     add(MetadataKind::Card, 0, text.clone().into_bytes());
     Ok(())
