@@ -7,7 +7,7 @@ use std::path::Path;
 
 use cygnet_core::bytes::checksum;
 use cygnet_core::plan::CHECKSUM_FROM;
-use cygnet_core::{Plan, Session};
+use cygnet_core::{Error, Plan, Session};
 use cygnet_onnx::compile::{Options, compile};
 use cygnet_onnx::model::Model;
 use cygnet_tests::run::{arena, arena_bytes};
@@ -134,6 +134,58 @@ fn every_bit_flip_and_cut_of_a_plan_is_found() {
     for length in 0..plan.len() {
         assert!(Plan::parse(&plan[..length]).is_err(), "cut to {length} bytes and nobody saw it");
     }
+}
+
+/// A plan with one word replaced and the checksum made right again.
+fn with_word(plan: &[u8], at: usize, word: u32) -> Vec<u8> {
+    let mut plan = plan.to_vec();
+    plan[at..at + 4].copy_from_slice(&word.to_le_bytes());
+    let sum = checksum(&plan[CHECKSUM_FROM..]);
+    plan[12..16].copy_from_slice(&sum.to_le_bytes());
+    plan
+}
+
+fn word(plan: &[u8], at: usize) -> u32 {
+    u32::from_le_bytes(plan[at..at + 4].try_into().expect("four bytes"))
+}
+
+#[test]
+fn rules_that_random_damage_seldom_meets_are_kept() {
+    let compiled = |name: &str| {
+        let model = Model::from_bytes(&golden(name)).expect("whole");
+        compile(&model, &Options::default()).expect("compiles").plan
+    };
+    let refusal = |plan: &[u8]| Plan::parse(plan).map(|_| ()).expect_err("refused");
+
+    let plan = compiled("whole/mobile_qdq_uint8.onnx");
+    let header = *Plan::parse(&plan).expect("verified").header();
+    // The number of steps is the third word behind the checksum.
+    let steps_at = CHECKSUM_FROM + 8;
+    assert_eq!(word(&plan, steps_at), header.steps);
+    refusal(&with_word(&plan, steps_at, u32::MAX));
+
+    // A tensor that nothing writes: its first time, word 11 of its entry, claims that the caller does.
+    let tensors = header.tensors.offset as usize;
+    let inner = (0..header.tensors.len as usize / 60).find(|&index| word(&plan, tensors + index * 60 + 44) == 1);
+    let inner = inner.expect("a tensor that the first step writes");
+    let error = refusal(&with_word(&plan, tensors + inner * 60 + 44, 0));
+    assert_eq!(error, Error::Tensor { index: inner as u32, rule: "nothing writes it" });
+
+    // A step whose output is its input: words 3 and 4 of the record.
+    let step = header.step_table.offset as usize;
+    let input = word(&plan, step + 12);
+    let error = refusal(&with_word(&plan, step + 16, input));
+    assert_eq!(error, Error::Step { index: 0, rule: "it writes a tensor that it uses twice" });
+
+    // Matrices without columns: word 10 of the record of MatMul, opcode 5.
+    let plan = compiled("qdq_other/matmul_two_activations.onnx");
+    let header = *Plan::parse(&plan).expect("verified").header();
+    let mut step = header.step_table.offset as usize;
+    while word(&plan, step) & 0xffff != 5 {
+        step += (word(&plan, step) >> 16) as usize * 4;
+    }
+    let error = refusal(&with_word(&plan, step + 40, 0));
+    assert!(matches!(error, Error::Step { rule: "its matrices are empty", .. }), "{error}");
 }
 
 #[test]

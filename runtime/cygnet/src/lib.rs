@@ -30,6 +30,7 @@ mod answer;
 mod arena;
 mod error;
 pub mod input;
+mod mmap;
 mod model;
 pub mod output;
 mod session;

@@ -12,6 +12,7 @@ use cygnet_sense::{AudioSpec, Card, ImageSpec};
 
 use crate::error::Error;
 use crate::input::{DataSet, InputError, InputSpec};
+use crate::mmap;
 use crate::session::Session;
 
 /// The bytes of a plan, wherever they lie.
@@ -162,9 +163,7 @@ impl Model {
         if file.metadata().map_err(failed)?.is_dir() {
             return Err(failed(std::io::Error::other("a folder, where a .onnx or .cyg file is needed")));
         }
-        // Safety: the bytes must not change while they are mapped. We only read; that others leave the file
-        // alone is the documented duty of the caller, as for every program that is mapped and run.
-        let bytes = unsafe { memmap2::Mmap::map(&file) }.map_err(failed)?;
+        let bytes = mmap::map(&file).map_err(failed)?;
         let is_plan = bytes.starts_with(&cygnet_core::plan::MAGIC);
         if is_plan || path.extension().is_some_and(|extension| extension == "cyg") {
             return Self::new(Bytes::Mapped(bytes), card, Some(path));
