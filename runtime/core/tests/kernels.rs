@@ -4,6 +4,7 @@
 use core::cell::Cell;
 
 use cygnet_core::bytes::{F32s, I32s};
+use cygnet_core::kernels::rows::Source;
 use cygnet_core::kernels::{ConvI8Args, ConvOutput, Operand, RowI8, available};
 use cygnet_core::plan::step::Window;
 use cygnet_core::quantization::Target;
@@ -71,7 +72,9 @@ fn case() -> impl Strategy<Value = Case> {
         let extreme = prop_oneof![Just(i8::MIN), Just(i8::MAX), any::<i8>(), any::<i8>()];
         let values = (
             proptest::collection::vec(extreme.clone(), x),
-            proptest::collection::vec(extreme, weights),
+            (any::<bool>(), proptest::collection::vec(extreme, weights)).prop_map(|(narrow, values)| {
+                values.into_iter().map(|w| if narrow { w.max(-127) } else { w }).collect()
+            }),
             proptest::collection::vec(-100_000..100_000_i32, channels),
             proptest::collection::vec(prop_oneof![1e-7..1e-5_f32, 1e-4..0.1_f32, Just(3.0_f32)], channels),
             prop_oneof![Just(Vec::new()), proptest::collection::vec(-128..=127_i32, channels)],
@@ -179,10 +182,10 @@ proptest! {
             weights::pack(w, &mut |c, row, column, input| case.weight(c, row, column, input), &mut packed);
             packed
         };
-        let segments = weights::Segments::of(w);
-        let in_place = w.is_pointwise() && w.groups == 1 && segments.padded == segments.len;
+        let source = if depthwise { Source::of_depthwise(w) } else { Source::of(w) };
+        let narrow = !weights.contains(&128);
         for kernels in available() {
-            let mut scratch = vec![99_i8; if in_place { 0 } else { segments.packed_len() * case.scratch_rows }];
+            let mut scratch = vec![99_i8; source.scratch_bytes(w, case.scratch_rows)];
             let mut found = vec![77_i8; expected.len()];
             let kernel = if depthwise { kernels.depthwise_i8 } else { kernels.conv_i8 };
             kernel(ConvI8Args {
@@ -195,6 +198,7 @@ proptest! {
                 multipliers: F32s::new(&multipliers),
                 bias: I32s::new(&bias),
                 weight_zero_points: I32s::new(&zero_points),
+                narrow,
             });
             prop_assert_eq!(&found, &expected, "{}", kernels.name);
         }

@@ -6,6 +6,7 @@
 //! lists them all: the equality tests and the benches walk that list.
 
 pub mod portable;
+pub mod rows;
 pub mod view;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -35,7 +36,7 @@ pub struct ConvI8Args<'a> {
     pub x_zero_point: i8,
     /// Result, channels last.
     pub y: ConvOutput<'a>,
-    /// Room for packed rows; empty when rows are read in place.
+    /// Room as [`rows::Source`] demands.
     pub scratch: &'a mut [i8],
     /// Packed weights.
     pub weights: &'a [u8],
@@ -45,6 +46,8 @@ pub struct ConvI8Args<'a> {
     pub bias: I32s<'a>,
     /// One for each output channel, or none at all.
     pub weight_zero_points: I32s<'a>,
+    /// No weight is -128.
+    pub narrow: bool,
 }
 
 /// Operands of [`Kernels::conv_f32`] and [`Kernels::depthwise_f32`].
@@ -152,7 +155,7 @@ pub struct Kernels {
     pub name: &'static str,
     /// [`crate::plan::step::ConvI8`].
     pub conv_i8: fn(ConvI8Args<'_>),
-    /// [`crate::plan::step::DepthwiseI8`].
+    /// [`crate::plan::step::ConvI8`] whose groups have one input channel.
     pub depthwise_i8: fn(ConvI8Args<'_>),
     /// [`crate::plan::step::ConvF32`].
     pub conv_f32: fn(ConvF32Args<'_>),

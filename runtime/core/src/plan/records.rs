@@ -79,10 +79,28 @@ impl Window {
             && self.in_h == self.out_h
             && self.in_w == self.out_w
     }
+
+    /// Whether no output position sees padding.
+    #[must_use]
+    pub fn is_inside(&self) -> bool {
+        let reach = |out: u32, stride: u32, kernel: u32, dilation: u32| (out - 1) * stride + (kernel - 1) * dilation;
+        self.pad_top == 0
+            && self.pad_left == 0
+            && reach(self.out_h, self.stride_h, self.kernel_h, self.dilation_h) < self.in_h
+            && reach(self.out_w, self.stride_w, self.kernel_w, self.dilation_w) < self.in_w
+    }
+
+    /// A pointwise window with all positions of all images in one line.
+    #[must_use]
+    pub(crate) fn as_one_line(&self) -> Self {
+        let positions = self.batch * self.in_h * self.in_w;
+        Self { batch: 1, in_h: 1, in_w: positions, out_h: 1, out_w: positions, ..*self }
+    }
 }
 
 crate::record! {
-    /// Convolution, also of a matrix by a constant matrix (rows are positions).
+    /// Int8 convolution, also of a matrix by a constant matrix (rows are positions), or depthwise: output
+    /// channel `c` reads input channel `c / (out_c / in_c)`.
     ///
     /// `y = clamp(round(f32(Σ (x - zx)(w - zw) + bias) × multiplier[c]) + zy)`; a float32 `y` is
     /// `f32(Σ … + bias) × multiplier[c]`. Padding counts as `x = zx`.
@@ -91,11 +109,11 @@ crate::record! {
         x: TensorId,
         /// Output, int8 or float32 `[batch, out_h, out_w, out_c]`.
         y: TensorId,
-        /// Room for packed rows, int8 `[rows, packed length]`; none when rows are read in place.
+        /// Room for rows or lines of the input, int8; see [`crate::kernels::rows::Source`].
         scratch: Option<TensorId>,
-        /// Shapes.
+        /// Shapes; a depthwise one has `groups = in_c`.
         window: Window,
-        /// Packed as [`crate::weights`] says.
+        /// Packed as [`crate::weights`] says; depthwise int8 `[kernel_h·kernel_w, out_c]`.
         weights: Span,
         /// `multiplier[c]`, f32.
         multipliers: Span,
@@ -103,31 +121,8 @@ crate::record! {
         bias: Span,
         /// Weight zero points `zw[c]`, i32; absent when all are 0.
         weight_zero_points: Span,
-        /// Least stored result.
-        low: i32,
-        /// Greatest stored result.
-        high: i32,
-    }
-}
-
-crate::record! {
-    /// Depthwise convolution: output channel `c` reads input channel `c / (out_c / in_c)`.
-    /// The formula is that of [`ConvI8`].
-    DepthwiseI8 {
-        /// Input, int8 `[batch, in_h, in_w, in_c]`.
-        x: TensorId,
-        /// Output, int8 or float32 `[batch, out_h, out_w, out_c]`.
-        y: TensorId,
-        /// Shapes; `groups = in_c`.
-        window: Window,
-        /// Int8 `[kernel_h·kernel_w, out_c]`.
-        weights: Span,
-        /// `multiplier[c]`, f32.
-        multipliers: Span,
-        /// `bias[c] - zx·Σw + n·zx·zw`, i32.
-        bias: Span,
-        /// Weight zero points `zw[c]`, i32; absent when all are 0.
-        weight_zero_points: Span,
+        /// 1 when no weight is -128: the sum of two products then fits 16 bits.
+        narrow: u32,
         /// Least stored result.
         low: i32,
         /// Greatest stored result.

@@ -7,15 +7,15 @@ use super::tensor::{MAX_RANK, TensorId};
 use crate::bytes::{Reader, Record, Span, U32s};
 
 macro_rules! steps {
-    ($($opcode:literal $variant:ident),* $(,)?) => {
+    ($($opcode:literal $variant:ident($record:ident)),* $(,)?) => {
         /// A decoded step.
         #[derive(Clone, Copy, Debug, PartialEq)]
         #[non_exhaustive]
         #[allow(clippy::large_enum_variant, reason = "decoded on the stack, one at a time")]
         pub enum Step {
             $(
-                #[doc = concat!("See [`", stringify!($variant), "`](struct@", stringify!($variant), ").")]
-                $variant($variant),
+                #[doc = concat!("See [`", stringify!($record), "`](struct@", stringify!($record), ").")]
+                $variant($record),
             )*
         }
 
@@ -38,7 +38,7 @@ macro_rules! steps {
 
             fn decode(opcode: u32, reader: &mut Reader<'_>) -> Option<Self> {
                 match opcode {
-                    $($opcode => $variant::decode(reader).map(Self::$variant),)*
+                    $($opcode => $record::decode(reader).map(Self::$variant),)*
                     _ => None,
                 }
             }
@@ -61,26 +61,26 @@ macro_rules! steps {
 }
 
 steps! {
-    1 ConvI8,
-    2 DepthwiseI8,
-    3 ConvF32,
-    4 DepthwiseF32,
-    5 MatMul,
-    6 Binary,
-    7 Table,
-    8 Unary,
-    9 Pool,
-    10 Reduce,
-    11 Softmax,
-    12 Copy,
-    13 Fill,
-    14 Gather,
-    15 ResizeLinear,
-    16 ArgMax,
-    17 Quantize,
-    18 Dequantize,
-    19 Cast,
-    20 HostStep,
+    1 ConvI8(ConvI8),
+    2 DepthwiseI8(ConvI8),
+    3 ConvF32(ConvF32),
+    4 DepthwiseF32(DepthwiseF32),
+    5 MatMul(MatMul),
+    6 Binary(Binary),
+    7 Table(Table),
+    8 Unary(Unary),
+    9 Pool(Pool),
+    10 Reduce(Reduce),
+    11 Softmax(Softmax),
+    12 Copy(Copy),
+    13 Fill(Fill),
+    14 Gather(Gather),
+    15 ResizeLinear(ResizeLinear),
+    16 ArgMax(ArgMax),
+    17 Quantize(Quantize),
+    18 Dequantize(Dequantize),
+    19 Cast(Cast),
+    20 HostStep(HostStep),
 }
 
 /// What a step does with one of its tensors.
@@ -103,13 +103,12 @@ impl Step {
             visit(y, Write);
         };
         match self {
-            Self::ConvI8(s) => {
+            Self::ConvI8(s) | Self::DepthwiseI8(s) => {
                 pair(s.x, s.y);
                 if let Some(scratch) = s.scratch {
                     visit(scratch, Scratch);
                 }
             }
-            Self::DepthwiseI8(s) => pair(s.x, s.y),
             Self::ConvF32(s) => pair(s.x, s.y),
             Self::DepthwiseF32(s) => pair(s.x, s.y),
             Self::MatMul(s) => {
@@ -168,8 +167,7 @@ impl Step {
     pub fn multiply_accumulates(&self) -> u64 {
         let conv = |w: &Window| w.positions() as u64 * u64::from(w.out_c) * w.taps() as u64 * w.group_in() as u64;
         match self {
-            Self::ConvI8(s) => conv(&s.window),
-            Self::DepthwiseI8(s) => conv(&s.window),
+            Self::ConvI8(s) | Self::DepthwiseI8(s) => conv(&s.window),
             Self::ConvF32(s) => conv(&s.window),
             Self::DepthwiseF32(s) => conv(&s.window),
             Self::MatMul(s) => u64::from(s.batch) * u64::from(s.m) * u64::from(s.k) * u64::from(s.n),

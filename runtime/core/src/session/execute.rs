@@ -3,12 +3,12 @@
 use core::cell::Cell;
 use core::ops::Range;
 
-use crate::bytes::{F32s, I32s, Span, U32s};
+use crate::bytes::{F32s, I32s, U32s};
 use crate::error::Error;
 use crate::kernels::portable::{self, movement};
 use crate::kernels::view::{f32_cells, f32s, f32s_mut, i8_cells, i8s, i8s_mut};
 use crate::kernels::{ConvF32Args, ConvI8Args, ConvOutput, Kernels, Operand, ReduceI8Args, RowI8};
-use crate::plan::step::{Binary, BinaryOp, HostStep, MAX_HOST_TENSORS, MatMul, Step, StepRecord, Window};
+use crate::plan::step::{Binary, BinaryOp, ConvI8, HostStep, MAX_HOST_TENSORS, MatMul, Step, StepRecord};
 use crate::plan::{DType, MAX_RANK, Plan, Tensor, TensorId};
 use crate::quantization::Target;
 use crate::session::{Host, HostTensor};
@@ -35,20 +35,6 @@ struct Context<'c, 'p> {
 
 /// A step's input and output: their table entries and their bytes.
 type Pair<'a> = (Tensor, Tensor, &'a [u8], &'a mut [u8]);
-
-/// A convolution of either kind.
-struct Conv<'s> {
-    x: TensorId,
-    y: TensorId,
-    scratch: Option<TensorId>,
-    window: &'s Window,
-    weights: Span,
-    multipliers: Span,
-    bias: Span,
-    weight_zero_points: Span,
-    low: i32,
-    high: i32,
-}
 
 impl<'p> Context<'_, 'p> {
     fn refused(&self) -> Error {
@@ -77,7 +63,7 @@ impl<'p> Context<'_, 'p> {
         Ok([cells.get(range(&x)).ok_or(refused)?, cells.get(range(&y)).ok_or(refused)?])
     }
 
-    fn conv_i8(&mut self, s: &Conv<'_>, kernel: fn(ConvI8Args<'_>)) -> Result<(), Error> {
+    fn conv_i8(&mut self, s: &ConvI8, kernel: fn(ConvI8Args<'_>)) -> Result<(), Error> {
         let refused = self.refused();
         let (x, y) = (self.tensor(s.x)?, self.tensor(s.y)?);
         let scratch = match s.scratch {
@@ -88,7 +74,7 @@ impl<'p> Context<'_, 'p> {
         let [x_bytes, y_bytes, scratch] =
             self.arena.get_disjoint_mut([range(&x), range(&y), scratch]).map_err(|_| refused)?;
         kernel(ConvI8Args {
-            window: s.window,
+            window: &s.window,
             x: i8s(x_bytes),
             x_zero_point: x.zero_point as i8,
             y: match y.dtype {
@@ -100,6 +86,7 @@ impl<'p> Context<'_, 'p> {
             multipliers: F32s::new(plan.constant(s.multipliers)),
             bias: I32s::new(plan.constant(s.bias)),
             weight_zero_points: I32s::new(plan.constant(s.weight_zero_points)),
+            narrow: s.narrow != 0,
         });
         Ok(())
     }
@@ -245,36 +232,8 @@ pub(super) fn step(
 ) -> Result<(), Error> {
     let mut context = Context { plan, arena, kernels, index: record.index };
     match &record.step {
-        Step::ConvI8(s) => context.conv_i8(
-            &Conv {
-                x: s.x,
-                y: s.y,
-                scratch: s.scratch,
-                window: &s.window,
-                weights: s.weights,
-                multipliers: s.multipliers,
-                bias: s.bias,
-                weight_zero_points: s.weight_zero_points,
-                low: s.low,
-                high: s.high,
-            },
-            kernels.conv_i8,
-        )?,
-        Step::DepthwiseI8(s) => context.conv_i8(
-            &Conv {
-                x: s.x,
-                y: s.y,
-                scratch: None,
-                window: &s.window,
-                weights: s.weights,
-                multipliers: s.multipliers,
-                bias: s.bias,
-                weight_zero_points: s.weight_zero_points,
-                low: s.low,
-                high: s.high,
-            },
-            kernels.depthwise_i8,
-        )?,
+        Step::ConvI8(s) => context.conv_i8(s, kernels.conv_i8)?,
+        Step::DepthwiseI8(s) => context.conv_i8(s, kernels.depthwise_i8)?,
         Step::ConvF32(s) => {
             let (_, _, x, y) = context.pair(s.x, s.y)?;
             let (weights, bias) = (F32s::new(plan.constant(s.weights)), F32s::new(plan.constant(s.bias)));

@@ -2,7 +2,8 @@
 
 use super::product;
 use crate::bytes::{F32s, I32s, Span, U32s};
-use crate::plan::step::{Copy, MAX_HOST_TENSORS, Step, Window};
+use crate::kernels::rows::Source;
+use crate::plan::step::{ConvI8, Copy, MAX_HOST_TENSORS, Step, Window};
 use crate::plan::{DType, MAX_RANK, Plan, Tensor, TensorId};
 use crate::weights;
 
@@ -101,56 +102,8 @@ fn broadcast(dims: &[u32; MAX_RANK], strides: &[u32; MAX_RANK], len: usize) -> R
 /// The broken rule.
 pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
     match step {
-        Step::ConvI8(s) => {
-            let w = &s.window;
-            let (x, y) = window(plan, w, s.x, s.y)?;
-            typed(&x, DType::I8)?;
-            quantized_output(&y, s.low, s.high)?;
-            let channels = w.out_c as usize;
-            let packed = constant(plan, s.weights, Some(weights::packed_bytes(w)))?;
-            factors(constant(plan, s.multipliers, channels.checked_mul(4))?)?;
-            let bias = I32s::new(constant(plan, s.bias, channels.checked_mul(4))?);
-            let points = if s.weight_zero_points.is_none() { Some(0) } else { channels.checked_mul(4) };
-            let zero_points = I32s::new(constant(plan, s.weight_zero_points, points)?);
-            let segments = weights::Segments::of(w);
-            match s.scratch {
-                Some(id) => {
-                    let scratch = tensor(plan, id)?;
-                    typed(&scratch, DType::I8)?;
-                    require(scratch.len() >= segments.packed_len(), "its scratch holds no row")?;
-                }
-                None => {
-                    require(w.is_pointwise() && w.groups == 1 && segments.padded == segments.len, "it needs scratch")?
-                }
-            }
-            let bound = Bound { bias, zero_points, taps: w.taps() * w.group_in() };
-            let mut result = Ok(());
-            each_channel_sum(w, packed, &mut |channel, sum| {
-                if result.is_ok() {
-                    result = bound.check(channel, sum);
-                }
-            });
-            result
-        }
-        Step::DepthwiseI8(s) => {
-            let w = &s.window;
-            let (x, y) = window(plan, w, s.x, s.y)?;
-            typed(&x, DType::I8)?;
-            quantized_output(&y, s.low, s.high)?;
-            require(w.groups == w.in_c, "a depthwise step has one group for each channel")?;
-            let channels = w.out_c as usize;
-            let data = constant(plan, s.weights, w.taps().checked_mul(channels))?;
-            factors(constant(plan, s.multipliers, channels.checked_mul(4))?)?;
-            let bias = I32s::new(constant(plan, s.bias, channels.checked_mul(4))?);
-            let points = if s.weight_zero_points.is_none() { Some(0) } else { channels.checked_mul(4) };
-            let zero_points = I32s::new(constant(plan, s.weight_zero_points, points)?);
-            let bound = Bound { bias, zero_points, taps: w.taps() };
-            for channel in 0..channels {
-                let column = data.iter().skip(channel).step_by(channels);
-                bound.check(channel, column.map(|&b| u64::from(b.cast_signed().unsigned_abs())).sum())?;
-            }
-            Ok(())
-        }
+        Step::ConvI8(s) => check_conv(plan, s, false),
+        Step::DepthwiseI8(s) => check_conv(plan, s, true),
         Step::ConvF32(s) => {
             let (x, y) = window(plan, &s.window, s.x, s.y)?;
             same_type(&x, &y, &[DType::F32])?;
@@ -290,6 +243,47 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
             require(s.model.of(plan.bytes()).is_some(), "its model lies outside the file")
         }
     }
+}
+
+fn check_conv(plan: &Plan<'_>, s: &ConvI8, depthwise: bool) -> Rule {
+    let w = &s.window;
+    let (x, y) = window(plan, w, s.x, s.y)?;
+    typed(&x, DType::I8)?;
+    quantized_output(&y, s.low, s.high)?;
+    require(!depthwise || w.groups == w.in_c, "a depthwise step has one group for each channel")?;
+    let channels = w.out_c as usize;
+    let bytes = if depthwise { w.taps().checked_mul(channels) } else { Some(weights::packed_bytes(w)) };
+    let stored = constant(plan, s.weights, bytes)?;
+    factors(constant(plan, s.multipliers, channels.checked_mul(4))?)?;
+    let bias = I32s::new(constant(plan, s.bias, channels.checked_mul(4))?);
+    let points = if s.weight_zero_points.is_none() { Some(0) } else { channels.checked_mul(4) };
+    let zero_points = I32s::new(constant(plan, s.weight_zero_points, points)?);
+    let source = if depthwise { Source::of_depthwise(w) } else { Source::of(w) };
+    let room = match s.scratch {
+        Some(id) => {
+            let scratch = tensor(plan, id)?;
+            typed(&scratch, DType::I8)?;
+            scratch.len()
+        }
+        None => 0,
+    };
+    require(room >= source.scratch_bytes(w, 1), "its scratch is too small")?;
+    require(s.narrow == 0 || !stored.contains(&128), "it has weights of -128 and denies it")?;
+    let bound = Bound { bias, zero_points, taps: w.taps() * w.group_in() };
+    if depthwise {
+        for channel in 0..channels {
+            let column = stored.iter().skip(channel).step_by(channels);
+            bound.check(channel, column.map(|&b| u64::from(b.cast_signed().unsigned_abs())).sum())?;
+        }
+        return Ok(());
+    }
+    let mut result = Ok(());
+    each_channel_sum(w, stored, &mut |channel, sum| {
+        if result.is_ok() {
+            result = bound.check(channel, sum);
+        }
+    });
+    result
 }
 
 fn converts(plan: &Plan<'_>, x: TensorId, y: TensorId, from: DType, to: DType) -> Rule {

@@ -315,11 +315,10 @@ fn for_each_id(step: &mut Step, change: &dyn Fn(&mut TensorId)) {
         ($s:ident: $($field:ident),*) => {{ $(change(&mut $s.$field);)* }};
     }
     match step {
-        Step::ConvI8(s) => {
+        Step::ConvI8(s) | Step::DepthwiseI8(s) => {
             ids!(s: x, y);
             optional(&mut s.scratch);
         }
-        Step::DepthwiseI8(s) => ids!(s: x, y),
         Step::ConvF32(s) => ids!(s: x, y),
         Step::DepthwiseF32(s) => ids!(s: x, y),
         Step::MatMul(s) => ids!(s: a, b, y),
@@ -354,8 +353,7 @@ fn for_each_span(step: &mut Step, change: &dyn Fn(&mut Span)) {
         ($s:ident: $($field:ident),*) => {{ $(change(&mut $s.$field);)* }};
     }
     match step {
-        Step::ConvI8(s) => spans!(s: weights, multipliers, bias, weight_zero_points),
-        Step::DepthwiseI8(s) => spans!(s: weights, multipliers, bias, weight_zero_points),
+        Step::ConvI8(s) | Step::DepthwiseI8(s) => spans!(s: weights, multipliers, bias, weight_zero_points),
         Step::ConvF32(s) => spans!(s: weights, bias),
         Step::DepthwiseF32(s) => spans!(s: weights, bias),
         Step::Binary(s) => spans!(s: constant),

@@ -25,13 +25,14 @@ pub struct Options {
     pub card: Option<String>,
     /// Whether nodes without a step may become steps for the ONNX fallback of machines with `std`.
     pub fallback: bool,
-    /// Output positions that a convolution packs at once: more is faster, each costs scratch memory.
-    pub tile_rows: u32,
+    /// Bytes of the arena that a convolution may take to bring more lines of its input into scratch at once
+    /// than it must: more is faster.
+    pub scratch_bytes: usize,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { card: None, fallback: true, tile_rows: 8 }
+        Self { card: None, fallback: true, scratch_bytes: 16 << 10 }
     }
 }
 

@@ -1,17 +1,17 @@
 //! Int8 convolution with AVX2: bytes widened to 16 bits and multiplied in pairs by VPMADDWD, whose
 //! 32-bit sums of two products cannot overflow (VPMADDUBSW would saturate).
 //!
-//! Two rows times 16 output channels in registers. A register of products holds two partial sums for
+//! Three rows times 16 output channels in registers. A register of products holds two partial sums for
 //! each of four channels; they meet when a block is finished.
 
 use core::arch::x86_64::*;
 
-use crate::kernels::portable::conv::{Tile, for_each_tile};
+use crate::kernels::rows::{Tile, for_each_tile};
 use crate::kernels::{ConvI8Args, ConvOutput};
 use crate::weights::{BLOCK, GROUP, LANES, block_width};
 
 /// Rows multiplied at once.
-const ROWS: usize = 2;
+const ROWS: usize = 3;
 /// Registers of partial sums for one row of a block.
 const PARTS: usize = BLOCK / LANES;
 
@@ -27,55 +27,50 @@ pub(super) fn conv(args: ConvI8Args<'_>) {
 
 #[target_feature(enable = "avx2")]
 fn rows(args: ConvI8Args<'_>) {
-    for_each_tile(args, 4 * ROWS, |args, tile, weights| {
-        let group_out = args.window.group_out();
-        let mut base = 0;
-        for start in (0..group_out).step_by(BLOCK) {
-            let width = block_width(start, group_out);
-            let block = &weights[base..][..width * tile.length];
-            base += width * tile.length;
-            let lanes = width.min(group_out - start);
-            let mut row = 0;
-            while tile.count() - row >= ROWS {
-                let sums = products::<ROWS>(tile, row, block, width);
-                (0..ROWS).for_each(|index| store(args, tile, row + index, start, lanes, &sums[index]));
-                row += ROWS;
-            }
-            if row < tile.count() {
-                let sums = products::<1>(tile, row, block, width);
-                store(args, tile, row, start, lanes, &sums[0]);
-            }
-        }
+    for_each_tile::<ROWS>(args, |args, tile, weights| match tile.count {
+        1 => multiply::<1>(args, tile, weights),
+        2 => multiply::<2>(args, tile, weights),
+        _ => multiply::<3>(args, tile, weights),
     });
+}
+
+#[target_feature(enable = "avx2")]
+fn multiply<const R: usize>(args: &mut ConvI8Args<'_>, tile: &Tile<'_, ROWS>, weights: &[u8]) {
+    let group_out = args.window.group_out();
+    let length = tile.segments() * tile.reach.quads * GROUP;
+    let mut base = 0;
+    for start in (0..group_out).step_by(BLOCK) {
+        let width = block_width(start, group_out);
+        let block = &weights[base..][..width * length];
+        base += width * length;
+        let sums = products::<R>(tile, block, width);
+        sums.iter()
+            .enumerate()
+            .for_each(|(row, sums)| store(args, tile, row, start, width.min(group_out - start), sums));
+    }
 }
 
 /// `Σ x·w` of `R` rows from `first` with one block of `width` channels.
 #[target_feature(enable = "avx2")]
-fn products<const R: usize>(tile: Tile<'_>, first: usize, block: &[u8], width: usize) -> [[i32; BLOCK]; R] {
+fn products<const R: usize>(tile: &Tile<'_, ROWS>, block: &[u8], width: usize) -> [[i32; BLOCK]; R] {
     let mut sums = [[_mm256_setzero_si256(); PARTS]; R];
-    let quads = tile.length / GROUP;
-    let rows = &tile.rows[first * tile.length..][..R * tile.length];
-    assert!(block.len() >= quads * width * GROUP && width <= BLOCK && width.is_multiple_of(LANES));
-    if width == BLOCK {
+    let quads = tile.reach.quads;
+    assert!(block.len() >= tile.segments() * quads * width * GROUP && width <= BLOCK && width.is_multiple_of(LANES));
+    let mut at = 0;
+    for segment in 0..tile.segments() {
+        let rows = tile.pointers::<R>(segment);
         for quad in 0..quads {
-            let x = quad_of_rows::<R>(rows, tile.length, quad);
-            for part in 0..PARTS {
-                // SAFETY: 16 bytes of this quad and part lie inside the block, as asserted.
-                let w = unsafe { widened(block.as_ptr().add((quad * BLOCK + part * LANES) * GROUP)) };
-                for (sums, x) in sums.iter_mut().zip(x) {
-                    sums[part] = _mm256_add_epi32(sums[part], _mm256_madd_epi16(x, w));
-                }
-            }
-        }
-    } else {
-        for quad in 0..quads {
-            let x = quad_of_rows::<R>(rows, tile.length, quad);
-            for part in 0..width / LANES {
-                // SAFETY: 16 bytes of this quad and part lie inside the block, as asserted.
-                let w = unsafe { widened(block.as_ptr().add((quad * width + part * LANES) * GROUP)) };
-                for (sums, x) in sums.iter_mut().zip(x) {
-                    sums[part] = _mm256_add_epi32(sums[part], _mm256_madd_epi16(x, w));
-                }
+            // SAFETY: the segment has `quads` groups of 4 bytes.
+            let x = rows.map(|row| unsafe { widened_quad(row.add(quad * GROUP)) });
+            // SAFETY: `width` groups of this quad lie inside the block, as asserted.
+            let w = unsafe { block.as_ptr().add(at) };
+            at += width * GROUP;
+            if width == BLOCK {
+                // SAFETY: as above.
+                (0..PARTS).for_each(|part| unsafe { step(&mut sums, &x, w, part) });
+            } else {
+                // SAFETY: as above.
+                (0..width / LANES).for_each(|part| unsafe { step(&mut sums, &x, w, part) });
             }
         }
     }
@@ -92,17 +87,29 @@ fn products<const R: usize>(tile: Tile<'_>, first: usize, block: &[u8], width: u
     })
 }
 
-/// Four bytes of each row, widened, in all four lanes of 64 bits.
+/// Adds the products with part `part` of a quad of weights at `w`.
+///
+/// # Safety
+/// 16 bytes of the part can be read.
 #[target_feature(enable = "avx2")]
-fn quad_of_rows<const R: usize>(rows: &[i8], length: usize, quad: usize) -> [__m256i; R] {
-    let mut out = [_mm256_setzero_si256(); R];
-    for (row, out) in out.iter_mut().enumerate() {
-        debug_assert!(row * length + (quad + 1) * GROUP <= rows.len());
-        // SAFETY: the caller counts quads within `length`, and `rows` has `R` rows.
-        let x = unsafe { rows.as_ptr().add(row * length + quad * GROUP).cast::<i32>().read_unaligned() };
-        *out = _mm256_cvtepi8_epi16(_mm_set1_epi32(x));
+#[inline]
+unsafe fn step<const R: usize>(sums: &mut [[__m256i; PARTS]; R], x: &[__m256i; R], w: *const u8, part: usize) {
+    // SAFETY: the caller's promise.
+    let w = unsafe { widened(w.add(part * LANES * GROUP)) };
+    for (sums, x) in sums.iter_mut().zip(x) {
+        sums[part] = _mm256_add_epi32(sums[part], _mm256_madd_epi16(*x, w));
     }
-    out
+}
+
+/// Four bytes as 16-bit numbers, in all four lanes of 64 bits.
+///
+/// # Safety
+/// 4 bytes from `bytes` on can be read.
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn widened_quad(bytes: *const i8) -> __m256i {
+    // SAFETY: the caller's promise.
+    _mm256_cvtepi8_epi16(_mm_set1_epi32(unsafe { bytes.cast::<i32>().read_unaligned() }))
 }
 
 /// 16 bytes as 16-bit numbers.
@@ -117,7 +124,14 @@ unsafe fn widened(bytes: *const u8) -> __m256i {
 
 /// Requantizes and stores `lanes` channels from `start` of the group for one row.
 #[target_feature(enable = "avx2")]
-fn store(args: &mut ConvI8Args<'_>, tile: Tile<'_>, row: usize, start: usize, lanes: usize, sums: &[i32; BLOCK]) {
+fn store(
+    args: &mut ConvI8Args<'_>,
+    tile: &Tile<'_, ROWS>,
+    row: usize,
+    start: usize,
+    lanes: usize,
+    sums: &[i32; BLOCK],
+) {
     let channel = tile.group * args.window.group_out() + start;
     let place = (tile.first + row) * args.window.out_c as usize + channel;
     let bias = args.bias.slice(channel, lanes).iter();

@@ -1,16 +1,16 @@
-//! Int8 convolution with VPDPBUSD: up to 8 rows times 32 output channels in registers.
+//! Int8 convolution with VPDPBUSD: up to 12 rows times 32 output channels in registers.
 //!
 //! VPDPBUSD multiplies unsigned by signed bytes, so 128 is added to the input on the way (an exclusive
 //! or) and `128·Σw` taken off again; `Σw` is summed by the same instruction beside the rows.
 
 use core::arch::x86_64::*;
 
-use crate::kernels::portable::conv::{Tile, for_each_tile};
+use crate::kernels::rows::{Tile, for_each_tile};
 use crate::kernels::{ConvI8Args, ConvOutput};
 use crate::weights::{BLOCK, GROUP, block_width};
 
 /// Rows multiplied at once.
-const ROWS: usize = 8;
+const ROWS: usize = 12;
 
 /// [`crate::plan::step::ConvI8`].
 pub(super) fn conv(args: ConvI8Args<'_>) {
@@ -24,7 +24,7 @@ pub(super) fn conv(args: ConvI8Args<'_>) {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2")]
 fn rows(args: ConvI8Args<'_>) {
-    for_each_tile(args, ROWS, |args, tile, weights| match tile.count() {
+    for_each_tile::<ROWS>(args, |args, tile, weights| match tile.count {
         1 => multiply::<1>(args, tile, weights),
         2 => multiply::<2>(args, tile, weights),
         3 => multiply::<3>(args, tile, weights),
@@ -32,57 +32,67 @@ fn rows(args: ConvI8Args<'_>) {
         5 => multiply::<5>(args, tile, weights),
         6 => multiply::<6>(args, tile, weights),
         7 => multiply::<7>(args, tile, weights),
-        _ => multiply::<8>(args, tile, weights),
+        8 => multiply::<8>(args, tile, weights),
+        9 => multiply::<9>(args, tile, weights),
+        10 => multiply::<10>(args, tile, weights),
+        11 => multiply::<11>(args, tile, weights),
+        _ => multiply::<12>(args, tile, weights),
     });
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2")]
-fn multiply<const R: usize>(args: &mut ConvI8Args<'_>, tile: Tile<'_>, weights: &[u8]) {
+fn multiply<const R: usize>(args: &mut ConvI8Args<'_>, tile: &Tile<'_, ROWS>, weights: &[u8]) {
     let group_out = args.window.group_out();
+    let length = tile.segments() * tile.reach.quads * GROUP;
     let (mut start, mut base) = (0, 0);
     while start < group_out {
         if group_out - start >= 2 * BLOCK {
-            let (left, right) = weights[base..].split_at(BLOCK * tile.length);
-            let sums = products::<R, 2>(tile, [left, &right[..BLOCK * tile.length]]);
+            let (left, right) = weights[base..].split_at(BLOCK * length);
+            let sums = products::<R, 2>(tile, [left, &right[..BLOCK * length]]);
             for block in 0..2 {
                 store::<R>(args, tile, start + block * BLOCK, BLOCK, sums.map(|row| row[block]));
             }
             start += 2 * BLOCK;
-            base += 2 * BLOCK * tile.length;
+            base += 2 * BLOCK * length;
             continue;
         }
         let width = block_width(start, group_out);
-        let block = &weights[base..][..width * tile.length];
+        let block = &weights[base..][..width * length];
         let mask = u16::MAX >> (BLOCK - width);
         let sums = products_narrow::<R>(tile, block, width, mask);
         store::<R>(args, tile, start, (group_out - start).min(width), sums);
         start += width;
-        base += width * tile.length;
+        base += width * length;
     }
 }
 
 /// `Σ x·w` of `R` rows with `B` full blocks.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2")]
-fn products<const R: usize, const B: usize>(tile: Tile<'_>, blocks: [&[u8]; B]) -> [[__m512i; B]; R] {
+fn products<const R: usize, const B: usize>(tile: &Tile<'_, ROWS>, blocks: [&[u8]; B]) -> [[__m512i; B]; R] {
     let flip = _mm512_set1_epi8(-128);
     let ones = _mm512_set1_epi8(1);
     let mut sums = [[_mm512_setzero_si512(); B]; R];
     let mut totals = [_mm512_setzero_si512(); B];
-    let quads = tile.length / GROUP;
-    assert!(tile.rows.len() >= R * tile.length && blocks.iter().all(|block| block.len() >= quads * BLOCK * GROUP));
-    for quad in 0..quads {
-        let mut w = [_mm512_setzero_si512(); B];
-        for (block, w) in w.iter_mut().enumerate() {
-            // SAFETY: 64 bytes of quad `quad` lie inside the block, as asserted.
-            *w = unsafe { _mm512_loadu_si512(blocks[block].as_ptr().add(quad * BLOCK * GROUP).cast()) };
-            totals[block] = _mm512_dpbusd_epi32(totals[block], ones, *w);
-        }
-        for (row, sums) in sums.iter_mut().enumerate() {
-            // SAFETY: 4 bytes of quad `quad` lie inside row `row`, as asserted.
-            let x = unsafe { tile.rows.as_ptr().add(row * tile.length + quad * GROUP).cast::<i32>().read_unaligned() };
-            let x = _mm512_xor_si512(_mm512_set1_epi32(x), flip);
-            for block in 0..B {
-                sums[block] = _mm512_dpbusd_epi32(sums[block], x, w[block]);
+    let quads = tile.reach.quads;
+    assert!(blocks.iter().all(|block| block.len() >= tile.segments() * quads * BLOCK * GROUP));
+    let mut at = 0;
+    for segment in 0..tile.segments() {
+        let rows = tile.pointers::<R>(segment);
+        for quad in 0..quads {
+            let mut w = [_mm512_setzero_si512(); B];
+            for (block, w) in w.iter_mut().enumerate() {
+                // SAFETY: 64 bytes of this segment and quad lie inside the block, as asserted.
+                *w = unsafe { _mm512_loadu_si512(blocks[block].as_ptr().add(at).cast()) };
+                totals[block] = _mm512_dpbusd_epi32(totals[block], ones, *w);
+            }
+            at += BLOCK * GROUP;
+            for (row, sums) in rows.iter().zip(&mut sums) {
+                // SAFETY: the segment has `quads` groups of 4 bytes.
+                let x = unsafe { row.add(quad * GROUP).cast::<i32>().read_unaligned() };
+                let x = _mm512_xor_si512(_mm512_set1_epi32(x), flip);
+                for block in 0..B {
+                    sums[block] = _mm512_dpbusd_epi32(sums[block], x, w[block]);
+                }
             }
         }
     }
@@ -96,21 +106,26 @@ fn products<const R: usize, const B: usize>(tile: Tile<'_>, blocks: [&[u8]; B]) 
 
 /// `Σ x·w` of `R` rows with one block of any width.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2")]
-fn products_narrow<const R: usize>(tile: Tile<'_>, block: &[u8], width: usize, mask: u16) -> [__m512i; R] {
+fn products_narrow<const R: usize>(tile: &Tile<'_, ROWS>, block: &[u8], width: usize, mask: u16) -> [__m512i; R] {
     let flip = _mm512_set1_epi8(-128);
     let ones = _mm512_set1_epi8(1);
     let mut sums = [_mm512_setzero_si512(); R];
     let mut totals = _mm512_setzero_si512();
-    let quads = tile.length / GROUP;
-    assert!(tile.rows.len() >= R * tile.length && block.len() >= quads * width * GROUP && width <= BLOCK);
-    for quad in 0..quads {
-        // SAFETY: the mask lets only the `width` groups of this quad be read, which lie inside the block.
-        let w = unsafe { _mm512_maskz_loadu_epi32(mask, block.as_ptr().add(quad * width * GROUP).cast()) };
-        totals = _mm512_dpbusd_epi32(totals, ones, w);
-        for (row, sum) in sums.iter_mut().enumerate() {
-            // SAFETY: 4 bytes of quad `quad` lie inside row `row`, as asserted.
-            let x = unsafe { tile.rows.as_ptr().add(row * tile.length + quad * GROUP).cast::<i32>().read_unaligned() };
-            *sum = _mm512_dpbusd_epi32(*sum, _mm512_xor_si512(_mm512_set1_epi32(x), flip), w);
+    let quads = tile.reach.quads;
+    assert!(block.len() >= tile.segments() * quads * width * GROUP && width <= BLOCK);
+    let mut at = 0;
+    for segment in 0..tile.segments() {
+        let rows = tile.pointers::<R>(segment);
+        for quad in 0..quads {
+            // SAFETY: the mask lets only the `width` groups of this quad be read, which lie inside the block.
+            let w = unsafe { _mm512_maskz_loadu_epi32(mask, block.as_ptr().add(at).cast()) };
+            at += width * GROUP;
+            totals = _mm512_dpbusd_epi32(totals, ones, w);
+            for (row, sum) in rows.iter().zip(&mut sums) {
+                // SAFETY: the segment has `quads` groups of 4 bytes.
+                let x = unsafe { row.add(quad * GROUP).cast::<i32>().read_unaligned() };
+                *sum = _mm512_dpbusd_epi32(*sum, _mm512_xor_si512(_mm512_set1_epi32(x), flip), w);
+            }
         }
     }
     for sum in &mut sums {
@@ -121,7 +136,13 @@ fn products_narrow<const R: usize>(tile: Tile<'_>, block: &[u8], width: usize, m
 
 /// Requantizes and stores `lanes` channels from `start` of the group for each row.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2")]
-fn store<const R: usize>(args: &mut ConvI8Args<'_>, tile: Tile<'_>, start: usize, lanes: usize, sums: [__m512i; R]) {
+fn store<const R: usize>(
+    args: &mut ConvI8Args<'_>,
+    tile: &Tile<'_, ROWS>,
+    start: usize,
+    lanes: usize,
+    sums: [__m512i; R],
+) {
     let out_c = args.window.out_c as usize;
     let channel = tile.group * args.window.group_out() + start;
     let mask = u16::MAX >> (BLOCK - lanes);

@@ -1,7 +1,8 @@
 //! [Conv](https://onnx.ai/onnx/operators/onnx__Conv.html) and the windows that pooling shares.
 
 use cygnet_core::bytes::Span;
-use cygnet_core::plan::step::{ConvF32, ConvI8, DepthwiseF32, DepthwiseI8, Step, Window};
+use cygnet_core::kernels::rows::Source;
+use cygnet_core::plan::step::{ConvF32, ConvI8, DepthwiseF32, Step, Window};
 use cygnet_core::plan::{DType, TensorId};
 use cygnet_core::quantization::round_half_even;
 use cygnet_core::weights;
@@ -278,54 +279,48 @@ impl Lowering<'_> {
         let result = target.as_ref().and_then(|target| target.names.first()).unwrap_or(&name).clone();
         let y = self.new_tensor(dtype, &layout, quantization, &result);
         let is_depthwise = window.groups == window.in_c && window.in_c > 1;
-        let step = if is_depthwise {
+        let stored = if is_depthwise {
             let columns = window.kernel_w as usize;
             let taps = (0..window.taps()).flat_map(|tap| (0..channels).map(move |channel| (tap, channel)));
-            let data = taps.map(|(tap, channel)| weight(channel, tap / columns, tap % columns, 0).cast_unsigned());
-            let weights = self.builder.constant(data.collect());
-            Step::DepthwiseI8(DepthwiseI8 {
-                x: x.tensor,
-                y,
-                window,
-                weights,
-                multipliers,
-                bias,
-                weight_zero_points,
-                low,
-                high,
-            })
+            taps.map(|(tap, channel)| weight(channel, tap / columns, tap % columns, 0).cast_unsigned()).collect()
         } else {
             let mut packed = vec![0; weights::packed_bytes(&window)];
             weights::pack(&window, &mut |c, row, column, input| weight(c, row, column, input), &mut packed);
-            let weights = self.builder.constant(packed);
-            let scratch = self.scratch(&window, node);
-            Step::ConvI8(ConvI8 {
-                x: x.tensor,
-                y,
-                scratch,
-                window,
-                weights,
-                multipliers,
-                bias,
-                weight_zero_points,
-                low,
-                high,
-            })
+            packed
         };
+        let narrow = u32::from(!stored.contains(&i8::MIN.cast_unsigned()));
+        let source = if is_depthwise { Source::of_depthwise(&window) } else { Source::of(&window) };
+        let step = ConvI8 {
+            x: x.tensor,
+            y,
+            scratch: self.scratch(&window, source, node),
+            window,
+            weights: self.builder.constant(stored),
+            multipliers,
+            bias,
+            weight_zero_points,
+            narrow,
+            low,
+            high,
+        };
+        let step = if is_depthwise { Step::DepthwiseI8(step) } else { Step::ConvI8(step) };
         self.builder.step(step, &node.label());
         self.bind_result(node, target.as_ref(), y, layout);
         Ok(())
     }
 
-    /// Room for packed rows, where a convolution cannot read them in place.
-    fn scratch(&mut self, window: &Window, node: &Node) -> Option<TensorId> {
-        let segments = weights::Segments::of(window);
-        if window.is_pointwise() && window.groups == 1 && segments.padded == segments.len {
-            return None;
-        }
-        let rows = (self.options.tile_rows.max(1) as usize).min(window.positions());
+    /// Room for input that a convolution cannot read in place: as many lines or rows at once as the option
+    /// allows, one at least.
+    fn scratch(&mut self, window: &Window, source: Source, node: &Node) -> Option<TensorId> {
+        let most = match source {
+            Source::InPlace => return None,
+            Source::Lines => window.out_h as usize,
+            Source::Packed => window.positions(),
+        };
+        let fits = |&count: &usize| source.scratch_bytes(window, count) <= self.options.scratch_bytes;
+        let count = (1..=most).take_while(fits).last().unwrap_or(1);
         let name = format!("{}/scratch", node.label());
-        Some(self.builder.tensor(DType::I8, vec![rows, segments.packed_len()], None, &name))
+        Some(self.builder.tensor(DType::I8, vec![source.scratch_bytes(window, count)], None, &name))
     }
 
     /// Binds an int8 result to its target, or a float one to the node's output.

@@ -1,0 +1,325 @@
+//! Where an int8 convolution finds its input.
+//!
+//! What one output position sees of the input is its *row*, cut into *segments* that lie next to each
+//! other (see [`crate::weights`]). [`Source`] says where the rows are; the strips below bring padded
+//! lines of the input into scratch; a [`Tile`] is a few rows that a kernel multiplies at once.
+
+use core::ops::Range;
+
+use crate::kernels::ConvI8Args;
+use crate::plan::step::Window;
+use crate::weights::Segments;
+
+/// Bytes behind the last line of scratch that kernels may read, though never use.
+const SLACK: usize = 16;
+
+/// Where the rows of a convolution are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// In the input itself: no position sees padding.
+    InPlace,
+    /// In padded copies of the input lines that an output line sees; neighbouring rows overlap.
+    Lines,
+    /// In copies, one behind the other: for windows with gaps, whose lines would take too much room.
+    Packed,
+}
+
+impl Source {
+    /// The source for a convolution.
+    #[must_use]
+    pub fn of(window: &Window) -> Self {
+        if window.is_inside() && window.group_in().is_multiple_of(4) {
+            Self::InPlace
+        } else if window.dilation_h == 1 && window.dilation_w == 1 {
+            Self::Lines
+        } else {
+            Self::Packed
+        }
+    }
+
+    /// The source for a depthwise convolution: packed rows are of no use to it.
+    #[must_use]
+    pub fn of_depthwise(window: &Window) -> Self {
+        if window.is_inside() { Self::InPlace } else { Self::Lines }
+    }
+
+    /// Bytes of scratch for `count` output lines ([`Source::Lines`]) or rows ([`Source::Packed`]) at once.
+    #[must_use]
+    pub fn scratch_bytes(self, window: &Window, count: usize) -> usize {
+        match self {
+            Self::InPlace => 0,
+            Self::Lines => lines_seen(window, count).saturating_mul(line_bytes(window)).saturating_add(SLACK),
+            Self::Packed => count.saturating_mul(Segments::of(window).packed_len()),
+        }
+    }
+}
+
+/// Input lines that `count` output lines see.
+fn lines_seen(window: &Window, count: usize) -> usize {
+    (count - 1) * window.stride_h as usize + (window.kernel_h as usize - 1) * window.dilation_h as usize + 1
+}
+
+/// Bytes of a padded line: from the first column that an output sees to the last one.
+fn line_bytes(window: &Window) -> usize {
+    let last = (window.out_w as usize - 1) * window.stride_w as usize;
+    let columns = last + (window.kernel_w as usize - 1) * window.dilation_w as usize + 1;
+    columns.saturating_mul(window.in_c as usize)
+}
+
+/// The segments of a row, as distances from the row's start.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reach {
+    /// Kernel rows.
+    pub rows: usize,
+    /// Bytes from one kernel row to the next.
+    pub row_step: usize,
+    /// Segments of a kernel row.
+    pub columns: usize,
+    /// Bytes from one of them to the next.
+    pub column_step: usize,
+    /// Groups of four bytes in a segment.
+    pub quads: usize,
+}
+
+impl Reach {
+    /// Bytes from the start of a row to behind its last segment.
+    #[inline(always)]
+    fn bytes(&self) -> usize {
+        (self.rows - 1) * self.row_step + (self.columns - 1) * self.column_step + 4 * self.quads
+    }
+}
+
+/// A few rows.
+pub(crate) struct Tile<'a, const MOST: usize> {
+    /// Where all their segments lie.
+    pub bytes: &'a [i8],
+    /// Where each row starts.
+    pub starts: [usize; MOST],
+    /// Number of rows.
+    pub count: usize,
+    /// The segments, all inside `bytes` from each start on.
+    pub reach: Reach,
+    /// The output position of the first row; the others follow.
+    pub first: usize,
+    /// The channel group.
+    pub group: usize,
+}
+
+impl<'a, const MOST: usize> Tile<'a, MOST> {
+    /// Where segment `index` lies, from the start of a row.
+    #[inline(always)]
+    pub fn offset(&self, index: usize) -> usize {
+        let reach = &self.reach;
+        if reach.columns == 1 {
+            return index * reach.row_step;
+        }
+        index / reach.columns * reach.row_step + index % reach.columns * reach.column_step
+    }
+
+    /// Pointers to segment `index` of the first `R` rows; rows behind the last one repeat it. Each may be
+    /// read for `4·quads` bytes.
+    #[inline(always)]
+    pub fn pointers<const R: usize>(&self, index: usize) -> [*const i8; R] {
+        let offset = self.offset(index);
+        core::array::from_fn(|row| {
+            debug_assert!(self.starts[row] + self.reach.bytes() <= self.bytes.len());
+            // SAFETY: `for_each_tile` has seen that the reach of every row lies inside the bytes.
+            unsafe { self.bytes.as_ptr().add(self.starts[row] + offset) }
+        })
+    }
+
+    /// Number of segments.
+    #[inline(always)]
+    pub fn segments(&self) -> usize {
+        self.reach.rows * self.reach.columns
+    }
+
+    /// Segment `index` of every row; rows behind the last one repeat it.
+    #[inline(always)]
+    pub fn segment(&self, index: usize) -> [&'a [i8]; MOST] {
+        let offset = self.offset(index);
+        self.starts.map(|start| &self.bytes[start + offset..][..4 * self.reach.quads])
+    }
+}
+
+/// Output lines of one image whose rows can be read, in place or from scratch.
+pub(crate) struct Strip<'a> {
+    /// The input lines.
+    pub bytes: &'a [i8],
+    /// Bytes from one input line to the next.
+    pub pitch: usize,
+    /// The output position of the first row.
+    pub first: usize,
+    /// Output lines.
+    pub lines: usize,
+}
+
+/// Calls `visit` with strips that cover all output lines.
+#[inline(always)]
+pub(crate) fn for_each_strip(
+    window: &Window,
+    source: Source,
+    x: &[i8],
+    x_zero_point: i8,
+    scratch: &mut [i8],
+    mut visit: impl FnMut(Strip<'_>),
+) {
+    let (out_h, out_w) = (window.out_h as usize, window.out_w as usize);
+    let image_bytes = window.in_h as usize * window.in_w as usize * window.in_c as usize;
+    for (image, x) in x.chunks_exact(image_bytes).enumerate().take(window.batch as usize) {
+        let first = image * out_h * out_w;
+        if source == Source::InPlace {
+            let pitch = window.in_w as usize * window.in_c as usize;
+            visit(Strip { bytes: x, pitch, first, lines: out_h });
+            continue;
+        }
+        let pitch = line_bytes(window);
+        let room = (scratch.len() - SLACK) / pitch;
+        let step = window.stride_h as usize;
+        let most = ((room - lines_seen(window, 1)) / step + 1).min(out_h);
+        let mut kept = 0..0_usize;
+        for line in (0..out_h).step_by(most) {
+            let lines = most.min(out_h - line);
+            let wanted = line * step..line * step + lines_seen(window, lines);
+            // Lines that the strip before has brought move to the front.
+            let have = kept.end.saturating_sub(wanted.start).min(wanted.len());
+            if have > 0 {
+                let from = (wanted.start - kept.start) * pitch;
+                scratch.copy_within(from..from + have * pitch, 0);
+            }
+            let (old, new) = scratch.split_at_mut(have * pitch);
+            copy_lines(window, x, x_zero_point, wanted.start + old.len() / pitch..wanted.end, pitch, new);
+            visit(Strip { bytes: scratch, pitch, first: first + line * out_w, lines });
+            kept = wanted;
+        }
+    }
+}
+
+/// Copies input lines, counted from the first one of the padding, padded to the left and right.
+#[inline(always)]
+fn copy_lines(window: &Window, x: &[i8], zero_point: i8, lines: Range<usize>, pitch: usize, out: &mut [i8]) {
+    let channels = window.in_c as usize;
+    let in_line = window.in_w as usize * channels;
+    let before = (window.pad_left as usize * channels).min(pitch);
+    let inside = (pitch - before).min(in_line);
+    for (line, out) in lines.zip(out.chunks_exact_mut(pitch)) {
+        match line.checked_sub(window.pad_top as usize) {
+            Some(line) if line < window.in_h as usize => {
+                let (left, rest) = out.split_at_mut(before);
+                let (data, right) = rest.split_at_mut(inside);
+                left.fill(zero_point);
+                data.copy_from_slice(&x[line * in_line..][..inside]);
+                right.fill(zero_point);
+            }
+            _ => out.fill(zero_point),
+        }
+    }
+}
+
+/// Calls `multiply(args, tile, weights of the group)` for all rows of a convolution, up to `MOST` at a time.
+#[inline(always)]
+pub(crate) fn for_each_tile<'a, const MOST: usize>(
+    mut args: ConvI8Args<'a>,
+    mut multiply: impl FnMut(&mut ConvI8Args<'a>, &Tile<'_, MOST>, &'a [u8]),
+) {
+    let window = *args.window;
+    let segments = Segments::of(&window);
+    let group_bytes = segments.packed_len() * window.group_out().next_multiple_of(crate::weights::LANES);
+    let weights = args.weights;
+    let scratch = core::mem::take(&mut args.scratch);
+    let quads = segments.padded / 4;
+    let x = args.x;
+    let source = Source::of(&window);
+    if source == Source::Packed {
+        let length = segments.packed_len();
+        let reach = Reach { rows: segments.count, row_step: segments.padded, columns: 1, column_step: 0, quads };
+        let size = (scratch.len() / length).clamp(1, MOST);
+        for (group, weights) in weights.chunks_exact(group_bytes).enumerate() {
+            for first in (0..window.positions()).step_by(size) {
+                let count = size.min(window.positions() - first);
+                for (row, packed) in scratch.chunks_exact_mut(length).take(count).enumerate() {
+                    pack_row(&window, &segments, x, args.x_zero_point, first + row, group, packed);
+                }
+                let starts = core::array::from_fn(|row| row.min(count - 1) * length);
+                multiply(&mut args, &Tile { bytes: scratch, starts, count, reach, first, group }, weights);
+            }
+        }
+        return;
+    }
+    // Positions of a pointwise convolution are one long line.
+    let one_line = window.is_pointwise() && source == Source::InPlace;
+    let strips = if one_line { window.as_one_line() } else { window };
+    let out_w = strips.out_w as usize;
+    let step = window.stride_w as usize * window.in_c as usize;
+    for_each_strip(&strips, source, x, args.x_zero_point, scratch, |strip| {
+        let line_step = strip.pitch * window.stride_h as usize;
+        let reach = Reach {
+            rows: window.kernel_h as usize,
+            row_step: strip.pitch * window.dilation_h as usize,
+            columns: if segments.rows { 1 } else { window.kernel_w as usize },
+            column_step: window.dilation_w as usize * window.in_c as usize,
+            quads,
+        };
+        let positions = strip.lines * out_w;
+        let last = (strip.lines - 1) * line_step + (out_w - 1) * step;
+        let group_in = if window.groups == 1 { 0 } else { window.group_in() };
+        let size = positions.div_ceil(positions.div_ceil(MOST));
+        for (group, weights) in weights.chunks_exact(group_bytes).enumerate() {
+            let mut start = group * group_in;
+            assert!(start + last + reach.bytes() <= strip.bytes.len());
+            let (mut line, mut column) = (start, 0);
+            for at in (0..positions).step_by(size) {
+                let count = size.min(positions - at);
+                let mut starts = [start; MOST];
+                for place in &mut starts[..count] {
+                    *place = start;
+                    column += 1;
+                    start += step;
+                    if column == out_w {
+                        column = 0;
+                        line += line_step;
+                        start = line;
+                    }
+                }
+                let tile = Tile { bytes: strip.bytes, starts, count, reach, first: strip.first + at, group };
+                multiply(&mut args, &tile, weights);
+            }
+        }
+    });
+}
+
+/// Copies what output position `position` sees of the input, in the order of the weights; padding
+/// gets `zero_point`, the end of a segment zeros.
+#[inline(always)]
+fn pack_row(
+    window: &Window,
+    segments: &Segments,
+    x: &[i8],
+    zero_point: i8,
+    position: usize,
+    group: usize,
+    packed: &mut [i8],
+) {
+    let (out_h, out_w) = (window.out_h as usize, window.out_w as usize);
+    let (in_h, in_w, in_c) = (window.in_h as usize, window.in_w as usize, window.in_c as usize);
+    let image = &x[position / (out_w * out_h) * in_h * in_w * in_c..][..in_h * in_w * in_c];
+    let top = (position / out_w % out_h * window.stride_h as usize) as isize - window.pad_top as isize;
+    let left = (position % out_w * window.stride_w as usize) as isize - window.pad_left as isize;
+    let group_in = window.group_in();
+    let taps = segments.len / group_in;
+    for (index, segment) in packed.chunks_exact_mut(segments.padded).enumerate() {
+        let (segment, tail) = segment.split_at_mut(segments.len);
+        tail.fill(0);
+        for (column, pixel) in segment.chunks_exact_mut(group_in).enumerate() {
+            let tap = index * taps + column;
+            let y = top + (tap / window.kernel_w as usize * window.dilation_h as usize) as isize;
+            let x = left + (tap % window.kernel_w as usize * window.dilation_w as usize) as isize;
+            if y < 0 || y as usize >= in_h || x < 0 || x as usize >= in_w {
+                pixel.fill(zero_point);
+            } else {
+                let from = (y as usize * in_w + x as usize) * in_c + group * group_in;
+                pixel.copy_from_slice(&image[from..][..group_in]);
+            }
+        }
+    }
+}
