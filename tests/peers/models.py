@@ -8,6 +8,7 @@ shapes matter here, accuracy does not.
 import argparse
 import pathlib
 import subprocess
+import sys
 
 import numpy as np
 import onnx
@@ -16,7 +17,6 @@ from onnx import TensorProto, helper, numpy_helper
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 OUT = ROOT / "target/peers"
 OTHERS = ROOT / "../shared/data/models"
-QUANTIZE = ROOT / "target/release/quantize"
 
 # name: input shape, lowest and highest input value
 MODELS = {
@@ -136,22 +136,31 @@ def samples(name, count=8):
 
 
 def make(name):
-    """Writes the float model, the int8 model and the plan of one name; returns whether they are there."""
+    """Writes the float model and the int8 model of one name; returns whether they are there."""
     float_path, int8_path = OUT / f"models/{name}.onnx", OUT / f"int8/{name}.int8.onnx"
-    plan = int8_path.with_suffix("").with_suffix(".cyg")
-    if plan.exists():
+    if int8_path.exists():
         return True
     model = float_model(name)
     if model is None:
-        print(f"SKIPPED {name}: the models of others are not beside this repository (../shared/data)")
+        print(f"SKIPPED {name}: the models of others are not beside this repository (../shared/data)", file=sys.stderr)
         return False
     for path in (float_path, int8_path):
         path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, float_path)
     np.savez(OUT / f"models/{name}.npz", x=samples(name))
-    subprocess.run([QUANTIZE, float_path, "--calib", OUT / f"models/{name}.npz", "-o", int8_path], check=True)
-    subprocess.run([QUANTIZE, "compile", int8_path, "-o", plan], check=True)
+    quantize([float_path, "--calib", OUT / f"models/{name}.npz", "-o", int8_path])
     return True
+
+
+def plan(name):
+    """The plan of one name, compiled anew: its format may have changed."""
+    path = OUT / f"int8/{name}.cyg"
+    quantize(["compile", OUT / f"int8/{name}.int8.onnx", "-o", path])
+    return path
+
+
+def quantize(arguments):
+    subprocess.run([ROOT / "target/release/quantize", *arguments], check=True, stdout=sys.stderr)
 
 
 def check(name):
@@ -170,4 +179,5 @@ if __name__ == "__main__":
     arguments.add_argument("names", nargs="*", default=list(MODELS))
     for model_name in arguments.parse_args().names:
         if make(model_name):
+            plan(model_name)
             check(model_name)

@@ -41,6 +41,14 @@ impl Target {
         (self.low, self.high, self.zero_point)
     }
 
+    /// Least and greatest result, and the zero point.
+    #[must_use]
+    #[inline(always)]
+    pub fn limits(self) -> (i8, i8, i16) {
+        let stored = |limit: f32| (limit as i32 + self.zero_point) as i8;
+        (stored(self.low), stored(self.high), self.zero_point as i16)
+    }
+
     /// `clamp(round_half_even(value) + zero_point)`, `value` in units of the output scale.
     ///
     /// Clamping before rounding gives the same result, because the limits are whole numbers, and

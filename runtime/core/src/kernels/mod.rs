@@ -5,6 +5,8 @@
 //! only where the CPU has it, so holding one is the proof that it may be called. [`available`]
 //! lists them all: the equality tests and the benches walk that list.
 
+#[cfg(target_arch = "aarch64")]
+mod aarch64;
 pub mod portable;
 pub mod rows;
 pub mod view;
@@ -209,7 +211,9 @@ impl Kernels {
 pub fn available() -> impl Iterator<Item = &'static Kernels> {
     #[cfg(target_arch = "x86_64")]
     let others = x86::available();
-    #[cfg(not(target_arch = "x86_64"))]
+    #[cfg(target_arch = "aarch64")]
+    let others = aarch64::available();
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
     let others = core::iter::empty();
     core::iter::once(Kernels::portable()).chain(others)
 }

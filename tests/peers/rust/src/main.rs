@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use rten_tensor::NdTensor;
 use rten_tensor::prelude::*;
+use tract_linalg::multithread::{Executor, set_default_executor};
 use tract_onnx::prelude::*;
-use tract_onnx::tract_core::tract_linalg::multithread::{Executor, set_default_executor};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -64,7 +64,7 @@ fn rten(path: &str, threads: usize) -> Result<impl FnMut() -> Result<(), Failure
     let input = input.into_shape(shape.as_slice());
     let pool = Arc::new(rten::ThreadPool::with_num_threads(threads));
     Ok(move || {
-        let options = rten::RunOptions { thread_pool: Some(pool.clone()), ..Default::default() };
+        let options = rten::RunOptions::default().with_thread_pool(Some(pool.clone()));
         black_box(model.run_one(input.view().into(), Some(options))?);
         Ok(())
     })

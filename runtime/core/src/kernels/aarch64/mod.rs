@@ -1,0 +1,31 @@
+//! AArch64: NEON, which every such CPU has, and NEON with the dot product instructions.
+//!
+//! The portable kernels are compiled with NEON as they are; what is written by hand are convolutions and
+//! additions.
+
+mod add;
+mod cpu;
+mod depthwise;
+mod depthwise_dot;
+mod dot;
+mod long;
+mod requantize;
+
+use super::Kernels;
+
+static NEON: Kernels = Kernels {
+    name: "neon",
+    conv_i8: long::conv,
+    depthwise_i8: depthwise::depthwise,
+    add_i8: add::add,
+    ..super::portable::KERNELS
+};
+
+static NEON_DOTPROD: Kernels =
+    Kernels { name: "neon-dotprod", conv_i8: dot::conv, depthwise_i8: depthwise_dot::depthwise, ..NEON };
+
+/// The sets that this CPU can run, the slowest first.
+pub(super) fn available() -> impl Iterator<Item = &'static Kernels> {
+    let dotprod = cpu::has_dotprod().then_some(&NEON_DOTPROD);
+    core::iter::once(&NEON).chain(dotprod)
+}
