@@ -3,9 +3,13 @@ import argparse
 import json
 import os
 import pathlib
+import resource
 import statistics
 import subprocess
 import sys
+import time
+
+import onnx
 
 import models
 import ncnn_model
@@ -17,8 +21,8 @@ HERE = pathlib.Path(__file__).resolve().parent
 OURS = "cygnet"
 OTHERS = ["onnxruntime", "openvino", "litert", "ncnn", "tract", "rten"]
 ONEDNN_NAMES = {"avx512-vnni": "AVX512_CORE_VNNI", "avx-vnni": "AVX2_VNNI", "avx2": "AVX2", "portable": "SSE41"}
-# These take what the CPU has; only the two others can be held back.
-UNLIMITED = {"onnxruntime", "litert", "ncnn", "tract", "rten"}
+# Only these can be held to an instruction set; the others take what the CPU has.
+HOLDABLE = {OURS, "openvino"}
 PATIENCE = 300  # seconds that one process may take
 
 
@@ -28,6 +32,13 @@ class Skip(Exception):
 
 def say(*words):
     print(*words, file=sys.stderr, flush=True)
+
+
+def busy_seconds():
+    """CPU time that all processes of the machine have used, and what our finished children have."""
+    user, nice, system, _idle, _wait, *interrupts = map(int, pathlib.Path("/proc/stat").read_text().split("\n")[0].split()[1:9])
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return (user + nice + system + sum(interrupts)) / os.sysconf("SC_CLK_TCK"), children.ru_utime + children.ru_stime
 
 
 def newer(file, source):
@@ -42,8 +53,11 @@ def file_for(runtime, name, precision):
     if runtime == "litert":
         file = OUT / f"tflite/{name}.{precision}.tflite"
         if not newer(file, int8_onnx):
+            content = tflite.convert(int8_onnx, precision == "float")
+            if precision == "int8" and tflite.difference(int8_onnx, content, models.samples(name)[:1]) > 0.05:
+                raise Skip("the converted model answers otherwise than onnxruntime")
             file.parent.mkdir(exist_ok=True)
-            file.write_bytes(tflite.convert(int8_onnx, precision == "float"))
+            file.write_bytes(content)
         return file
     if runtime == "ncnn":
         whole, file = OUT / f"ncnn/{name}.float.param", OUT / f"ncnn/{name}.{precision}.param"
@@ -52,7 +66,18 @@ def file_for(runtime, name, precision):
         if not newer(file, whole):
             ncnn_model.make_int8(whole, file, models.samples(name))
         return file
-    return float_onnx if precision == "float" else int8_onnx
+    if precision == "float":
+        return float_onnx
+    if runtime in ("tract", "rten"):
+        # tract wants every node to have a name of its own, rten lists of numbers unpacked, as Python writes them.
+        file = int8_onnx.with_name(f"{name}.renamed.onnx")
+        if not newer(file, int8_onnx):
+            model = onnx.load(int8_onnx)
+            for number, node in enumerate(model.graph.node):
+                node.name = f"node{number}"
+            onnx.save(model, file)
+        return file
+    return int8_onnx
 
 
 def printed(command, environment=None):
@@ -61,7 +86,7 @@ def printed(command, environment=None):
                             capture_output=True, text=True, timeout=PATIENCE)
     if result.returncode:
         lines = (result.stderr or result.stdout).strip().splitlines() or [f"status {result.returncode}"]
-        raise Skip(lines[0] if lines[0].startswith("error") else lines[-1])
+        raise Skip(lines[0] if lines[0].lower().startswith("error") else lines[-1])
     return json.loads(result.stdout)
 
 
@@ -83,22 +108,36 @@ def median_once(runtime, file, threads, seconds, isa):
     return printed([*command, file, threads, seconds], environment)["median_ms"]
 
 
+def turn(runtime, name, precision, threads, given):
+    """One turn of a runtime: milliseconds, and whether other programs left it too few cores."""
+    file = file_for(runtime, name, precision)
+    (all_before, ours_before), start = busy_seconds(), time.monotonic()
+    ms = median_once(runtime, file, threads, given.seconds, given.isa)
+    (all_after, ours_after), end = busy_seconds(), time.monotonic()
+    cores_of_others = ((all_after - all_before) - (ours_after - ours_before)) / (end - start)
+    return ms, cores_of_others > os.cpu_count() - threads + 0.15
+
+
 def measure(name, threads, given):
-    """Medians over the rounds: {runtime: {precision: ms}}."""
+    """Medians over the rounds, of the undisturbed turns where there are any: {runtime: {precision: ms}}."""
     entries = [(r, p) for r in given.runtimes for p in (["int8"] if r == OURS else ["int8", "float"])]
-    times = {}
+    turns = {entry: [] for entry in entries}
     for round_number in range(given.rounds):
-        for runtime, precision in list(entries):
+        for entry in list(entries):
             try:
-                file = file_for(runtime, name, precision)
-                ms = median_once(runtime, file, threads, given.seconds, given.isa)
+                turns[entry].append(turn(entry[0], name, entry[1], threads, given))
             except Exception as reason:  # whatever a runtime's converter throws, the others go on
-                say(f"SKIPPED {runtime}, {name}, {precision}, {threads} threads: {reason}")
-                entries.remove((runtime, precision))
-                continue
-            times.setdefault(runtime, {}).setdefault(precision, []).append(ms)
+                say(f"SKIPPED {entry[0]}, {name}, {entry[1]}, {threads} threads: {reason}")
+                entries.remove(entry)
         say(f"{name}, threads {threads}: round {round_number + 1} of {given.rounds}")
-    return {r: {p: statistics.median(t) for p, t in by.items()} for r, by in times.items()}
+    medians = {}
+    for runtime, precision in entries:
+        calm = [ms for ms, disturbed in turns[runtime, precision] if not disturbed]
+        if not calm:
+            say(f"DISTURBED {runtime}, {name}, {precision}, {threads} threads: other programs ran in every round")
+        all_of_them = [ms for ms, _ in turns[runtime, precision]]
+        medians.setdefault(runtime, {})[precision] = statistics.median(calm or all_of_them)
+    return medians
 
 
 def best(medians):
@@ -132,9 +171,17 @@ def table(rows, runtimes, rivals):
     return "\n".join(lines)
 
 
-def cpu_name():
+def cpu(field):
+    """A field of the first core in /proc/cpuinfo."""
     lines = pathlib.Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), "unknown CPU")
+    return next((line.split(":")[1].strip() for line in lines if line.startswith(field)), "unknown")
+
+
+def comparable(runtime, isa):
+    """Whether the runtime uses no more than the instruction set asked for."""
+    flags = cpu("flags").split()
+    best_of_cpu = isa == "avx512-vnni" and "avx512_vnni" in flags and "amx_int8" not in flags
+    return isa is None or best_of_cpu or runtime in HOLDABLE
 
 
 def names(text):
@@ -166,18 +213,18 @@ def main():
     if OURS in given.runtimes:
         for name in present:
             models.plan(name)
-    rivals = [r for r in given.runtimes if r != OURS and not (given.isa and r in UNLIMITED)]
+    rivals = [r for r in given.runtimes if r != OURS and comparable(r, given.isa)]
     results = {}
     for threads in counts:
         rows = results[threads] = {name: measure(name, threads, given) for name in present}
         if not given.json:
-            held = f", held to {given.isa} (in brackets: what cannot be held)" if given.isa else ""
-            print(f"\n{cpu_name()}, {threads} of {cores} cores{held}; medians in ms, int8 unless said\n")
+            held = f", {given.isa} (in brackets: cannot be held to that)" if given.isa else ""
+            print(f"\n{cpu('model name')}, {threads} of {cores} cores{held}; medians in ms, int8 unless said\n")
             print(table(rows, given.runtimes, rivals), flush=True)
     if given.json:
         entries = [{"threads": threads, "model": name, "ms": measured, **summary(measured, rivals)}
                    for threads, rows in results.items() for name, measured in rows.items()]
-        print(json.dumps({"cpu": cpu_name(), "isa": given.isa, "rounds": given.rounds, "results": entries}, indent=2))
+        print(json.dumps({"cpu": cpu("model name"), "isa": given.isa, "rounds": given.rounds, "results": entries}, indent=2))
 
 
 if __name__ == "__main__":

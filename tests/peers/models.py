@@ -160,7 +160,7 @@ def plan(name):
 
 
 def quantize(arguments):
-    subprocess.run([ROOT / "target/release/quantize", *arguments], check=True, stdout=sys.stderr)
+    subprocess.run([ROOT / "target/release/quantize", *arguments], check=True, stdout=subprocess.DEVNULL)
 
 
 def check(name):

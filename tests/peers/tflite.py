@@ -9,7 +9,9 @@ import argparse
 import flatbuffers
 import numpy as np
 import onnx
+import onnxruntime
 from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
 from onnx import numpy_helper
 
 FLOAT, INT8, INT32 = schema.TensorType.FLOAT32, schema.TensorType.INT8, schema.TensorType.INT32
@@ -293,6 +295,19 @@ class Converter:
 
 def convert(path, as_float=False):
     return Converter(path, as_float).convert()
+
+
+def difference(path, content, sample):
+    """How far LiteRT's answer is from that of onnxruntime for the ONNX file, as a share of the largest value."""
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    expected = session.run(None, {session.get_inputs()[0].name: sample})[0].ravel()
+    interpreter = Interpreter(model_content=content, num_threads=1)
+    interpreter.allocate_tensors()
+    given, made = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    moved = sample if sample.shape == tuple(given["shape"]) else sample.transpose(0, 2, 3, 1)
+    interpreter.set_tensor(given["index"], np.ascontiguousarray(moved))
+    interpreter.invoke()
+    return np.abs(interpreter.get_tensor(made["index"]).ravel() - expected).max() / np.abs(expected).max()
 
 
 if __name__ == "__main__":

@@ -1,27 +1,54 @@
 //! Runs plans with every set of kernels of this CPU, or the one that `CYGNET_ISA` names, and prints the hash of
 //! all outputs and the median time of a run: `probe [--runs N] MODEL.cyg ...`.
 //!
-//! Each run is framed by a system call that does not exist (number 5000), at which an emulator's plugin can count
-//! instructions.
+//! Behind each step, and before and behind each run, stands a system call that does not exist (number 5000), at
+//! which an emulator's plugin can count instructions. With `--steps` the steps are listed.
 
 use std::error::Error;
 use std::time::Instant;
 
 use cygnet_core::kernels::{Kernels, available};
-use cygnet_core::{Plan, Session};
+use cygnet_core::plan::step::StepRecord;
+use cygnet_core::{Error as CoreError, Host, HostTensor, Plan, Session};
 
 /// Runs whose outputs are hashed, each with another input.
 const INPUTS: usize = 20;
 
+/// Marks the end of each step.
+struct Marks;
+
+impl Host for Marks {
+    fn run(
+        &mut self,
+        index: u32,
+        _: &[u8],
+        _: &mut [HostTensor<'_>],
+        _: &mut [HostTensor<'_>],
+    ) -> Result<(), CoreError> {
+        Err(CoreError::NeedsHost { step: index })
+    }
+
+    fn after(&mut self, _: &StepRecord, _: &[u8]) {
+        mark(2);
+    }
+}
+
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut runs = INPUTS;
+    let (mut runs, mut steps) = (INPUTS, false);
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
         if argument == "--runs" {
             runs = arguments.next().ok_or("--runs needs a number")?.parse()?;
             continue;
         }
+        if argument == "--steps" {
+            steps = true;
+            continue;
+        }
         let bytes = std::fs::read(&argument).map_err(|error| format!("{argument}: {error}"))?;
+        for record in Plan::parse(&bytes)?.steps().filter(|_| steps) {
+            println!("{} {}", record.step.kind(), record.step.multiply_accumulates());
+        }
         let wanted = std::env::var("CYGNET_ISA").ok();
         for kernels in available().filter(|kernels| wanted.as_ref().is_none_or(|name| name == kernels.name)) {
             let (hash, median) = measure(&bytes, kernels, runs)?;
@@ -48,7 +75,7 @@ fn measure(bytes: &[u8], kernels: &'static Kernels, runs: usize) -> Result<(u64,
         }
         mark(0);
         let start = Instant::now();
-        session.run()?;
+        session.run_with(&mut Marks)?;
         times.push(start.elapsed().as_secs_f64());
         mark(1);
         for index in (0..plan.output_count()).filter(|_| run < INPUTS) {

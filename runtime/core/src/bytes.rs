@@ -106,35 +106,44 @@ numbers!(
 /// Reads 32-bit words one after the other.
 #[derive(Clone, Debug)]
 pub struct Reader<'a> {
-    words: U32s<'a>,
-    next: usize,
+    words: &'a [[u8; 4]],
 }
 
 impl<'a> Reader<'a> {
     /// Reads from the start of `bytes`.
     #[must_use]
+    #[inline]
     pub fn new(bytes: &'a [u8]) -> Self {
-        Self { words: U32s::new(bytes), next: 0 }
+        Self { words: bytes.as_chunks::<4>().0 }
     }
 
     /// The next word, or `None` at the end.
+    #[inline(always)]
     pub fn word(&mut self) -> Option<u32> {
-        if self.next >= self.words.len() {
-            return None;
-        }
-        self.next += 1;
-        Some(self.words.get(self.next - 1))
+        let (word, rest) = self.words.split_first()?;
+        self.words = rest;
+        Some(u32::from_le_bytes(*word))
+    }
+
+    /// A reader of the next `count` words, which this one skips; `None` when there are fewer.
+    #[inline(always)]
+    pub fn take(&mut self, count: usize) -> Option<Self> {
+        let (words, rest) = self.words.split_at_checked(count)?;
+        self.words = rest;
+        Some(Self { words })
     }
 
     /// The words not read yet.
     #[must_use]
     pub fn rest(&self) -> U32s<'a> {
-        self.words.slice(self.next, self.words.len())
+        U32s(self.words)
     }
 }
 
 /// Something stored as a fixed number of 32-bit words.
 pub trait Record: Sized {
+    /// How many.
+    const WORDS: usize;
     /// Reads the value; `None` when the words end early or hold no such value.
     fn decode(reader: &mut Reader<'_>) -> Option<Self>;
     /// Hands the words to `write`, in order.
@@ -142,6 +151,7 @@ pub trait Record: Sized {
 }
 
 impl Record for u32 {
+    const WORDS: usize = 1;
     #[inline]
     fn decode(reader: &mut Reader<'_>) -> Option<Self> {
         reader.word()
@@ -152,6 +162,7 @@ impl Record for u32 {
 }
 
 impl Record for i32 {
+    const WORDS: usize = 1;
     #[inline]
     fn decode(reader: &mut Reader<'_>) -> Option<Self> {
         reader.word().map(u32::cast_signed)
@@ -162,6 +173,7 @@ impl Record for i32 {
 }
 
 impl Record for f32 {
+    const WORDS: usize = 1;
     #[inline]
     fn decode(reader: &mut Reader<'_>) -> Option<Self> {
         reader.word().map(Self::from_bits)
@@ -172,6 +184,7 @@ impl Record for f32 {
 }
 
 impl Record for Span {
+    const WORDS: usize = 2;
     #[inline]
     fn decode(reader: &mut Reader<'_>) -> Option<Self> {
         Some(Self { offset: reader.word()?, len: reader.word()? })
@@ -183,6 +196,7 @@ impl Record for Span {
 }
 
 impl<T: Record + Copy + Default, const N: usize> Record for [T; N] {
+    const WORDS: usize = N * T::WORDS;
     #[inline]
     fn decode(reader: &mut Reader<'_>) -> Option<Self> {
         let mut out = [T::default(); N];
@@ -209,8 +223,12 @@ macro_rules! record {
         }
 
         impl $crate::bytes::Record for $name {
+            const WORDS: usize = 0 $(+ <$type as $crate::bytes::Record>::WORDS)*;
+
             #[inline]
             fn decode(reader: &mut $crate::bytes::Reader<'_>) -> Option<Self> {
+                // The length is checked once for all fields.
+                let reader = &mut reader.take(Self::WORDS)?;
                 Some(Self { $($field: <$type as $crate::bytes::Record>::decode(reader)?,)* })
             }
             fn encode(&self, write: &mut dyn FnMut(u32)) {
@@ -244,6 +262,8 @@ macro_rules! word_enum {
         }
 
         impl $crate::bytes::Record for $name {
+            const WORDS: usize = 1;
+
             #[inline]
             fn decode(reader: &mut $crate::bytes::Reader<'_>) -> Option<Self> {
                 Self::from_word(reader.word()?)

@@ -5,7 +5,7 @@
 
 mod shapes;
 
-use crate::bytes::Span;
+use crate::bytes::{Record, Span};
 use crate::error::Error;
 use crate::plan::step::Access;
 use crate::plan::{ALIGNMENT, HEADER_BYTES, MAX_RANK, Metadata, Plan, Port, Tensor, TensorId};

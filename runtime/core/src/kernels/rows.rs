@@ -2,14 +2,14 @@
 //!
 //! What one output position sees of the input is its *row*, cut into *segments* that lie next to each
 //! other (see [`crate::weights`]). [`Source`] says where the rows are; the strips below bring padded
-//! lines of the input into scratch; a [`Tile`] is a few rows that a kernel multiplies at once.
+//! lines of the input into scratch; [`Rows`] and [`Tile`] are what kernels multiply at once.
 
 use core::ops::Range;
 
 use crate::kernels::ConvI8Args;
 use crate::kernels::view::i8s;
 use crate::plan::step::Window;
-use crate::weights::{BLOCK, Segments};
+use crate::weights::{BLOCK, LANES, Segments};
 
 /// Bytes behind the last line of scratch that kernels may read, though never use.
 const SLACK: usize = 16;
@@ -83,6 +83,24 @@ pub(crate) struct Reach {
 }
 
 impl Reach {
+    /// Bytes of the weights of one channel.
+    #[inline(always)]
+    pub fn packed_len(&self) -> usize {
+        self.rows * self.columns * self.quads * 4
+    }
+
+    /// Calls `visit` with the distance of each segment.
+    #[inline(always)]
+    pub fn for_each_segment(&self, mut visit: impl FnMut(usize)) {
+        let mut row = 0;
+        for _ in 0..self.rows {
+            for column in 0..self.columns {
+                visit(row + column * self.column_step);
+            }
+            row += self.row_step;
+        }
+    }
+
     /// Bytes from the start of a row to behind its last segment.
     #[inline(always)]
     fn bytes(&self) -> usize {
@@ -90,15 +108,21 @@ impl Reach {
     }
 }
 
-/// A few rows.
-pub(crate) struct Tile<'a, const MOST: usize> {
-    /// Where all their segments lie.
+/// The rows of a few output lines, all of which can be read.
+pub(crate) struct Rows<'a> {
+    /// Where all segments lie.
     pub bytes: &'a [i8],
-    /// Where each row starts.
-    pub starts: [usize; MOST],
-    /// Number of rows.
-    pub count: usize,
-    /// The segments, all inside `bytes` from each start on.
+    /// Where the first row starts.
+    pub start: usize,
+    /// Rows of a line.
+    pub columns: usize,
+    /// Bytes from one row to the next.
+    pub step: usize,
+    /// Lines.
+    pub lines: usize,
+    /// Bytes from the first row of a line to that of the next.
+    pub line_step: usize,
+    /// The segments: inside `bytes` for every row.
     pub reach: Reach,
     /// The output position of the first row; the others follow.
     pub first: usize,
@@ -106,39 +130,69 @@ pub(crate) struct Tile<'a, const MOST: usize> {
     pub group: usize,
 }
 
-impl<'a, const MOST: usize> Tile<'a, MOST> {
-    /// Where segment `index` lies, from the start of a row.
+impl<'a> Rows<'a> {
+    /// Asserts that all rows can be read.
+    fn check(self) -> Self {
+        let last = self.start + (self.lines - 1) * self.line_step + (self.columns - 1) * self.step;
+        assert!(last + self.reach.bytes() <= self.bytes.len());
+        self
+    }
+
+    /// Where row `column` of line `line` starts; it may be read as far as the reach.
     #[inline(always)]
-    pub fn offset(&self, index: usize) -> usize {
-        let reach = &self.reach;
-        if reach.columns == 1 {
-            return index * reach.row_step;
+    pub fn pointer(&self, line: usize, column: usize) -> *const i8 {
+        debug_assert!(line < self.lines && column < self.columns);
+        // SAFETY: `check` has seen that the rows lie inside the bytes.
+        unsafe { self.bytes.as_ptr().add(self.start + line * self.line_step + column * self.step) }
+    }
+
+    /// Calls `visit` with tiles of up to `MOST` rows, of about the same size.
+    #[inline(always)]
+    pub fn for_each_tile<const MOST: usize>(&self, mut visit: impl FnMut(&Tile<'a, MOST>)) {
+        let positions = self.lines * self.columns;
+        let size = positions.div_ceil(positions.div_ceil(MOST));
+        let (mut line, mut column, mut start) = (self.start, 0, self.start);
+        for at in (0..positions).step_by(size) {
+            let count = size.min(positions - at);
+            let mut starts = [start; MOST];
+            for place in &mut starts[..count] {
+                *place = start;
+                column += 1;
+                start += self.step;
+                if column == self.columns {
+                    column = 0;
+                    line += self.line_step;
+                    start = line;
+                }
+            }
+            visit(&Tile { bytes: self.bytes, starts, count, reach: self.reach, first: self.first + at });
         }
-        index / reach.columns * reach.row_step + index % reach.columns * reach.column_step
+    }
+}
+
+/// A few rows that are multiplied at once.
+pub(crate) struct Tile<'a, const MOST: usize> {
+    bytes: &'a [i8],
+    starts: [usize; MOST],
+    /// Number of rows.
+    pub count: usize,
+    /// Their segments.
+    pub reach: Reach,
+    /// The output position of the first row; the others follow.
+    pub first: usize,
+}
+
+impl<'a, const MOST: usize> Tile<'a, MOST> {
+    /// Pointer to row `row`, behind the last one to any of them; it may be read as far as the reach.
+    #[inline(always)]
+    pub fn pointer(&self, row: usize) -> *const i8 {
+        // SAFETY: `Rows` has seen that the reach of every row lies inside the bytes.
+        unsafe { self.bytes.as_ptr().add(self.starts[row]) }
     }
 
-    /// Pointers to segment `index` of the first `R` rows; rows behind the last one repeat it. Each may be
-    /// read for `4·quads` bytes.
+    /// The segment `offset` bytes from the start of every row; behind the last one they repeat a row.
     #[inline(always)]
-    pub fn pointers<const R: usize>(&self, index: usize) -> [*const i8; R] {
-        let offset = self.offset(index);
-        core::array::from_fn(|row| {
-            debug_assert!(self.starts[row] + self.reach.bytes() <= self.bytes.len());
-            // SAFETY: `for_each_tile` has seen that the reach of every row lies inside the bytes.
-            unsafe { self.bytes.as_ptr().add(self.starts[row] + offset) }
-        })
-    }
-
-    /// Number of segments.
-    #[inline(always)]
-    pub fn segments(&self) -> usize {
-        self.reach.rows * self.reach.columns
-    }
-
-    /// Segment `index` of every row; rows behind the last one repeat it.
-    #[inline(always)]
-    pub fn segment(&self, index: usize) -> [&'a [i8]; MOST] {
-        let offset = self.offset(index);
+    pub fn segment(&self, offset: usize) -> [&'a [i8]; MOST] {
         self.starts.map(|start| &self.bytes[start + offset..][..4 * self.reach.quads])
     }
 }
@@ -217,15 +271,15 @@ fn copy_lines(window: &Window, x: &[i8], zero_point: i8, lines: Range<usize>, pi
     }
 }
 
-/// Calls `multiply(args, tile, weights of the group)` for all rows of a convolution, up to `MOST` at a time.
+/// Calls `multiply(args, rows, weights of the group)` for all rows of a convolution.
 #[inline(always)]
-pub(crate) fn for_each_tile<'a, const MOST: usize>(
+pub(crate) fn for_each_rows<'a>(
     mut args: ConvI8Args<'a>,
-    mut multiply: impl FnMut(&mut ConvI8Args<'a>, &Tile<'_, MOST>, &'a [u8]),
+    mut multiply: impl FnMut(&mut ConvI8Args<'a>, &Rows<'_>, &'a [u8]),
 ) {
     let window = *args.window;
     let segments = Segments::of(&window);
-    let group_bytes = segments.packed_len() * window.group_out().next_multiple_of(crate::weights::LANES);
+    let group_bytes = segments.packed_len() * window.group_out().next_multiple_of(LANES);
     let weights = args.weights;
     let scratch = core::mem::take(&mut args.scratch);
     let quads = segments.padded / 4;
@@ -234,15 +288,16 @@ pub(crate) fn for_each_tile<'a, const MOST: usize>(
     if source == Source::Packed {
         let length = segments.packed_len();
         let reach = Reach { rows: segments.count, row_step: segments.padded, columns: 1, column_step: 0, quads };
-        let size = (scratch.len() / length).clamp(1, MOST);
+        let size = (scratch.len() / length).max(1);
         for (group, weights) in weights.chunks_exact(group_bytes).enumerate() {
             for first in (0..window.positions()).step_by(size) {
-                let count = size.min(window.positions() - first);
-                for (row, packed) in scratch.chunks_exact_mut(length).take(count).enumerate() {
+                let columns = size.min(window.positions() - first);
+                for (row, packed) in scratch.chunks_exact_mut(length).take(columns).enumerate() {
                     pack_row(&window, &segments, x, args.x_zero_point, first + row, group, packed);
                 }
-                let starts = core::array::from_fn(|row| row.min(count - 1) * length);
-                multiply(&mut args, &Tile { bytes: scratch, starts, count, reach, first, group }, weights);
+                let (start, step, lines, line_step) = (0, length, 1, 0);
+                let rows = Rows { bytes: scratch, start, columns, step, lines, line_step, reach, first, group };
+                multiply(&mut args, &rows.check(), weights);
             }
         }
         return;
@@ -250,10 +305,7 @@ pub(crate) fn for_each_tile<'a, const MOST: usize>(
     // Positions of a pointwise convolution are one long line.
     let one_line = window.is_pointwise() && source == Source::InPlace;
     let strips = if one_line { window.as_one_line() } else { window };
-    let out_w = strips.out_w as usize;
-    let step = window.stride_w as usize * window.in_c as usize;
     for_each_strip(&strips, source, x, args.x_zero_point, scratch, |strip| {
-        let line_step = strip.pitch * window.stride_h as usize;
         let reach = Reach {
             rows: window.kernel_h as usize,
             row_step: strip.pitch * window.dilation_h as usize,
@@ -261,30 +313,19 @@ pub(crate) fn for_each_tile<'a, const MOST: usize>(
             column_step: window.dilation_w as usize * window.in_c as usize,
             quads,
         };
-        let positions = strip.lines * out_w;
-        let last = (strip.lines - 1) * line_step + (out_w - 1) * step;
-        let group_in = if window.groups == 1 { 0 } else { window.group_in() };
-        let size = positions.div_ceil(positions.div_ceil(MOST));
         for (group, weights) in weights.chunks_exact(group_bytes).enumerate() {
-            let mut start = group * group_in;
-            assert!(start + last + reach.bytes() <= strip.bytes.len());
-            let (mut line, mut column) = (start, 0);
-            for at in (0..positions).step_by(size) {
-                let count = size.min(positions - at);
-                let mut starts = [start; MOST];
-                for place in &mut starts[..count] {
-                    *place = start;
-                    column += 1;
-                    start += step;
-                    if column == out_w {
-                        column = 0;
-                        line += line_step;
-                        start = line;
-                    }
-                }
-                let tile = Tile { bytes: strip.bytes, starts, count, reach, first: strip.first + at, group };
-                multiply(&mut args, &tile, weights);
-            }
+            let rows = Rows {
+                bytes: strip.bytes,
+                start: group * window.group_in(),
+                columns: strips.out_w as usize,
+                step: window.stride_w as usize * window.in_c as usize,
+                lines: strip.lines,
+                line_step: strip.pitch * window.stride_h as usize,
+                reach,
+                first: strip.first,
+                group,
+            };
+            multiply(&mut args, &rows.check(), weights);
         }
     });
 }
@@ -307,20 +348,17 @@ pub(crate) struct Block<'a> {
     /// Bytes from one tap to the one below.
     row_step: usize,
     line_step: usize,
-    first: usize,
+    /// The output position of the first row.
+    pub first: usize,
 }
 
 impl Block<'_> {
     /// Where the first column of output line `line` finds its taps of kernel row `row`.
     #[inline(always)]
     pub fn pointer(&self, line: usize, row: usize) -> *const i8 {
-        self.bytes[line * self.line_step + row * self.row_step + self.channel..].as_ptr()
-    }
-
-    /// The element of the output that the first column of output line `line` has.
-    #[inline(always)]
-    pub fn place(&self, line: usize, out_c: usize) -> usize {
-        (self.first + line * self.columns) * out_c + self.channel
+        debug_assert!(line < self.lines);
+        // SAFETY: `for_each_block` has seen that all taps of all positions lie inside the bytes.
+        unsafe { self.bytes.as_ptr().add(line * self.line_step + row * self.row_step + self.channel) }
     }
 
     /// The weights of tap `tap`, behind those of the block zeros.

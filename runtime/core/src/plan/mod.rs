@@ -83,11 +83,6 @@ crate::record! {
     }
 }
 
-impl Metadata {
-    /// Words of one table entry.
-    pub const WORDS: usize = 4;
-}
-
 /// A verified plan, borrowed from its bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Plan<'p> {
@@ -157,10 +152,11 @@ impl<'p> Plan<'p> {
         core::str::from_utf8(self.constant(span)).unwrap_or("")
     }
 
-    fn entry<T: Record>(&self, table: Span, words: usize, index: usize) -> Option<T> {
+    #[inline]
+    fn entry<T: Record>(&self, table: Span, index: usize) -> Option<T> {
         let table = table.of(self.bytes)?;
-        let start = index.checked_mul(words * 4)?;
-        T::decode(&mut Reader::new(table.get(start..start + words * 4)?))
+        let start = index.checked_mul(T::WORDS * 4)?;
+        T::decode(&mut Reader::new(table.get(start..start.checked_add(T::WORDS * 4)?)?))
     }
 
     /// Number of tensors in the table.
@@ -173,7 +169,7 @@ impl<'p> Plan<'p> {
     #[must_use]
     #[inline]
     pub fn tensor(&self, id: TensorId) -> Option<Tensor> {
-        self.entry(self.header.tensors, Tensor::WORDS, id.0 as usize)
+        self.entry(self.header.tensors, id.0 as usize)
     }
 
     /// The tensors in order.
@@ -197,13 +193,13 @@ impl<'p> Plan<'p> {
     /// Input `index`.
     #[must_use]
     pub fn input(&self, index: usize) -> Option<Port> {
-        self.entry(self.header.inputs, Port::WORDS, index)
+        self.entry(self.header.inputs, index)
     }
 
     /// Output `index`.
     #[must_use]
     pub fn output(&self, index: usize) -> Option<Port> {
-        self.entry(self.header.outputs, Port::WORDS, index)
+        self.entry(self.header.outputs, index)
     }
 
     /// The inputs in order.
@@ -229,7 +225,7 @@ impl<'p> Plan<'p> {
     pub fn metadata(&self) -> impl Iterator<Item = Metadata> + use<'p> {
         let plan = *self;
         let count = self.header.metadata.len as usize / (Metadata::WORDS * 4);
-        (0..count).filter_map(move |index| plan.entry(plan.header.metadata, Metadata::WORDS, index))
+        (0..count).filter_map(move |index| plan.entry(plan.header.metadata, index))
     }
 
     /// The bytes of the first metadata entry of a kind for an index.

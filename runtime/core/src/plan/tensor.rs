@@ -55,6 +55,8 @@ impl fmt::Display for DType {
 pub struct TensorId(pub u32);
 
 impl Record for TensorId {
+    const WORDS: usize = 1;
+
     #[inline]
     fn decode(reader: &mut Reader<'_>) -> Option<Self> {
         reader.word().map(Self)
@@ -65,6 +67,8 @@ impl Record for TensorId {
 }
 
 impl Record for Option<TensorId> {
+    const WORDS: usize = 1;
+
     #[inline]
     fn decode(reader: &mut Reader<'_>) -> Option<Self> {
         let word = reader.word()?;
@@ -101,9 +105,6 @@ crate::record! {
 }
 
 impl Tensor {
-    /// Words of one table entry.
-    pub const WORDS: usize = 15;
-
     /// The dimensions.
     #[must_use]
     pub fn dims(&self) -> &[u32] {
@@ -113,7 +114,7 @@ impl Tensor {
     /// Number of elements (checked by the verifier to be below 2³¹).
     #[must_use]
     pub fn len(&self) -> usize {
-        self.shape.iter().fold(1_usize, |product, &dim| product.saturating_mul(dim as usize))
+        self.dims().iter().fold(1_usize, |product, &dim| product.saturating_mul(dim as usize))
     }
 
     /// Whether the tensor has no element.
@@ -148,9 +149,6 @@ crate::record! {
 }
 
 impl Port {
-    /// Words of one table entry.
-    pub const WORDS: usize = 17;
-
     /// The dimensions that the ONNX model declares.
     #[must_use]
     pub fn dims(&self) -> &[u32] {

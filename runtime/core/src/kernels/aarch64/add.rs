@@ -3,7 +3,7 @@
 use core::arch::aarch64::*;
 use core::cell::Cell;
 
-use super::requantize::quantize;
+use super::finish::Limits;
 use crate::kernels::portable::elementwise as portable;
 use crate::kernels::{Operand, RowI8};
 use crate::weights::BLOCK;
@@ -14,6 +14,7 @@ pub(super) fn add(row: &RowI8<'_>) {
         return portable::add_i8(row);
     };
     let y = row.y.as_ptr().cast_mut().cast::<i8>();
+    let limits = Limits::new(row.target);
     let blocks = row.y.len() / BLOCK * BLOCK;
     for at in (0..blocks).step_by(BLOCK) {
         // SAFETY: `whole` has seen that both sides are as long as the result; nobody else writes to it meanwhile,
@@ -22,7 +23,7 @@ pub(super) fn add(row: &RowI8<'_>) {
             let a = real(vld1q_s8(a.add(at)), row.zero_points[0], row.multipliers[0]);
             let b = real(vld1q_s8(b.add(at)), row.zero_points[1], row.multipliers[1]);
             let sums = core::array::from_fn(|part| vaddq_f32(a[part], b[part]));
-            vst1q_s8(y.add(at), quantize::<4>(sums, row.target));
+            vst1q_s8(y.add(at), limits.quantize(sums));
         }
     }
     let rest = row.y.len() - blocks;

@@ -3,7 +3,7 @@
 
 use core::arch::aarch64::*;
 
-use super::requantize::Channels;
+use super::blocks::for_each_run;
 use crate::kernels::ConvI8Args;
 use crate::kernels::portable::depthwise as portable;
 use crate::kernels::rows::{Block, Source, for_each_block};
@@ -27,23 +27,34 @@ pub(super) fn depthwise(args: ConvI8Args<'_>) {
 
 /// All positions of a block of channels.
 fn taps<const H: usize, const W: usize>(args: &mut ConvI8Args<'_>, block: &Block<'_>) {
-    let out_c = args.window.out_c as usize;
-    let channels = Channels::<4>::new(args, block.channel, block.lanes);
-    // SAFETY: an array of bytes.
-    let weights: [[int8x16_t; W]; H] = core::array::from_fn(|row| {
-        core::array::from_fn(|column| unsafe { vld1q_s8(block.weights(args, row * W + column).as_ptr()) })
-    });
-    for line in 0..block.lines {
-        let mut rows: [*const i8; H] = core::array::from_fn(|row| block.pointer(line, row));
-        let mut place = block.place(line, out_c);
-        for _ in 0..block.columns {
-            let mut sums = channels.bias;
-            // SAFETY: 16 bytes of every tap of every position can be read, as `for_each_block` has seen.
-            unsafe {
+    if block.lanes == 8 { taps_of::<H, W, 8>(args, block) } else { taps_of::<H, W, 16>(args, block) }
+}
+
+fn taps_of<const H: usize, const W: usize, const LANES: usize>(args: &mut ConvI8Args<'_>, block: &Block<'_>) {
+    // SAFETY: NEON is there on every AArch64.
+    let mut weights = [[unsafe { vdupq_n_s8(0) }; W]; H];
+    for row in 0..H {
+        for column in 0..W {
+            // SAFETY: an array of 16 bytes.
+            weights[row][column] = unsafe { vld1q_s8(block.weights(args, row * W + column).as_ptr()) };
+        }
+    }
+    for_each_run::<LANES>(args, block, |finish, run| {
+        let mut rows = [core::ptr::null(); H];
+        for (row, pointer) in rows.iter_mut().enumerate() {
+            *pointer = block.pointer(run.line, row);
+        }
+        // SAFETY: 16 bytes of every tap of every position can be read, as `for_each_block` has seen, and `finish` has
+        // the channels and the positions.
+        unsafe {
+            let channels = finish.channels::<LANES>(0);
+            for index in 0..run.count {
+                let at = (run.column + index) * block.position_step;
                 let product = |tap: usize| {
                     let (row, column) = (tap / W, tap % W);
-                    (vld1q_s8(rows[row].add(column * block.column_step)), weights[row][column])
+                    (vld1q_s8(rows[row].add(at + column * block.column_step)), weights[row][column])
                 };
+                let mut sums = channels.bias;
                 for tap in (0..H * W - 1).step_by(2) {
                     let ((x0, w0), (x1, w1)) = (product(tap), product(tap + 1));
                     let low = vmull_s8(vget_low_s8(x0), vget_low_s8(w0));
@@ -54,12 +65,10 @@ fn taps<const H: usize, const W: usize>(args: &mut ConvI8Args<'_>, block: &Block
                     let (x, w) = product(H * W - 1);
                     add(&mut sums, vmull_s8(vget_low_s8(x), vget_low_s8(w)), vmull_high_s8(x, w));
                 }
-                rows = rows.map(|row| row.wrapping_add(block.position_step));
+                finish.store::<LANES>(&channels, run.position + index, 0, sums);
             }
-            channels.store(&mut args.y, place, block.lanes, sums);
-            place += out_c;
         }
-    }
+    });
 }
 
 /// Adds 16 words to the sums of 16 channels.

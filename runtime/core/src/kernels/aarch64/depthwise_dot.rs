@@ -3,9 +3,9 @@
 
 use core::arch::aarch64::*;
 
+use super::blocks::for_each_run;
 use super::depthwise as long;
 use super::dot::sdot_all;
-use super::requantize::Channels;
 use crate::kernels::ConvI8Args;
 use crate::kernels::rows::{Block, Source, for_each_block};
 
@@ -50,71 +50,80 @@ fn interleave(rows: [int8x16_t; SIDE]) -> Column {
 /// All positions of a block of channels, `STRIDE` columns apart.
 #[target_feature(enable = "neon,dotprod")]
 fn slide<const STRIDE: usize>(args: &mut ConvI8Args<'_>, block: &Block<'_>) {
-    let out_c = args.window.out_c as usize;
-    let channels = Channels::<4>::new(args, block.channel, block.lanes);
-    let weights: [Column; SIDE] = core::array::from_fn(|column| {
-        interleave(core::array::from_fn(|row| {
-            // SAFETY: an array of bytes.
-            unsafe { vld1q_s8(block.weights(args, row * SIDE + column).as_ptr()) }
-        }))
-    });
-    let step = block.column_step;
-    for line in 0..block.lines {
-        let rows: [*const i8; SIDE] = core::array::from_fn(|row| block.pointer(line, row));
-        let mut at = 0;
-        let mut next = || {
-            // SAFETY: 16 bytes of every tap of every position can be read, as `for_each_block` has seen.
-            let column = interleave(rows.map(|row| unsafe { vld1q_s8(row.add(at)) }));
-            at += step;
-            column
-        };
-        let mut place = block.place(line, out_c);
-        let mut emit = |columns: [&Column; SIDE]| {
-            let mut sums = channels.bias;
-            for (column, weights) in columns.into_iter().zip(&weights) {
-                sdot_all(&mut sums, column, weights);
-            }
-            channels.store(&mut args.y, place, block.lanes, sums);
-            place += out_c;
-        };
-        // Columns stay where they are; what moves is which of them is the first.
-        let mut left = block.columns;
-        if STRIDE == 1 {
-            let (mut a, mut b) = (next(), next());
-            loop {
-                let c = next();
-                emit([&a, &b, &c]);
-                if left == 1 {
-                    break;
+    if block.lanes == 8 { slide_of::<STRIDE, 8>(args, block) } else { slide_of::<STRIDE, 16>(args, block) }
+}
+
+#[target_feature(enable = "neon,dotprod")]
+fn slide_of<const STRIDE: usize, const LANES: usize>(args: &mut ConvI8Args<'_>, block: &Block<'_>) {
+    // SAFETY: arrays of 16 bytes.
+    let column = |column: usize| unsafe {
+        interleave([
+            vld1q_s8(block.weights(args, column).as_ptr()),
+            vld1q_s8(block.weights(args, SIDE + column).as_ptr()),
+            vld1q_s8(block.weights(args, 2 * SIDE + column).as_ptr()),
+        ])
+    };
+    let weights = [column(0), column(1), column(2)];
+    for_each_run::<LANES>(args, block, |finish, run| {
+        let row = |row: usize| block.pointer(run.line, row).wrapping_add(run.column * block.position_step);
+        let [top, middle, bottom] = [row(0), row(1), row(2)];
+        let count = run.count;
+        // SAFETY: 16 bytes of every tap of every position can be read, as `for_each_block` has seen, and `finish` has
+        // the channels and the positions.
+        unsafe {
+            let channels = finish.channels::<LANES>(0);
+            let mut at = 0;
+            let mut next = || {
+                let column = interleave([vld1q_s8(top.add(at)), vld1q_s8(middle.add(at)), vld1q_s8(bottom.add(at))]);
+                at += block.column_step;
+                column
+            };
+            let emit = |position: usize, a: &Column, b: &Column, c: &Column| {
+                let mut sums = channels.bias;
+                sdot_all(&mut sums, a, &weights[0]);
+                sdot_all(&mut sums, b, &weights[1]);
+                sdot_all(&mut sums, c, &weights[2]);
+                finish.store::<LANES>(&channels, run.position + position, 0, sums);
+            };
+            // Columns stay where they are; what moves is which of them is the first.
+            let mut position = 0;
+            if STRIDE == 1 {
+                let (mut a, mut b) = (next(), next());
+                loop {
+                    let c = next();
+                    emit(position, &a, &b, &c);
+                    if position + 1 == count {
+                        break;
+                    }
+                    a = next();
+                    emit(position + 1, &b, &c, &a);
+                    if position + 2 == count {
+                        break;
+                    }
+                    b = next();
+                    emit(position + 2, &c, &a, &b);
+                    position += 3;
+                    if position == count {
+                        break;
+                    }
                 }
-                a = next();
-                emit([&b, &c, &a]);
-                if left == 2 {
-                    break;
-                }
-                b = next();
-                emit([&c, &a, &b]);
-                left -= 3;
-                if left == 0 {
-                    break;
-                }
-            }
-        } else {
-            let mut a = next();
-            loop {
-                let (b, c) = (next(), next());
-                emit([&a, &b, &c]);
-                if left == 1 {
-                    break;
-                }
-                let b = next();
-                a = next();
-                emit([&c, &b, &a]);
-                left -= 2;
-                if left == 0 {
-                    break;
+            } else {
+                let mut a = next();
+                loop {
+                    let (b, c) = (next(), next());
+                    emit(position, &a, &b, &c);
+                    if position + 1 == count {
+                        break;
+                    }
+                    let b = next();
+                    a = next();
+                    emit(position + 1, &c, &b, &a);
+                    position += 2;
+                    if position == count {
+                        break;
+                    }
                 }
             }
         }
-    }
+    });
 }

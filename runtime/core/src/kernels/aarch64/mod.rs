@@ -4,12 +4,13 @@
 //! additions.
 
 mod add;
+mod blocks;
 mod cpu;
 mod depthwise;
 mod depthwise_dot;
 mod dot;
+mod finish;
 mod long;
-mod requantize;
 
 use super::Kernels;
 

@@ -1,6 +1,6 @@
 //! Int8 convolution: tiles of rows are multiplied with blocks of weights.
 
-use crate::kernels::rows::{Tile, for_each_tile};
+use crate::kernels::rows::{Tile, for_each_rows};
 use crate::kernels::view::i8s;
 use crate::kernels::{ConvI8Args, ConvOutput};
 use crate::weights::{BLOCK, GROUP, LANES, Segments, block_width};
@@ -11,12 +11,14 @@ const ROWS: usize = 4;
 /// See [`crate::plan::step::ConvI8`].
 #[inline(always)]
 pub(crate) fn conv(args: ConvI8Args<'_>) {
-    for_each_tile::<ROWS>(args, |args, tile, weights| multiply(args, tile, weights));
+    for_each_rows(args, |args, rows, weights| {
+        rows.for_each_tile(|tile| multiply(args, tile, rows.group, weights));
+    });
 }
 
 /// Multiplies the rows of a tile with all blocks of a group and stores the results.
 #[inline(always)]
-fn multiply(args: &mut ConvI8Args<'_>, tile: &Tile<'_, ROWS>, weights: &[u8]) {
+fn multiply(args: &mut ConvI8Args<'_>, tile: &Tile<'_, ROWS>, group: usize, weights: &[u8]) {
     let window = args.window;
     let group_out = window.group_out();
     let out_c = window.out_c as usize;
@@ -28,9 +30,10 @@ fn multiply(args: &mut ConvI8Args<'_>, tile: &Tile<'_, ROWS>, weights: &[u8]) {
         base += width * length;
         let mut sums = [[0_i32; BLOCK]; ROWS];
         let mut totals = [0_i32; ROWS];
-        let segment_bytes = width * GROUP * tile.reach.quads;
-        for (segment, block) in block.chunks_exact(segment_bytes).enumerate() {
-            let rows = tile.segment(segment);
+        let mut segments_of_block = block.chunks_exact(width * GROUP * tile.reach.quads);
+        tile.reach.for_each_segment(|offset| {
+            let rows = tile.segment(offset);
+            let block = segments_of_block.next().unwrap_or_default();
             if width == BLOCK && tile.count == ROWS {
                 multiply_full(rows, block, &mut sums);
             } else {
@@ -42,8 +45,8 @@ fn multiply(args: &mut ConvI8Args<'_>, tile: &Tile<'_, ROWS>, weights: &[u8]) {
                     *total += row[..len].iter().map(|&x| i32::from(x)).sum::<i32>();
                 }
             }
-        }
-        let channel = tile.group * group_out + start;
+        });
+        let channel = group * group_out + start;
         let lanes = width.min(group_out - start);
         for (index, sums) in sums[..tile.count].iter_mut().enumerate() {
             let place = (tile.first + index) * out_c + channel;

@@ -6,7 +6,7 @@
 
 use core::arch::x86_64::*;
 
-use crate::kernels::rows::{Tile, for_each_tile};
+use crate::kernels::rows::{Tile, for_each_rows};
 use crate::kernels::{ConvI8Args, ConvOutput};
 use crate::weights::{BLOCK, GROUP, LANES, block_width};
 
@@ -27,17 +27,19 @@ pub(super) fn conv(args: ConvI8Args<'_>) {
 
 #[target_feature(enable = "avx2")]
 fn rows(args: ConvI8Args<'_>) {
-    for_each_tile::<ROWS>(args, |args, tile, weights| match tile.count {
-        1 => multiply::<1>(args, tile, weights),
-        2 => multiply::<2>(args, tile, weights),
-        _ => multiply::<3>(args, tile, weights),
+    for_each_rows(args, |args, rows, weights| {
+        rows.for_each_tile(|tile| match tile.count {
+            1 => multiply::<1>(args, tile, rows.group, weights),
+            2 => multiply::<2>(args, tile, rows.group, weights),
+            _ => multiply::<3>(args, tile, rows.group, weights),
+        })
     });
 }
 
 #[target_feature(enable = "avx2")]
-fn multiply<const R: usize>(args: &mut ConvI8Args<'_>, tile: &Tile<'_, ROWS>, weights: &[u8]) {
+fn multiply<const R: usize>(args: &mut ConvI8Args<'_>, tile: &Tile<'_, ROWS>, group: usize, weights: &[u8]) {
     let group_out = args.window.group_out();
-    let length = tile.segments() * tile.reach.quads * GROUP;
+    let length = tile.reach.packed_len();
     let mut base = 0;
     for start in (0..group_out).step_by(BLOCK) {
         let width = block_width(start, group_out);
@@ -46,7 +48,7 @@ fn multiply<const R: usize>(args: &mut ConvI8Args<'_>, tile: &Tile<'_, ROWS>, we
         let sums = products::<R>(tile, block, width);
         sums.iter()
             .enumerate()
-            .for_each(|(row, sums)| store(args, tile, row, start, width.min(group_out - start), sums));
+            .for_each(|(row, sums)| store(args, tile, group, row, start, width.min(group_out - start), sums));
     }
 }
 
@@ -55,13 +57,13 @@ fn multiply<const R: usize>(args: &mut ConvI8Args<'_>, tile: &Tile<'_, ROWS>, we
 fn products<const R: usize>(tile: &Tile<'_, ROWS>, block: &[u8], width: usize) -> [[i32; BLOCK]; R] {
     let mut sums = [[_mm256_setzero_si256(); PARTS]; R];
     let quads = tile.reach.quads;
-    assert!(block.len() >= tile.segments() * quads * width * GROUP && width <= BLOCK && width.is_multiple_of(LANES));
+    assert!(block.len() >= width * tile.reach.packed_len() && width <= BLOCK && width.is_multiple_of(LANES));
     let mut at = 0;
-    for segment in 0..tile.segments() {
-        let rows = tile.pointers::<R>(segment);
+    let rows: [*const i8; R] = core::array::from_fn(|row| tile.pointer(row));
+    tile.reach.for_each_segment(|offset| {
         for quad in 0..quads {
             // SAFETY: the segment has `quads` groups of 4 bytes.
-            let x = rows.map(|row| unsafe { widened_quad(row.add(quad * GROUP)) });
+            let x = rows.map(|row| unsafe { widened_quad(row.add(offset + quad * GROUP)) });
             // SAFETY: `width` groups of this quad lie inside the block, as asserted.
             let w = unsafe { block.as_ptr().add(at) };
             at += width * GROUP;
@@ -73,7 +75,7 @@ fn products<const R: usize>(tile: &Tile<'_, ROWS>, block: &[u8], width: usize) -
                 (0..width / LANES).for_each(|part| unsafe { step(&mut sums, &x, w, part) });
             }
         }
-    }
+    });
     sums.map(|sums| {
         let mut out = [0; BLOCK];
         for (half, out) in out.chunks_exact_mut(2 * LANES).enumerate() {
@@ -127,12 +129,13 @@ unsafe fn widened(bytes: *const u8) -> __m256i {
 fn store(
     args: &mut ConvI8Args<'_>,
     tile: &Tile<'_, ROWS>,
+    group: usize,
     row: usize,
     start: usize,
     lanes: usize,
     sums: &[i32; BLOCK],
 ) {
-    let channel = tile.group * args.window.group_out() + start;
+    let channel = group * args.window.group_out() + start;
     let place = (tile.first + row) * args.window.out_c as usize + channel;
     let bias = args.bias.slice(channel, lanes).iter();
     let scaled = sums.iter().zip(bias).zip(args.multipliers.slice(channel, lanes).iter());

@@ -5,7 +5,7 @@
 
 use core::arch::x86_64::*;
 
-use crate::kernels::rows::{Tile, for_each_tile};
+use crate::kernels::rows::{Tile, for_each_rows};
 use crate::kernels::{ConvI8Args, ConvOutput};
 use crate::weights::{BLOCK, GROUP, block_width};
 
@@ -24,33 +24,35 @@ pub(super) fn conv(args: ConvI8Args<'_>) {
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2")]
 fn rows(args: ConvI8Args<'_>) {
-    for_each_tile::<ROWS>(args, |args, tile, weights| match tile.count {
-        1 => multiply::<1>(args, tile, weights),
-        2 => multiply::<2>(args, tile, weights),
-        3 => multiply::<3>(args, tile, weights),
-        4 => multiply::<4>(args, tile, weights),
-        5 => multiply::<5>(args, tile, weights),
-        6 => multiply::<6>(args, tile, weights),
-        7 => multiply::<7>(args, tile, weights),
-        8 => multiply::<8>(args, tile, weights),
-        9 => multiply::<9>(args, tile, weights),
-        10 => multiply::<10>(args, tile, weights),
-        11 => multiply::<11>(args, tile, weights),
-        _ => multiply::<12>(args, tile, weights),
+    for_each_rows(args, |args, rows, weights| {
+        rows.for_each_tile(|tile| match tile.count {
+            1 => multiply::<1>(args, tile, rows.group, weights),
+            2 => multiply::<2>(args, tile, rows.group, weights),
+            3 => multiply::<3>(args, tile, rows.group, weights),
+            4 => multiply::<4>(args, tile, rows.group, weights),
+            5 => multiply::<5>(args, tile, rows.group, weights),
+            6 => multiply::<6>(args, tile, rows.group, weights),
+            7 => multiply::<7>(args, tile, rows.group, weights),
+            8 => multiply::<8>(args, tile, rows.group, weights),
+            9 => multiply::<9>(args, tile, rows.group, weights),
+            10 => multiply::<10>(args, tile, rows.group, weights),
+            11 => multiply::<11>(args, tile, rows.group, weights),
+            _ => multiply::<12>(args, tile, rows.group, weights),
+        })
     });
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2")]
-fn multiply<const R: usize>(args: &mut ConvI8Args<'_>, tile: &Tile<'_, ROWS>, weights: &[u8]) {
+fn multiply<const R: usize>(args: &mut ConvI8Args<'_>, tile: &Tile<'_, ROWS>, group: usize, weights: &[u8]) {
     let group_out = args.window.group_out();
-    let length = tile.segments() * tile.reach.quads * GROUP;
+    let length = tile.reach.packed_len();
     let (mut start, mut base) = (0, 0);
     while start < group_out {
         if group_out - start >= 2 * BLOCK {
             let (left, right) = weights[base..].split_at(BLOCK * length);
             let sums = products::<R, 2>(tile, [left, &right[..BLOCK * length]]);
             for block in 0..2 {
-                store::<R>(args, tile, start + block * BLOCK, BLOCK, sums.map(|row| row[block]));
+                store::<R>(args, tile, group, start + block * BLOCK, BLOCK, sums.map(|row| row[block]));
             }
             start += 2 * BLOCK;
             base += 2 * BLOCK * length;
@@ -60,7 +62,7 @@ fn multiply<const R: usize>(args: &mut ConvI8Args<'_>, tile: &Tile<'_, ROWS>, we
         let block = &weights[base..][..width * length];
         let mask = u16::MAX >> (BLOCK - width);
         let sums = products_narrow::<R>(tile, block, width, mask);
-        store::<R>(args, tile, start, (group_out - start).min(width), sums);
+        store::<R>(args, tile, group, start, (group_out - start).min(width), sums);
         start += width;
         base += width * length;
     }
@@ -74,10 +76,10 @@ fn products<const R: usize, const B: usize>(tile: &Tile<'_, ROWS>, blocks: [&[u8
     let mut sums = [[_mm512_setzero_si512(); B]; R];
     let mut totals = [_mm512_setzero_si512(); B];
     let quads = tile.reach.quads;
-    assert!(blocks.iter().all(|block| block.len() >= tile.segments() * quads * BLOCK * GROUP));
+    assert!(blocks.iter().all(|block| block.len() >= BLOCK * tile.reach.packed_len()));
     let mut at = 0;
-    for segment in 0..tile.segments() {
-        let rows = tile.pointers::<R>(segment);
+    let rows: [*const i8; R] = core::array::from_fn(|row| tile.pointer(row));
+    tile.reach.for_each_segment(|offset| {
         for quad in 0..quads {
             let mut w = [_mm512_setzero_si512(); B];
             for (block, w) in w.iter_mut().enumerate() {
@@ -88,14 +90,14 @@ fn products<const R: usize, const B: usize>(tile: &Tile<'_, ROWS>, blocks: [&[u8
             at += BLOCK * GROUP;
             for (row, sums) in rows.iter().zip(&mut sums) {
                 // SAFETY: the segment has `quads` groups of 4 bytes.
-                let x = unsafe { row.add(quad * GROUP).cast::<i32>().read_unaligned() };
+                let x = unsafe { row.add(offset + quad * GROUP).cast::<i32>().read_unaligned() };
                 let x = _mm512_xor_si512(_mm512_set1_epi32(x), flip);
                 for block in 0..B {
                     sums[block] = _mm512_dpbusd_epi32(sums[block], x, w[block]);
                 }
             }
         }
-    }
+    });
     for row in &mut sums {
         for block in 0..B {
             row[block] = _mm512_sub_epi32(row[block], _mm512_slli_epi32::<7>(totals[block]));
@@ -112,10 +114,10 @@ fn products_narrow<const R: usize>(tile: &Tile<'_, ROWS>, block: &[u8], width: u
     let mut sums = [_mm512_setzero_si512(); R];
     let mut totals = _mm512_setzero_si512();
     let quads = tile.reach.quads;
-    assert!(block.len() >= tile.segments() * quads * width * GROUP && width <= BLOCK);
+    assert!(block.len() >= width * tile.reach.packed_len() && width <= BLOCK);
     let mut at = 0;
-    for segment in 0..tile.segments() {
-        let rows = tile.pointers::<R>(segment);
+    let rows: [*const i8; R] = core::array::from_fn(|row| tile.pointer(row));
+    tile.reach.for_each_segment(|offset| {
         for quad in 0..quads {
             // SAFETY: the mask lets only the `width` groups of this quad be read, which lie inside the block.
             let w = unsafe { _mm512_maskz_loadu_epi32(mask, block.as_ptr().add(at).cast()) };
@@ -123,11 +125,11 @@ fn products_narrow<const R: usize>(tile: &Tile<'_, ROWS>, block: &[u8], width: u
             totals = _mm512_dpbusd_epi32(totals, ones, w);
             for (row, sum) in rows.iter().zip(&mut sums) {
                 // SAFETY: the segment has `quads` groups of 4 bytes.
-                let x = unsafe { row.add(quad * GROUP).cast::<i32>().read_unaligned() };
+                let x = unsafe { row.add(offset + quad * GROUP).cast::<i32>().read_unaligned() };
                 *sum = _mm512_dpbusd_epi32(*sum, _mm512_xor_si512(_mm512_set1_epi32(x), flip), w);
             }
         }
-    }
+    });
     for sum in &mut sums {
         *sum = _mm512_sub_epi32(*sum, _mm512_slli_epi32::<7>(totals));
     }
@@ -139,12 +141,13 @@ fn products_narrow<const R: usize>(tile: &Tile<'_, ROWS>, block: &[u8], width: u
 fn store<const R: usize>(
     args: &mut ConvI8Args<'_>,
     tile: &Tile<'_, ROWS>,
+    group: usize,
     start: usize,
     lanes: usize,
     sums: [__m512i; R],
 ) {
     let out_c = args.window.out_c as usize;
-    let channel = tile.group * args.window.group_out() + start;
+    let channel = group * args.window.group_out() + start;
     let mask = u16::MAX >> (BLOCK - lanes);
     let bias = args.bias.bytes(channel, lanes);
     let multipliers = args.multipliers.bytes(channel, lanes);
