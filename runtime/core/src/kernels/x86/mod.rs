@@ -4,7 +4,10 @@
 //! compiler never fuses or reorders float operations, so the bits stay the same. Convolutions are
 //! written by hand.
 
+mod add;
 mod cpu;
+mod depthwise_vnni;
+mod finish;
 mod madd;
 mod vnni;
 
@@ -60,14 +63,14 @@ all_portable_for!(avx2, "avx2");
 all_portable_for!(avx512, "avx512f,avx512bw,avx512vl,avx512dq,avx2");
 
 macro_rules! kernels {
-    ($name:literal, $module:ident, conv_i8: $conv:path) => {
+    ($name:literal, $module:ident, conv_i8: $conv:path, depthwise_i8: $depthwise:path, add_i8: $add:path) => {
         Kernels {
             name: $name,
             conv_i8: $conv,
-            depthwise_i8: $module::depthwise_i8,
+            depthwise_i8: $depthwise,
             conv_f32: $module::conv_f32,
             depthwise_f32: $module::depthwise_f32,
-            add_i8: $module::add_i8,
+            add_i8: $add,
             mul_i8: $module::mul_i8,
             table: $module::table,
             pool_i8: $module::pool_i8,
@@ -79,8 +82,10 @@ macro_rules! kernels {
     };
 }
 
-static AVX2: Kernels = kernels!("avx2", avx2, conv_i8: madd::conv);
-static AVX512_VNNI: Kernels = kernels!("avx512-vnni", avx512, conv_i8: vnni::conv);
+static AVX2: Kernels =
+    kernels!("avx2", avx2, conv_i8: madd::conv, depthwise_i8: avx2::depthwise_i8, add_i8: add::add_256);
+static AVX512_VNNI: Kernels =
+    kernels!("avx512-vnni", avx512, conv_i8: vnni::conv, depthwise_i8: depthwise_vnni::depthwise, add_i8: add::add_512);
 
 /// The sets that this CPU can run, the slowest first.
 pub(super) fn available() -> impl Iterator<Item = &'static Kernels> {

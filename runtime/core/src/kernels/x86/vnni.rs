@@ -5,8 +5,9 @@
 
 use core::arch::x86_64::*;
 
+use super::finish::Finish512;
+use crate::kernels::ConvI8Args;
 use crate::kernels::rows::{Tile, for_each_rows};
-use crate::kernels::{ConvI8Args, ConvOutput};
 use crate::weights::{BLOCK, GROUP, block_width};
 
 /// Rows multiplied at once.
@@ -148,32 +149,8 @@ fn store<const R: usize>(
 ) {
     let out_c = args.window.out_c as usize;
     let channel = group * args.window.group_out() + start;
-    let mask = u16::MAX >> (BLOCK - lanes);
-    let bias = args.bias.bytes(channel, lanes);
-    let multipliers = args.multipliers.bytes(channel, lanes);
-    assert!(bias.len() >= lanes * 4 && multipliers.len() >= lanes * 4);
-    // SAFETY: the mask lets only `lanes` words be read, which are there as asserted.
-    let (bias, multipliers) = unsafe {
-        (_mm512_maskz_loadu_epi32(mask, bias.as_ptr().cast()), _mm512_maskz_loadu_ps(mask, multipliers.as_ptr().cast()))
-    };
-    for (row, sum) in sums.into_iter().enumerate() {
-        let place = (tile.first + row) * out_c + channel;
-        let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(sum, bias)), multipliers);
-        match &mut args.y {
-            ConvOutput::I8(y, target) => {
-                let (low, high, zero_point) = target.parts();
-                let clamped = _mm512_min_ps(_mm512_max_ps(scaled, _mm512_set1_ps(low)), _mm512_set1_ps(high));
-                let rounded = _mm512_cvt_roundps_epi32::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(clamped);
-                let stored = _mm512_cvtepi32_epi8(_mm512_add_epi32(rounded, _mm512_set1_epi32(zero_point)));
-                let out = &mut y[place..][..lanes];
-                // SAFETY: the mask lets only `lanes` bytes be written, which `out` has.
-                unsafe { _mm_mask_storeu_epi8(out.as_mut_ptr(), mask, stored) };
-            }
-            ConvOutput::F32(y) => {
-                let out = &mut y[place..][..lanes];
-                // SAFETY: the mask lets only `lanes` words be written, which `out` has.
-                unsafe { _mm512_mask_storeu_ps(out.as_mut_ptr(), mask, scaled) };
-            }
-        }
+    let finish = Finish512::new(args, channel, lanes);
+    for (row, sums) in sums.into_iter().enumerate() {
+        finish.store(&mut args.y, (tile.first + row) * out_c + channel, _mm512_add_epi32(sums, finish.bias));
     }
 }
