@@ -82,7 +82,8 @@ fn slide<const H: usize, const G: usize, const W: usize, const STRIDE: usize>(
                     *chain = _mm512_dpbusd_epi32(*chain, window[column][group], weights[column][group]);
                 }
             }
-            finish.store(&mut args.y, place, _mm512_add_epi32(sums[0], sums[1]));
+            // SAFETY: `block` has this position.
+            unsafe { finish.store(place, _mm512_add_epi32(sums[0], sums[1])) };
             place += out_c;
         }
     }

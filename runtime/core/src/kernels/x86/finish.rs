@@ -6,15 +6,17 @@ use crate::kernels::{ConvI8Args, ConvOutput};
 use crate::quantization::Target;
 use crate::weights::BLOCK;
 
-/// Bias and multipliers of up to 16 channels, and the limits of the results.
+/// Bias, multipliers and results of up to 16 channels.
 #[derive(Clone, Copy)]
 pub(super) struct Finish512 {
     /// What the accumulators start with.
     pub bias: __m512i,
     multipliers: __m512,
-    mask: u16,
-    lanes: usize,
     limits: Limits512,
+    y: *mut i8,
+    lanes: usize,
+    mask: u16,
+    real: bool,
 }
 
 /// Limits and zero point of int8 results.
@@ -47,7 +49,7 @@ impl Finish512 {
     /// The `lanes` channels from `channel` on.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     #[inline]
-    pub fn new(args: &ConvI8Args<'_>, channel: usize, lanes: usize) -> Self {
+    pub fn new(args: &mut ConvI8Args<'_>, channel: usize, lanes: usize) -> Self {
         let mask = u16::MAX >> (BLOCK - lanes);
         let bias = args.bias.bytes(channel, lanes);
         let multipliers = args.multipliers.bytes(channel, lanes);
@@ -57,34 +59,33 @@ impl Finish512 {
             let bias = _mm512_maskz_loadu_epi32(mask, bias.as_ptr().cast());
             (bias, _mm512_maskz_loadu_ps(mask, multipliers.as_ptr().cast()))
         };
-        let target = match &args.y {
-            ConvOutput::I8(_, target) => *target,
-            ConvOutput::F32(_) => Target::new(0, 0, 0),
+        let all = args.window.positions() * args.window.out_c as usize;
+        let (y, target, real) = match &mut args.y {
+            ConvOutput::I8(y, target) => (y[..all].as_mut_ptr(), *target, false),
+            ConvOutput::F32(y) => (y[..all].as_mut_ptr().cast(), Target::new(0, 0, 0), true),
         };
-        Self { bias, multipliers, mask, lanes, limits: Limits512::new(target) }
+        Self { bias, multipliers, limits: Limits512::new(target), y, lanes, mask, real }
     }
 
     /// Requantizes and stores the sums (bias and all) of one position from element `place` of the output on.
+    ///
+    /// # Safety
+    /// The output of the arguments is still there, and `place` is that of the first channel at a position of it.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     #[inline]
-    pub fn store(&self, y: &mut ConvOutput<'_>, place: usize, sums: __m512i) {
+    pub unsafe fn store(&self, place: usize, sums: __m512i) {
         let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), self.multipliers);
-        match y {
-            ConvOutput::I8(y, _) => {
-                let out = &mut y[place..][..self.lanes];
-                let stored = self.limits.quantize(scaled);
-                if self.lanes == BLOCK {
-                    // SAFETY: `out` has 16 bytes.
-                    unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), stored) };
-                } else {
-                    // SAFETY: the mask lets only `lanes` bytes be written, which `out` has.
-                    unsafe { _mm_mask_storeu_epi8(out.as_mut_ptr(), self.mask, stored) };
-                }
+        // SAFETY: `lanes` elements from `place` on are there, as the caller promises.
+        unsafe {
+            if self.real {
+                return _mm512_mask_storeu_ps(self.y.cast::<f32>().add(place), self.mask, scaled);
             }
-            ConvOutput::F32(y) => {
-                let out = &mut y[place..][..self.lanes];
-                // SAFETY: the mask lets only `lanes` words be written, which `out` has.
-                unsafe { _mm512_mask_storeu_ps(out.as_mut_ptr(), self.mask, scaled) };
+            let y = self.y.add(place);
+            let stored = self.limits.quantize(scaled);
+            match self.lanes {
+                BLOCK => _mm_storeu_si128(y.cast(), stored),
+                8 => _mm_storel_epi64(y.cast(), stored),
+                _ => _mm_mask_storeu_epi8(y, self.mask, stored),
             }
         }
     }
