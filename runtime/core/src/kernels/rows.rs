@@ -131,10 +131,13 @@ pub(crate) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// Asserts that all rows can be read.
-    fn check(self) -> Self {
+    /// Asserts that all rows can be read. Lines that follow each other as rows do become one.
+    fn check(mut self) -> Self {
         let last = self.start + (self.lines - 1) * self.line_step + (self.columns - 1) * self.step;
         assert!(last + self.reach.bytes() <= self.bytes.len());
+        if self.line_step == self.columns * self.step {
+            (self.columns, self.lines) = (self.columns * self.lines, 1);
+        }
         self
     }
 
@@ -378,6 +381,9 @@ impl Block<'_> {
     #[inline(always)]
     pub fn weights(&self, args: &ConvI8Args<'_>, tap: usize) -> [i8; BLOCK] {
         let stored = &i8s(args.weights)[tap * args.window.out_c as usize + self.channel..][..self.lanes];
+        if let Ok(all) = stored.try_into() {
+            return all;
+        }
         let mut all = [0; BLOCK];
         all[..self.lanes].copy_from_slice(stored);
         all

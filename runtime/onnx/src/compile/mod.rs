@@ -32,7 +32,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { card: None, fallback: true, scratch_bytes: 16 << 10 }
+        Self { card: None, fallback: true, scratch_bytes: 64 << 10 }
     }
 }
 

@@ -26,6 +26,9 @@ fn cover(step: &Pool, row: usize, column: usize) -> Cover {
     let top = (row * w.stride_h as usize) as isize - w.pad_top as isize;
     let left = (column * w.stride_w as usize) as isize - w.pad_left as isize;
     let span = |start: isize, taps: u32, dilation: u32, length: u32, pad: u32| {
+        if step.kind != PoolKind::AverageIncludingPad {
+            return 0;
+        }
         let end = (length + pad) as isize;
         (0..taps as isize).filter(|tap| start + tap * (dilation as isize) < end).count()
     };
@@ -63,31 +66,67 @@ fn place(w: &Window, position: usize) -> (usize, usize, usize) {
     (position / (out_h * out_w), position / out_w % out_h, position % out_w)
 }
 
+/// Calls `$body` with a constant `$lanes` and the first channel of the chunk, until all channels are covered.
+macro_rules! for_each_chunk {
+    ($channels:expr, |$lanes:ident, $start:ident| $body:expr) => {{
+        let mut $start = 0;
+        while $start < $channels {
+            match $channels - $start {
+                64.. => {
+                    const $lanes: usize = 64;
+                    $body;
+                    $start += $lanes;
+                }
+                16.. => {
+                    const $lanes: usize = 16;
+                    $body;
+                    $start += $lanes;
+                }
+                _ => {
+                    const $lanes: usize = 1;
+                    $body;
+                    $start += $lanes;
+                }
+            }
+        }
+    }};
+}
+
+/// `N` elements from `start` on.
+#[inline(always)]
+fn chunk<const N: usize>(x: &[i8], start: usize) -> &[i8; N] {
+    x[start..].first_chunk().expect("inside the tensor")
+}
+
 /// See [`Pool`].
 #[inline(always)]
 pub(crate) fn pool_i8(args: ReduceI8Args<'_, Pool>) {
-    const LANES: usize = 16;
     let w = &args.step.window;
     let channels = w.out_c as usize;
     for (position, out) in args.y.chunks_exact_mut(channels).enumerate() {
         let (image, row, column) = place(w, position);
         let cover = cover(args.step, row, column);
         if args.step.kind == PoolKind::Max {
-            out.fill(i8::MIN);
-            pixels(w, &cover, image, row, column, |pixel| {
-                out.iter_mut().zip(&args.x[pixel..][..channels]).for_each(|(y, x)| *y = (*y).max(*x));
+            for_each_chunk!(channels, |LANES, start| {
+                let mut greatest = [i8::MIN; LANES];
+                pixels(w, &cover, image, row, column, |pixel| {
+                    let values = chunk::<LANES>(args.x, pixel + start);
+                    greatest.iter_mut().zip(values).for_each(|(y, x)| *y = (*y).max(*x));
+                });
+                out[start..][..LANES].copy_from_slice(&greatest);
             });
             continue;
         }
         let multiplier = args.step.multiplier / count(args.step, &cover) as f32;
-        for (start, out) in out.chunks_mut(LANES).enumerate() {
+        for_each_chunk!(channels, |LANES, start| {
             let mut sums = [0_i32; LANES];
             pixels(w, &cover, image, row, column, |pixel| {
-                let values = &args.x[pixel + start * LANES..][..out.len()];
+                let values = chunk::<LANES>(args.x, pixel + start);
                 sums.iter_mut().zip(values).for_each(|(sum, x)| *sum += i32::from(*x) - args.x_zero_point);
             });
+            let out = &mut out[start..][..LANES];
             out.iter_mut().zip(sums).for_each(|(y, sum)| *y = args.target.store(sum as f32 * multiplier));
-        }
+        });
     }
 }
 
@@ -115,29 +154,33 @@ pub fn pool_f32(step: &Pool, x: &[f32], y: &mut [f32]) {
 /// See [`Reduce`].
 #[inline(always)]
 pub(crate) fn reduce_i8(args: ReduceI8Args<'_, Reduce>) {
-    const LANES: usize = 16;
     let s = args.step;
-    let (n, inner) = (s.n as usize, s.inner as usize);
+    let inner = s.inner as usize;
+    let len = s.n as usize * inner;
     for (outer, out) in args.y.chunks_exact_mut(inner).enumerate() {
-        let x = &args.x[outer * n * inner..][..n * inner];
-        for (start, out) in out.chunks_mut(LANES).enumerate() {
-            let mut sums = [0_i32; LANES];
-            if matches!(s.kind, ReduceKind::Max | ReduceKind::Min) {
-                sums = [if s.kind == ReduceKind::Max { i32::MIN } else { i32::MAX }; LANES];
-            }
-            for row in x.chunks_exact(inner) {
-                for (sum, x) in sums.iter_mut().zip(&row[start * LANES..][..out.len()]) {
-                    let x = i32::from(*x) - args.x_zero_point;
-                    *sum = match s.kind {
-                        ReduceKind::Max => x.max(*sum),
-                        ReduceKind::Min => x.min(*sum),
-                        _ => *sum + x,
-                    };
-                }
-            }
-            out.iter_mut().zip(sums).for_each(|(y, sum)| *y = args.target.store(sum as f32 * s.multiplier));
-        }
+        let x = &args.x[outer * len..][..len];
+        for_each_chunk!(inner, |LANES, start| {
+            let sums = match s.kind {
+                ReduceKind::Max => fold::<LANES>(x, inner, start, i32::MIN, |sum, x| x.max(sum)),
+                ReduceKind::Min => fold::<LANES>(x, inner, start, i32::MAX, |sum, x| x.min(sum)),
+                _ => fold::<LANES>(x, inner, start, 0, |sum, x| sum + x - args.x_zero_point),
+            };
+            let shift = if matches!(s.kind, ReduceKind::Max | ReduceKind::Min) { args.x_zero_point } else { 0 };
+            let out = &mut out[start..][..LANES];
+            out.iter_mut().zip(sums).for_each(|(y, sum)| *y = args.target.store((sum - shift) as f32 * s.multiplier));
+        });
     }
+}
+
+/// Folds the `N` elements from `start` on of every row.
+#[inline(always)]
+fn fold<const N: usize>(x: &[i8], row: usize, start: usize, first: i32, f: impl Fn(i32, i32) -> i32) -> [i32; N] {
+    let mut sums = [first; N];
+    for at in (start..x.len()).step_by(row) {
+        let values = chunk::<N>(x, at);
+        sums.iter_mut().zip(values).for_each(|(sum, &x)| *sum = f(*sum, i32::from(x)));
+    }
+    sums
 }
 
 /// [`Reduce`] of float32, in order.

@@ -44,7 +44,20 @@ fn all_blocks(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u8]) {
     let group_out = args.window.group_out();
     let block_bytes = BLOCK * rows.reach.packed_len();
     let mut rest = weights;
-    for start in (0..group_out).step_by(2 * BLOCK) {
+    let mut done = 0;
+    if rows.lines * rows.columns == 1 && rows.reach.rows * rows.reach.columns == 1 {
+        while group_out - done >= 8 * BLOCK {
+            one_row::<8>(args, rows, done, rest);
+            rest = &rest[8 * block_bytes..];
+            done += 8 * BLOCK;
+        }
+        while group_out - done >= BLOCK {
+            one_row::<1>(args, rows, done, rest);
+            rest = &rest[block_bytes..];
+            done += BLOCK;
+        }
+    }
+    for start in (done..group_out).step_by(2 * BLOCK) {
         let width = block_width(start, group_out);
         if start + BLOCK >= group_out {
             return blocks(args, rows, start, [rest], width);
@@ -54,6 +67,38 @@ fn all_blocks(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u8]) {
         let (second, behind) = behind.split_at(width * rows.reach.packed_len());
         blocks(args, rows, start, [first, second], width);
         rest = behind;
+    }
+}
+
+/// A single row in one segment times `B` full blocks of channels from `start` of the group on. Each weight is read just
+/// once, so here 128 is added to the weights and `128·Σx` taken off.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2")]
+fn one_row<const B: usize>(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, start: usize, weights: &[u8]) {
+    let quads = rows.reach.quads;
+    let block_bytes = quads * GROUP * BLOCK;
+    assert!(weights.len() >= B * block_bytes);
+    let (x, weights) = (rows.pointer(0, 0), weights.as_ptr());
+    let flip = _mm512_set1_epi8(-128);
+    let mut sums = [_mm512_setzero_si512(); B];
+    let mut total = _mm512_setzero_si512();
+    for quad in 0..quads {
+        // SAFETY: the row has `quads` groups of 4 bytes, each block as many of 64, as asserted.
+        unsafe {
+            let x = spread(x.add(quad * GROUP));
+            total = _mm512_dpbusd_epi32(total, flip, x);
+            for (block, sum) in sums.iter_mut().enumerate() {
+                let w = _mm512_loadu_si512(weights.add(block * block_bytes + quad * GROUP * BLOCK).cast());
+                *sum = _mm512_dpbusd_epi32(*sum, _mm512_xor_si512(w, flip), x);
+            }
+        }
+    }
+    let out_c = args.window.out_c as usize;
+    for (block, sum) in sums.into_iter().enumerate() {
+        let channel = rows.group * args.window.group_out() + start + block * BLOCK;
+        let finish = Finish512::new(args, channel, BLOCK);
+        let sum = _mm512_add_epi32(_mm512_sub_epi32(sum, total), finish.bias);
+        // SAFETY: the output has this position.
+        unsafe { finish.store(rows.first * out_c + channel, sum) };
     }
 }
 
