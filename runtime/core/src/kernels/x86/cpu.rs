@@ -7,6 +7,8 @@ use core::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
 pub(super) struct Features {
     /// AVX2.
     pub avx2: bool,
+    /// AVX-VNNI.
+    pub avx_vnni: bool,
     /// AVX-512 F, BW, DQ, VL and VNNI.
     pub avx512_vnni: bool,
 }
@@ -14,7 +16,7 @@ pub(super) struct Features {
 impl Features {
     /// Asks the CPU (Intel SDM, volume 2, CPUID; AMD APM, volume 3).
     pub fn detect() -> Self {
-        let none = Self { avx2: false, avx512_vnni: false };
+        let none = Self { avx2: false, avx_vnni: false, avx512_vnni: false };
         if __cpuid(0).eax < 7 {
             return none;
         }
@@ -30,7 +32,9 @@ impl Features {
         // F, DQ, BW, VL; VNNI; opmask and both halves of the ZMM registers.
         let avx512_vnni =
             avx2 && has(leaf7.ebx, &[16, 17, 30, 31]) && has(leaf7.ecx, &[11]) && saved & 0b1110_0110 == 0b1110_0110;
-        Self { avx2, avx512_vnni }
+        // Leaf 7 has sub-leaves; AVX-VNNI stands in the first of them.
+        let avx_vnni = avx2 && leaf7.eax >= 1 && has(__cpuid_count(7, 1).eax, &[4]);
+        Self { avx2, avx_vnni, avx512_vnni }
     }
 }
 

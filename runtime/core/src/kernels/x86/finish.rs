@@ -1,4 +1,4 @@
-//! The end of an int8 kernel with AVX-512: accumulators to stored results.
+//! The end of an int8 kernel: accumulators to stored results.
 
 use core::arch::x86_64::*;
 
@@ -88,5 +88,91 @@ impl Finish512 {
                 _ => _mm_mask_storeu_epi8(y, self.mask, stored),
             }
         }
+    }
+}
+
+/// Bias, multipliers and results of up to 16 channels, with AVX2.
+#[derive(Clone, Copy)]
+pub(super) struct Finish256 {
+    /// What the accumulators start with.
+    pub bias: [__m256i; 2],
+    multipliers: [__m256; 2],
+    low: __m256,
+    high: __m256,
+    zero_point: __m256i,
+    y: *mut i8,
+    lanes: usize,
+    real: bool,
+}
+
+impl Finish256 {
+    /// The `lanes` channels from `channel` on.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    pub fn new(args: &mut ConvI8Args<'_>, channel: usize, lanes: usize) -> Self {
+        let mut bias = [0_i32; BLOCK];
+        bias.iter_mut().zip(args.bias.slice(channel, lanes).iter()).for_each(|(to, from)| *to = from);
+        let mut multipliers = [0.0_f32; BLOCK];
+        multipliers.iter_mut().zip(args.multipliers.slice(channel, lanes).iter()).for_each(|(to, from)| *to = from);
+        // SAFETY: both arrays have 16 words.
+        let (bias, multipliers) = unsafe {
+            let (bias, multipliers) = (bias.as_ptr().cast::<__m256i>(), multipliers.as_ptr());
+            (
+                [_mm256_loadu_si256(bias), _mm256_loadu_si256(bias.add(1))],
+                [_mm256_loadu_ps(multipliers), _mm256_loadu_ps(multipliers.add(8))],
+            )
+        };
+        let all = args.window.positions() * args.window.out_c as usize;
+        let (y, target, real) = match &mut args.y {
+            ConvOutput::I8(y, target) => (y[..all].as_mut_ptr(), *target, false),
+            ConvOutput::F32(y) => (y[..all].as_mut_ptr().cast(), Target::new(0, 0, 0), true),
+        };
+        let (low, high, zero_point) = target.parts();
+        let (low, high, zero_point) = (_mm256_set1_ps(low), _mm256_set1_ps(high), _mm256_set1_epi32(zero_point));
+        Self { bias, multipliers, low, high, zero_point, y, lanes, real }
+    }
+
+    /// Requantizes and stores the sums (bias and all) of one position from element `place` of the output on.
+    ///
+    /// # Safety
+    /// The output of the arguments is still there, and `place` is that of the first channel at a position of it.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    pub unsafe fn store(&self, place: usize, [left, right]: [__m256i; 2]) {
+        let left = _mm256_mul_ps(_mm256_cvtepi32_ps(left), self.multipliers[0]);
+        let right = _mm256_mul_ps(_mm256_cvtepi32_ps(right), self.multipliers[1]);
+        if self.real {
+            let mut all = [0.0_f32; BLOCK];
+            // SAFETY: `all` has 16 words, and `lanes` of the output are there, as the caller promises.
+            unsafe {
+                _mm256_storeu_ps(all.as_mut_ptr(), left);
+                _mm256_storeu_ps(all.as_mut_ptr().add(8), right);
+                return all.as_ptr().copy_to_nonoverlapping(self.y.cast::<f32>().add(place), self.lanes);
+            }
+        }
+        let words = _mm256_packs_epi32(self.quantize(left), self.quantize(right));
+        let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(words);
+        let stored = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+        // SAFETY: `lanes` elements are there, as the caller promises.
+        unsafe {
+            let y = self.y.add(place);
+            match self.lanes {
+                BLOCK => _mm_storeu_si128(y.cast(), stored),
+                8 => _mm_storel_epi64(y.cast(), stored),
+                lanes => {
+                    let mut all = [0_i8; BLOCK];
+                    _mm_storeu_si128(all.as_mut_ptr().cast(), stored);
+                    all.as_ptr().copy_to_nonoverlapping(y, lanes);
+                }
+            }
+        }
+    }
+
+    /// `clamp(round_half_even(value)) + zero_point`, as [`Target::store`] has it.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn quantize(&self, values: __m256) -> __m256i {
+        let clamped = _mm256_min_ps(_mm256_max_ps(values, self.low), self.high);
+        _mm256_add_epi32(_mm256_cvtps_epi32(clamped), self.zero_point)
     }
 }

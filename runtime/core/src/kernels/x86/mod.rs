@@ -10,6 +10,7 @@ mod depthwise_vnni;
 mod finish;
 mod madd;
 mod vnni;
+mod ymm;
 
 use core::cell::Cell;
 
@@ -83,13 +84,15 @@ macro_rules! kernels {
 }
 
 static AVX2: Kernels =
-    kernels!("avx2", avx2, conv_i8: madd::conv, depthwise_i8: avx2::depthwise_i8, add_i8: add::add_256);
+    kernels!("avx2", avx2, conv_i8: ymm::conv_avx2, depthwise_i8: avx2::depthwise_i8, add_i8: add::add_256);
+static AVX_VNNI: Kernels =
+    kernels!("avx-vnni", avx2, conv_i8: ymm::conv_vnni, depthwise_i8: avx2::depthwise_i8, add_i8: add::add_256);
 static AVX512_VNNI: Kernels =
     kernels!("avx512-vnni", avx512, conv_i8: vnni::conv, depthwise_i8: depthwise_vnni::depthwise, add_i8: add::add_512);
 
 /// The sets that this CPU can run, the slowest first.
 pub(super) fn available() -> impl Iterator<Item = &'static Kernels> {
     let features = cpu::Features::detect();
-    let sets = [(features.avx2, &AVX2), (features.avx512_vnni, &AVX512_VNNI)];
+    let sets = [(features.avx2, &AVX2), (features.avx_vnni, &AVX_VNNI), (features.avx512_vnni, &AVX512_VNNI)];
     sets.into_iter().filter(|(there, _)| *there).map(|(_, kernels)| kernels)
 }
