@@ -6,6 +6,7 @@
 
 mod add;
 mod cpu;
+mod depthwise_madd;
 mod depthwise_vnni;
 mod finish;
 mod madd;
@@ -48,7 +49,6 @@ macro_rules! all_portable_for {
             depthwise_i8 = depthwise::depthwise: (args: ConvI8Args<'_>),
             conv_f32 = conv_f32::conv: (args: ConvF32Args<'_>),
             depthwise_f32 = conv_f32::depthwise: (args: ConvF32Args<'_>),
-            add_i8 = elementwise::add_i8: (row: &RowI8<'_>),
             mul_i8 = elementwise::mul_i8: (row: &RowI8<'_>),
             table = elementwise::table: (x: &[Cell<i8>], y: &[Cell<i8>], table: &[u8; 256]),
             pool_i8 = pool::pool_i8: (args: ReduceI8Args<'_, Pool>),
@@ -84,9 +84,9 @@ macro_rules! kernels {
 }
 
 static AVX2: Kernels =
-    kernels!("avx2", avx2, conv_i8: ymm::conv_avx2, depthwise_i8: avx2::depthwise_i8, add_i8: add::add_256);
+    kernels!("avx2", avx2, conv_i8: ymm::conv_avx2, depthwise_i8: depthwise_madd::depthwise, add_i8: add::add_256);
 static AVX_VNNI: Kernels =
-    kernels!("avx-vnni", avx2, conv_i8: ymm::conv_vnni, depthwise_i8: avx2::depthwise_i8, add_i8: add::add_256);
+    kernels!("avx-vnni", avx2, conv_i8: ymm::conv_vnni, depthwise_i8: depthwise_madd::depthwise, add_i8: add::add_256);
 static AVX512_VNNI: Kernels =
     kernels!("avx512-vnni", avx512, conv_i8: vnni::conv, depthwise_i8: depthwise_vnni::depthwise, add_i8: add::add_512);
 
