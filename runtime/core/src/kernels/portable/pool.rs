@@ -14,7 +14,7 @@ struct Cover {
 
 /// First input index at or behind `start`, stepping by `dilation`, and one behind the last, of `taps`.
 #[inline(always)]
-fn inside(start: isize, taps: usize, dilation: usize, length: usize) -> (usize, usize) {
+pub(crate) fn inside(start: isize, taps: usize, dilation: usize, length: usize) -> (usize, usize) {
     let skipped = start.min(0).unsigned_abs().div_ceil(dilation).min(taps);
     let available = (length as isize - start).max(0).unsigned_abs().div_ceil(dilation);
     (skipped, taps.min(available).max(skipped))
