@@ -7,31 +7,41 @@
 const LN_2_HIGH: f64 = 6.931_471_803_691_238e-1;
 const LN_2_LOW: f64 = 1.908_214_929_270_587_7e-10;
 
-fn power_of_two(exponent: i32) -> f64 {
-    f64::from_bits(u64::from((exponent + 1023).clamp(0, 2046).cast_unsigned()) << 52)
-}
+/// Adding it rounds to a whole number, which is then in the low bits.
+const ROUND: f64 = 6_755_399_441_055_744.0;
 
+/// `1/k!` for `k` from 11 down to 0.
+const TAYLOR: [f64; 12] = [
+    1.0 / 39_916_800.0,
+    1.0 / 3_628_800.0,
+    1.0 / 362_880.0,
+    1.0 / 40_320.0,
+    1.0 / 5_040.0,
+    1.0 / 720.0,
+    1.0 / 120.0,
+    1.0 / 24.0,
+    1.0 / 6.0,
+    0.5,
+    1.0,
+    1.0,
+];
+
+/// Without a branch, so that loops over it are vectorised.
+#[inline(always)]
 fn exp64(x: f64) -> f64 {
-    if x.is_nan() {
-        return x;
+    let inside = if x > 700.0 { 700.0 } else { x };
+    let inside = if inside < -700.0 { -700.0 } else { inside };
+    let shifted = inside * core::f64::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
+    let r = (inside - n * LN_2_HIGH) - n * LN_2_LOW;
+    // |r| ≤ 0.35, so the first term left out is below 1e-14.
+    let mut sum = 0.0;
+    for factor in TAYLOR {
+        sum = sum * r + factor;
     }
-    if x > 700.0 {
-        return f64::INFINITY;
-    }
-    if x < -700.0 {
-        return 0.0;
-    }
-    let scaled = x * core::f64::consts::LOG2_E;
-    let n = (scaled + if scaled < 0.0 { -0.5 } else { 0.5 }) as i32;
-    let r = (x - f64::from(n) * LN_2_HIGH) - f64::from(n) * LN_2_LOW;
-    // Taylor series by Horner; |r| ≤ 0.35, so the first term left out is below 1e-17.
-    let mut sum = 1.0;
-    let mut k = 14.0;
-    while k > 0.5 {
-        sum = 1.0 + sum * r / k;
-        k -= 1.0;
-    }
-    sum * power_of_two(n)
+    let value = sum * f64::from_bits(shifted.to_bits().wrapping_add(1023) << 52);
+    let value = if x > 700.0 { f64::INFINITY } else { value };
+    if x < -700.0 { 0.0 } else { value }
 }
 
 fn ln64(x: f64) -> f64 {
@@ -84,32 +94,19 @@ fn erf64(x: f64) -> f64 {
     if x < 0.0 { -value } else { value }
 }
 
+#[inline(always)]
 fn tanh64(x: f64) -> f64 {
-    let magnitude = if x < 0.0 { -x } else { x };
-    let value = if magnitude > 20.0 {
-        1.0
-    } else if magnitude < 1e-4 {
-        magnitude
-    } else {
-        let e = exp64(2.0 * magnitude);
-        (e - 1.0) / (e + 1.0)
-    };
-    if x.is_nan() {
-        x
-    } else if x < 0.0 {
-        -value
-    } else {
-        value
-    }
+    let magnitude = x.abs();
+    let e = exp64(2.0 * magnitude);
+    let value = (e - 1.0) / (e + 1.0);
+    let value = if magnitude > 20.0 { 1.0 } else { value };
+    (if magnitude < 1e-4 { magnitude } else { value }).copysign(x)
 }
 
+#[inline(always)]
 fn sigmoid64(x: f64) -> f64 {
-    if x >= 0.0 {
-        1.0 / (1.0 + exp64(-x))
-    } else {
-        let e = exp64(x);
-        e / (1.0 + e)
-    }
+    let e = exp64(-x.abs());
+    (if x >= 0.0 { 1.0 } else { e }) / (1.0 + e)
 }
 
 fn softplus64(x: f64) -> f64 {
@@ -291,8 +288,14 @@ crate::word_enum! {
 }
 
 impl Function {
+    /// [`Self::apply`] in a function of its own.
+    pub(crate) fn apply_any(self, x: f32, alpha: f32, beta: f32) -> f32 {
+        self.apply(x, alpha, beta)
+    }
+
     /// The value of the function at `x`.
     #[must_use]
+    #[inline(always)]
     pub fn apply(self, x: f32, alpha: f32, beta: f32) -> f32 {
         let wide = f64::from(x);
         match self {

@@ -1,9 +1,12 @@
 //! Every float kernel of every instruction set against its formula in f64, within the error that a chain of
 //! float32 additions may make; and no result depends on the tile that it is computed in.
 
+use std::cell::Cell;
+
 use cygnet_core::bytes::F32s;
 use cygnet_core::kernels::{ConvF32Args, Kernels, available};
-use cygnet_core::plan::step::Window;
+use cygnet_core::plan::TensorId;
+use cygnet_core::plan::step::{Function, MatMul, Pool, PoolKind, Window};
 use cygnet_core::weights::{F32_BLOCK, packed_f32_len};
 use proptest::prelude::*;
 
@@ -219,5 +222,137 @@ proptest! {
         }),
     ) {
         case.check()?;
+    }
+}
+
+/// A product of matrices: batch, rows, columns and depth, and whether the right side is the same one each time.
+fn product() -> impl Strategy<Value = (MatMul, Vec<f32>, Vec<f32>)> {
+    let depth = prop_oneof![4 => 1..=40_u32, 1 => 500..=520_u32];
+    (1..=3_u32, 1..=15_u32, 1..=70_u32, depth, any::<bool>()).prop_flat_map(|(batch, m, n, k, repeated)| {
+        let (x, a, b, y) = (TensorId(0), m * k, if repeated { 0 } else { k * n }, TensorId(1));
+        let step = MatMul { a: x, b: x, y, batch, a_stride: a, b_stride: b, m, k, n, multiplier: 1.0 };
+        let values = |count: u32| proptest::collection::vec(-2.0..2.0_f32, count as usize);
+        (Just(step), values(batch * a), values(if repeated { k * n } else { batch * b }))
+    })
+}
+
+fn pool() -> impl Strategy<Value = (Pool, Vec<f32>)> {
+    let kind = prop_oneof![Just(PoolKind::Max), Just(PoolKind::Average)];
+    let padded = |axis: &(u32, [u32; 5])| axis.1[4] < axis.1[1];
+    let (rows, columns) =
+        (axis().prop_filter("a pixel is seen", padded), axis().prop_filter("a pixel is seen", padded));
+    (rows, columns, 1..=70_u32, kind).prop_flat_map(|(rows, columns, channels, kind)| {
+        let (in_h, [out_h, kernel_h, stride_h, dilation_h, pad_top]) = rows;
+        let (in_w, [out_w, kernel_w, stride_w, dilation_w, pad_left]) = columns;
+        let (batch, in_c, out_c, groups) = (1, channels, channels, channels);
+        let window = Window {
+            batch,
+            in_h,
+            in_w,
+            in_c,
+            out_h,
+            out_w,
+            out_c,
+            kernel_h,
+            kernel_w,
+            stride_h,
+            stride_w,
+            dilation_h,
+            dilation_w,
+            pad_top,
+            pad_left,
+            groups,
+        };
+        let step = Pool { x: TensorId(0), y: TensorId(1), window, kind, multiplier: 1.0, pad_end: [0; 2] };
+        let values = proptest::collection::vec(-2.0..2.0_f32, (in_h * in_w * channels) as usize);
+        (Just(step), values)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn products_follow_their_formula((step, a, b) in product()) {
+        let (m, k, n) = (step.m as usize, step.k as usize, step.n as usize);
+        for kernels in available() {
+            let mut y = vec![f32::NAN; step.batch as usize * m * n];
+            (kernels.matmul_f32)(&step, &a, &b, &mut y);
+            for (index, &found) in y.iter().enumerate() {
+                let (batch, row, column) = (index / (m * n), index / n % m, index % n);
+                let (a, b) = (&a[batch * step.a_stride as usize + row * k..], &b[batch * step.b_stride as usize..]);
+                let terms = (0..k).map(|depth| f64::from(a[depth]) * f64::from(b[depth * n + column]));
+                let (sum, magnitude) = terms.fold((0.0, 0.0), |(sum, all), term| (sum + term, all + term.abs()));
+                let error = magnitude * (2 * k + 1) as f64 * 2.0_f64.powi(-24);
+                prop_assert!((f64::from(found) - sum).abs() <= error, "{}: [{index}] {found} for {sum}", kernels.name);
+            }
+        }
+    }
+
+    #[test]
+    fn pools_follow_their_formula((step, x) in pool()) {
+        let w = &step.window;
+        let channels = w.in_c as usize;
+        for kernels in available() {
+            let mut y = vec![f32::NAN; w.positions() * channels];
+            (kernels.pool_f32)(&step, &x, &mut y);
+            for (index, &found) in y.iter().enumerate() {
+                let (row, column) = (index / channels / w.out_w as usize, index / channels % w.out_w as usize);
+                let mut seen = Vec::new();
+                for tap in 0..w.taps() {
+                    let (down, right) = (tap / w.kernel_w as usize, tap % w.kernel_w as usize);
+                    let y = (row * w.stride_h as usize + down * w.dilation_h as usize) as i64 - i64::from(w.pad_top);
+                    let left = (column * w.stride_w as usize + right * w.dilation_w as usize) as i64;
+                    let left = left - i64::from(w.pad_left);
+                    if (0..i64::from(w.in_h)).contains(&y) && (0..i64::from(w.in_w)).contains(&left) {
+                        let pixel = y as usize * w.in_w as usize + left as usize;
+                        seen.push(f64::from(x[pixel * channels + index % channels]));
+                    }
+                }
+                let expected = match step.kind {
+                    PoolKind::Max => seen.iter().copied().fold(f64::NEG_INFINITY, f64::max),
+                    _ => seen.iter().sum::<f64>() / seen.len().max(1) as f64,
+                };
+                let error = if step.kind == PoolKind::Max { 0.0 } else { 2e-6 * seen.len() as f64 };
+                let same = f64::from(found) == expected || (f64::from(found) - expected).abs() <= error;
+                prop_assert!(same, "{}: [{index}] {found} for {expected}", kernels.name);
+            }
+        }
+    }
+
+    #[test]
+    fn functions_follow_their_formula(
+        x in proptest::collection::vec(prop_oneof![-8.0..8.0_f32, -0.01..0.01_f32, -200.0..200.0_f32], 1..50),
+        alpha in 0.1..2.0_f32,
+    ) {
+        let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
+        let wide = f64::from(alpha);
+        let formulas: [(Function, &dyn Fn(f64) -> f64); 8] = [
+            (Function::Clip, &|x| x.clamp(wide, 3.0)),
+            (Function::LeakyRelu, &|x| if x < 0.0 { wide * x } else { x }),
+            (Function::HardSwish, &|x| x * (x / 6.0 + 0.5).clamp(0.0, 1.0)),
+            (Function::Sigmoid, &sigmoid),
+            (Function::Tanh, &f64::tanh),
+            (Function::Exp, &f64::exp),
+            (Function::Elu, &|x| if x < 0.0 { wide * x.exp_m1() } else { x }),
+            (Function::Swish, &|x| x * sigmoid(wide * x)),
+        ];
+        for kernels in available() {
+            for (function, formula) in &formulas {
+                // In place, as the compiler likes to have it.
+                let mut values = x.clone();
+                let cells = Cell::from_mut(&mut values[..]).as_slice_of_cells();
+                (kernels.unary)(cells, cells, *function, alpha, 3.0);
+                for (&x, found) in x.iter().zip(&values) {
+                    let expected = formula(f64::from(x));
+                    // HardSwish loses digits near -3, where its factor vanishes.
+                    let lost = if *function == Function::HardSwish { 1e-6 } else { f64::from(f32::MIN_POSITIVE) };
+                    let error = 1.2e-7 * expected.abs() + lost;
+                    let same = f64::from(*found) == expected || (f64::from(*found) - expected).abs() <= error;
+                    let overflow = expected > f64::from(f32::MAX) && *found == f32::INFINITY;
+                    prop_assert!(same || overflow, "{} {function:?}({x}): {found} for {expected}", kernels.name);
+                }
+            }
+        }
     }
 }

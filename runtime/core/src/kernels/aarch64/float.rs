@@ -6,7 +6,8 @@ use core::ops::Range;
 
 use crate::kernels::ConvF32Args;
 use crate::kernels::float::{self, Strip, Vector, next_tile, place, tile};
-use crate::kernels::portable::conv_f32;
+use crate::kernels::portable::{conv_f32, pool};
+use crate::plan::step::MatMul;
 use crate::weights::F32_BLOCK;
 
 // The safety of the calls inside is that of the trait: every AArch64 CPU with an operating system has NEON, and
@@ -129,4 +130,13 @@ pub(super) fn depthwise(args: ConvF32Args<'_>) {
     }
     // SAFETY: see the implementation of `Vector`.
     unsafe { float::depthwise::<float32x4_t>(args) }
+}
+
+/// [`MatMul`] of float32.
+pub(super) fn matmul(s: &MatMul, a: &[f32], b: &[f32], y: &mut [f32]) {
+    if !float::packs(s) {
+        return pool::matmul_f32(s, a, b, y);
+    }
+    // SAFETY: see the implementation of `Vector`.
+    unsafe { float::matmul::<float32x4_t>(s, a, b, y) }
 }

@@ -21,6 +21,7 @@ static NEON: Kernels = Kernels {
     depthwise_i8: depthwise::depthwise,
     conv_f32: float::conv,
     depthwise_f32: float::depthwise,
+    matmul_f32: float::matmul,
     add_i8: add::add,
     ..super::portable::KERNELS
 };

@@ -7,6 +7,7 @@ use core::ops::Range;
 use crate::kernels::ConvF32Args;
 use crate::kernels::float::{self, Strip, Vector, next_tile, tile};
 use crate::kernels::portable::conv_f32;
+use crate::plan::step::MatMul;
 
 macro_rules! vector {
     (
@@ -122,7 +123,10 @@ vector!(
 );
 
 macro_rules! kernels {
-    ($conv:ident, $depthwise:ident, $register:ty, $features:literal, few_channels: $few_channels:path) => {
+    (
+        $conv:ident, $depthwise:ident, $matmul:ident, $register:ty, $features:literal, few_channels: $few_channels:path,
+        few_rows: $few_rows:path
+    ) => {
         /// [`crate::plan::step::ConvF32`].
         pub(super) fn $conv(args: ConvF32Args<'_>) {
             // SAFETY: this function stands only in kernels that `available` gives out where the features are there.
@@ -142,16 +146,40 @@ macro_rules! kernels {
             // SAFETY: as above.
             unsafe { inner(args) }
         }
+
+        /// [`MatMul`] of float32.
+        pub(super) fn $matmul(s: &MatMul, a: &[f32], b: &[f32], y: &mut [f32]) {
+            #[target_feature(enable = $features)]
+            fn inner(s: &MatMul, a: &[f32], b: &[f32], y: &mut [f32]) {
+                // SAFETY: the CPU has the features that this function is compiled for.
+                unsafe { float::matmul::<$register>(s, a, b, y) }
+            }
+            if !float::packs(s) {
+                return $few_rows(s, a, b, y);
+            }
+            // SAFETY: as above.
+            unsafe { inner(s, a, b, y) }
+        }
     };
 }
 
-kernels!(conv_avx2, depthwise_avx2, __m256, "avx2,fma", few_channels: few_channels);
+kernels!(
+    conv_avx2,
+    depthwise_avx2,
+    matmul_avx2,
+    __m256,
+    "avx2,fma",
+    few_channels: few_channels,
+    few_rows: super::avx2::matmul_f32
+);
 kernels!(
     conv_avx512,
     depthwise_avx512,
+    matmul_avx512,
     __m512,
     "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma",
-    few_channels: depthwise_avx2
+    few_channels: depthwise_avx2,
+    few_rows: super::avx512::matmul_f32
 );
 
 /// A depthwise convolution with fewer channels than lanes, or with more output than input channels.

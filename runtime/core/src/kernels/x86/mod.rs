@@ -13,7 +13,8 @@ use core::cell::Cell;
 
 use super::portable::{conv, depthwise, elementwise, pool, softmax};
 use super::{ConvI8Args, Kernels, ReduceI8Args, RowI8};
-use crate::plan::step::{Pool, Reduce, Softmax};
+use crate::math::Function;
+use crate::plan::step::{MatMul, Pool, Reduce, Softmax};
 use crate::quantization::Target;
 
 /// Compiles portable kernels for an instruction set: a module with one plain function for each.
@@ -43,6 +44,9 @@ macro_rules! all_portable_for {
         compiled_for!($module, $features, {
             conv_i8 = conv::conv: (args: ConvI8Args<'_>),
             depthwise_i8 = depthwise::depthwise: (args: ConvI8Args<'_>),
+            matmul_f32 = pool::matmul_f32: (s: &MatMul, a: &[f32], b: &[f32], y: &mut [f32]),
+            pool_f32 = pool::pool_f32: (s: &Pool, x: &[f32], y: &mut [f32]),
+            unary = elementwise::unary: (x: &[Cell<f32>], y: &[Cell<f32>], function: Function, alpha: f32, beta: f32),
             add_i8 = elementwise::add_i8: (row: &RowI8<'_>),
             mul_i8 = elementwise::mul_i8: (row: &RowI8<'_>),
             table = elementwise::table: (x: &[Cell<i8>], y: &[Cell<i8>], table: &[u8; 256]),
@@ -59,13 +63,16 @@ all_portable_for!(avx2, "avx2");
 all_portable_for!(avx512, "avx512f,avx512bw,avx512vl,avx512dq,avx2");
 
 macro_rules! kernels {
-    ($name:literal, $module:ident, conv_i8: $conv:path, float: $conv_f32:path, $depthwise_f32:path) => {
+    ($name:literal, $module:ident, conv_i8: $conv:path, float: $conv_f32:path, $depthwise_f32:path, $matmul_f32:path) => {
         Kernels {
             name: $name,
             conv_i8: $conv,
             depthwise_i8: $module::depthwise_i8,
             conv_f32: $conv_f32,
             depthwise_f32: $depthwise_f32,
+            matmul_f32: $matmul_f32,
+            pool_f32: $module::pool_f32,
+            unary: $module::unary,
             add_i8: $module::add_i8,
             mul_i8: $module::mul_i8,
             table: $module::table,
@@ -78,9 +85,9 @@ macro_rules! kernels {
     };
 }
 
-static AVX2: Kernels = kernels!("avx2", avx2, conv_i8: madd::conv, float: float::conv_avx2, float::depthwise_avx2);
-static AVX512_VNNI: Kernels =
-    kernels!("avx512-vnni", avx512, conv_i8: vnni::conv, float: float::conv_avx512, float::depthwise_avx512);
+static AVX2: Kernels =
+    kernels!("avx2", avx2, conv_i8: madd::conv, float: float::conv_avx2, float::depthwise_avx2, float::matmul_avx2);
+static AVX512_VNNI: Kernels = kernels!("avx512-vnni", avx512, conv_i8: vnni::conv, float: float::conv_avx512, float::depthwise_avx512, float::matmul_avx512);
 
 /// The sets that this CPU can run, the slowest first.
 pub(super) fn available() -> impl Iterator<Item = &'static Kernels> {
