@@ -1,7 +1,8 @@
 //! The kernels: what the steps compute, for each instruction set.
 //!
 //! One [`Kernels`] value holds a function for every step whose speed matters. The portable set is
-//! the specification; every other set gives the same bits. A value for an instruction set exists
+//! the specification; every other set gives the same bits, but for sums of float32 products: those of `n` products
+//! are within `(2n + 1)·2⁻²⁴·Σ|x·w|` of the exact one, whatever the set. A value for an instruction set exists
 //! only where the CPU has it, so holding one is the proof that it may be called. [`available`]
 //! lists them all: the equality tests and the benches walk that list.
 
