@@ -2,8 +2,9 @@
 
 use core::ops::Range;
 
-use super::{Shape, Vector};
+use super::{Shape, Vector, pointwise};
 use crate::kernels::ConvF32Args;
+use crate::kernels::portable::pool::inside;
 use crate::weights::{F32_BLOCK, packed_f32_len};
 
 /// What positions in the padding read.
@@ -47,42 +48,108 @@ impl Strip<'_> {
 /// # Safety
 /// The CPU has the instruction set of `V`.
 #[inline(always)]
-pub unsafe fn conv<V: Vector>(args: ConvF32Args<'_>) {
+pub unsafe fn conv<V: Vector>(mut args: ConvF32Args<'_>) {
     let w = args.window;
     let shape = Shape::checked(&args, packed_f32_len(w));
+    let positions = w.positions();
+    if packs(&shape) {
+        let length = w.taps() * w.in_c as usize;
+        let mut windows = [0.0; PACKED_POSITIONS * PACKED_LENGTH];
+        for first in (0..positions).step_by(PACKED_POSITIONS) {
+            let count = PACKED_POSITIONS.min(positions - first);
+            for (index, packed) in windows.chunks_exact_mut(length).take(count).enumerate() {
+                pack(&shape, args.x, first + index, packed);
+            }
+            let window = pointwise(count as u32, length as u32, w.out_c);
+            let shape = Shape { window: &window, rows: 0..0, columns: 0..0 };
+            // SAFETY: the caller's promise; there are `count` windows, and results from `first` on.
+            unsafe { strips::<V>(&mut args, &shape, windows.as_ptr(), first, 0..count) };
+        }
+        return;
+    }
+    let per_position = w.in_c as usize * w.stride_h as usize * w.stride_w as usize;
+    let cached = (CACHED / per_position.max(1)).next_multiple_of(24);
+    for first in (0..positions).step_by(cached) {
+        let x = args.x.as_ptr();
+        // SAFETY: the caller's promise; `Shape::checked` has compared all lengths.
+        unsafe { strips::<V>(&mut args, &shape, x, 0, first..positions.min(first + cached)) };
+    }
+}
+
+/// Most elements of a window that is packed.
+const PACKED_LENGTH: usize = 64;
+
+/// Windows that are packed at once.
+const PACKED_POSITIONS: usize = 24;
+
+/// Whether windows are brought together first: small ones in an image so narrow that each tile sees padding.
+fn packs(shape: &Shape<'_>) -> bool {
+    let w = shape.window;
+    let narrow = w.out_w <= 12 && shape.columns.len() < w.out_w as usize;
+    narrow && w.groups == 1 && w.dilation_w == 1 && (1..=PACKED_LENGTH).contains(&(w.taps() * w.in_c as usize))
+}
+
+/// Copies the window of an output position; zeros in the padding.
+#[inline(always)]
+fn pack(shape: &Shape<'_>, x: &[f32], position: usize, packed: &mut [f32]) {
+    let w = shape.window;
+    let (out_h, out_w, in_c) = (w.out_h as usize, w.out_w as usize, w.in_c as usize);
+    let corner = shape.corner(position / out_w % out_h, position % out_w);
+    let pixel = shape.pixel(position / (out_w * out_h), corner);
+    let rows = inside(corner[0], w.kernel_h as usize, w.dilation_h as usize, w.in_h as usize);
+    let columns = inside(corner[1], w.kernel_w as usize, 1, w.in_w as usize);
+    packed.fill(0.0);
+    for (tap_row, line) in packed.chunks_exact_mut(w.kernel_w as usize * in_c).enumerate() {
+        if (rows.0..rows.1).contains(&tap_row) && columns.0 < columns.1 {
+            let line = &mut line[columns.0 * in_c..columns.1 * in_c];
+            let offset = (tap_row * w.dilation_h as usize * w.in_w as usize + columns.0) * in_c;
+            let from = &x[(pixel + offset as isize) as usize..][..line.len()];
+            line.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+        }
+    }
+}
+
+/// All output channels of the positions `range` of `shape`, whose input is `x`; the results stand from position
+/// `place` on.
+///
+/// # Safety
+/// The CPU has the instruction set of `V`; input, weights and results are as long as `shape` says.
+#[inline(always)]
+unsafe fn strips<V: Vector>(
+    args: &mut ConvF32Args<'_>,
+    shape: &Shape<'_>,
+    x: *const f32,
+    place: usize,
+    range: Range<usize>,
+) {
+    let w = shape.window;
     let (group_in, group_out) = (w.group_in(), w.group_out());
     let blocks = group_out.div_ceil(F32_BLOCK);
     let block_len = w.taps() * group_in * F32_BLOCK;
-    let per_position = w.in_c as usize * w.stride_h as usize * w.stride_w as usize;
-    let cached = (CACHED / per_position.max(1)).next_multiple_of(24);
-    let positions = w.positions();
-    for first in (0..positions).step_by(cached) {
-        let range = first..positions.min(first + cached);
-        for group in 0..w.groups as usize {
-            let mut block = 0;
-            while block < blocks {
-                let start = block * F32_BLOCK;
-                let count = V::strip_blocks(blocks - block, positions);
-                let channels = (group_out - start).min(count * F32_BLOCK);
-                let channel = group * group_out + start;
-                let mut bias = [0.0; STRIP_BLOCKS * F32_BLOCK];
-                bias.iter_mut().zip(args.bias.slice(channel, channels).iter()).for_each(|(to, from)| *to = from);
-                let weights = args.weights.bytes((group * blocks + block) * block_len, count * block_len);
-                let strip = Strip {
-                    shape: &shape,
-                    x: args.x[group * group_in..].as_ptr(),
-                    y: args.y[channel..].as_mut_ptr(),
-                    weights: weights.as_ptr().cast(),
-                    block_len,
-                    bias,
-                    channels,
-                    low: args.low,
-                    high: args.high,
-                };
-                // SAFETY: the caller's promise; `Shape::checked` has compared all lengths.
-                unsafe { V::strip(&strip, range.clone()) };
-                block += count;
-            }
+    for group in 0..w.groups as usize {
+        let mut block = 0;
+        while block < blocks {
+            let start = block * F32_BLOCK;
+            let count = V::strip_blocks(blocks - block, w.positions());
+            let channels = (group_out - start).min(count * F32_BLOCK);
+            let channel = group * group_out + start;
+            let mut bias = [0.0; STRIP_BLOCKS * F32_BLOCK];
+            bias.iter_mut().zip(args.bias.slice(channel, channels).iter()).for_each(|(to, from)| *to = from);
+            let weights = args.weights.bytes((group * blocks + block) * block_len, count * block_len);
+            let strip = Strip {
+                shape,
+                x: x.wrapping_add(group * group_in),
+                y: args.y[place * w.out_c as usize + channel..].as_mut_ptr(),
+                weights: weights.as_ptr().cast(),
+                block_len,
+                bias,
+                channels,
+                low: args.low,
+                high: args.high,
+            };
+            // SAFETY: the caller's promise.
+            unsafe { V::strip(&strip, range.clone()) };
+            block += count;
         }
     }
 }
@@ -125,6 +192,12 @@ pub unsafe fn tile<V: Vector, const R: usize, const N: usize>(strip: &Strip<'_>,
         }
         let mut weights = strip.weights;
         for tap_row in 0..w.kernel_h as usize {
+            // The columns of the first taps, far outside where the row is.
+            let mut lefts = [0; R];
+            for (to, [top, left]) in lefts.iter_mut().zip(corners) {
+                let row = top + (tap_row * w.dilation_h as usize) as isize;
+                *to = if (row as usize) < w.in_h as usize { left } else { isize::MAX / 2 };
+            }
             for tap_column in 0..runs {
                 let (down, right) = (tap_row * w.dilation_h as usize, tap_column * w.dilation_w as usize);
                 let offset = (down * row_len + right * w.in_c as usize) as isize;
@@ -136,9 +209,8 @@ pub unsafe fn tile<V: Vector, const R: usize, const N: usize>(strip: &Strip<'_>,
                     V::accumulate(&mut sums, x, weights, strip.block_len, run);
                 } else {
                     let mut padded = [false; R];
-                    for (padded, [top, left]) in padded.iter_mut().zip(corners) {
-                        let (row, column) = (top + down as isize, left + right as isize);
-                        *padded = row as usize >= w.in_h as usize || column as usize >= w.in_w as usize;
+                    for (padded, left) in padded.iter_mut().zip(lefts) {
+                        *padded = (left + right as isize) as usize >= w.in_w as usize;
                     }
                     for start in (0..run).step_by(ZEROS.len()) {
                         let mut piece = [ZEROS.as_ptr(); R];

@@ -49,6 +49,8 @@ pub unsafe fn depthwise<V: Vector>(mut args: ConvF32Args<'_>) {
             let (image, row) = (line / w.out_h as usize, line % w.out_h as usize);
             let mut column = 0;
             while column < out_w {
+                // A last column on its own is cheaper than three others once more.
+                let joint = joint && column + 1 < out_w;
                 let wide = joint || inner.contains(&column) && inner.len() >= COLUMNS;
                 let (count, end) = if wide { (COLUMNS, if joint { out_w } else { inner.end }) } else { (1, out_w) };
                 let first = column.min(end - count);
@@ -64,10 +66,14 @@ pub unsafe fn depthwise<V: Vector>(mut args: ConvF32Args<'_>) {
                         match (wide, joint, padded, kernel_w, stride_w) {
                             $(
                                 (_, true, false, $kernel_w, $stride_w) => {
-                                    depthwise_channels::<V, COLUMNS, $kernel_w, $stride_w, false>(&mut args, &taps, &range)
+                                    depthwise_channels::<V, COLUMNS, $kernel_w, $stride_w, false>(
+                                        &mut args, &taps, &range,
+                                    )
                                 }
                                 (_, true, true, $kernel_w, $stride_w) => {
-                                    depthwise_channels::<V, COLUMNS, $kernel_w, $stride_w, true>(&mut args, &taps, &range)
+                                    depthwise_channels::<V, COLUMNS, $kernel_w, $stride_w, true>(
+                                        &mut args, &taps, &range,
+                                    )
                                 }
                             )*
                             (true, ..) => depthwise_channels::<V, COLUMNS, 0, 0, false>(&mut args, &taps, &range),

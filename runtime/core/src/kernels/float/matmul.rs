@@ -1,8 +1,8 @@
 //! Product of two activations: the right side is brought into the layout of convolution weights, strip by strip.
 
 use super::conv::{STRIP_BLOCKS, Strip};
-use super::{Shape, Vector};
-use crate::plan::step::{MatMul, Window};
+use super::{Shape, Vector, pointwise};
+use crate::plan::step::MatMul;
 use crate::weights::F32_BLOCK;
 
 /// Elements of a packed strip of the right side.
@@ -21,7 +21,7 @@ pub fn packs(s: &MatMul) -> bool {
 pub unsafe fn matmul<V: Vector>(s: &MatMul, a: &[f32], b: &[f32], y: &mut [f32]) {
     let (m, k, n) = (s.m as usize, s.k as usize, s.n as usize);
     let most = PANEL / (k * F32_BLOCK).max(1);
-    let window = rows_as_positions(s);
+    let window = pointwise(s.m, s.k, s.n);
     let shape = Shape { window: &window, rows: 0..0, columns: 0..0 };
     let mut panel = [0.0; PANEL];
     for (batch, y) in y.chunks_exact_mut((m * n).max(1)).enumerate() {
@@ -48,28 +48,6 @@ pub unsafe fn matmul<V: Vector>(s: &MatMul, a: &[f32], b: &[f32], y: &mut [f32])
             unsafe { V::strip(&strip, 0..m) };
             start += columns;
         }
-    }
-}
-
-/// The rows of the left side as positions of a pointwise convolution.
-fn rows_as_positions(s: &MatMul) -> Window {
-    Window {
-        batch: 1,
-        in_h: 1,
-        in_w: s.m,
-        in_c: s.k,
-        out_h: 1,
-        out_w: s.m,
-        out_c: s.n,
-        kernel_h: 1,
-        kernel_w: 1,
-        stride_h: 1,
-        stride_w: 1,
-        dilation_h: 1,
-        dilation_w: 1,
-        pad_top: 0,
-        pad_left: 0,
-        groups: 1,
     }
 }
 

@@ -130,3 +130,25 @@ impl<'a> Shape<'a> {
         (((image * w.in_h as usize) as isize + row) * w.in_w as isize + column) * w.in_c as isize
     }
 }
+
+/// The window of a product: `rows` positions of `length` channels.
+fn pointwise(rows: u32, length: u32, out_c: u32) -> Window {
+    Window {
+        batch: 1,
+        in_h: 1,
+        in_w: rows,
+        in_c: length,
+        out_h: 1,
+        out_w: rows,
+        out_c,
+        kernel_h: 1,
+        kernel_w: 1,
+        stride_h: 1,
+        stride_w: 1,
+        dilation_h: 1,
+        dilation_w: 1,
+        pad_top: 0,
+        pad_left: 0,
+        groups: 1,
+    }
+}

@@ -15,7 +15,7 @@ macro_rules! vector {
         $max:ident, $min:ident, $store_first:item, $strip_blocks:item,
         sizes: { $($registers:literal: [$($size:literal),*]),* }
     ) => {
-        // The safety of the calls inside is that of the trait: the CPU has the instructions, and the elements are there.
+        // The safety of the calls inside is that of the trait: the CPU has the instructions, the elements are there.
         impl Vector for $register {
             const LANES: usize = $lanes;
 

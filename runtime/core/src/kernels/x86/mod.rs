@@ -46,7 +46,8 @@ macro_rules! all_portable_for {
             depthwise_i8 = depthwise::depthwise: (args: ConvI8Args<'_>),
             matmul_f32 = pool::matmul_f32: (s: &MatMul, a: &[f32], b: &[f32], y: &mut [f32]),
             pool_f32 = pool::pool_f32: (s: &Pool, x: &[f32], y: &mut [f32]),
-            unary = elementwise::unary_vectorised: (x: &[Cell<f32>], y: &[Cell<f32>], function: Function, alpha: f32, beta: f32),
+            unary = elementwise::unary_vectorised:
+                (x: &[Cell<f32>], y: &[Cell<f32>], function: Function, alpha: f32, beta: f32),
             add_i8 = elementwise::add_i8: (row: &RowI8<'_>),
             mul_i8 = elementwise::mul_i8: (row: &RowI8<'_>),
             table = elementwise::table: (x: &[Cell<i8>], y: &[Cell<i8>], table: &[u8; 256]),
@@ -63,7 +64,10 @@ all_portable_for!(avx2, "avx2");
 all_portable_for!(avx512, "avx512f,avx512bw,avx512vl,avx512dq,avx2");
 
 macro_rules! kernels {
-    ($name:literal, $module:ident, conv_i8: $conv:path, float: $conv_f32:path, $depthwise_f32:path, $matmul_f32:path) => {
+    (
+        $name:literal, $module:ident, conv_i8: $conv:path,
+        float: $conv_f32:path, $depthwise_f32:path, $matmul_f32:path
+    ) => {
         Kernels {
             name: $name,
             conv_i8: $conv,
