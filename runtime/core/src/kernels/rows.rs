@@ -146,6 +146,19 @@ impl<'a> Rows<'a> {
         unsafe { self.bytes.as_ptr().add(self.start + line * self.line_step + column * self.step) }
     }
 
+    /// Calls `visit(pointer to the first, number of rows, output position)` with runs of up to `MOST` rows of a line,
+    /// of about the same length.
+    #[inline(always)]
+    pub fn for_each_run<const MOST: usize>(&self, mut visit: impl FnMut(*const i8, usize, usize)) {
+        let size = self.columns.div_ceil(self.columns.div_ceil(MOST));
+        for line in 0..self.lines {
+            for column in (0..self.columns).step_by(size) {
+                let count = size.min(self.columns - column);
+                visit(self.pointer(line, column), count, self.first + line * self.columns + column);
+            }
+        }
+    }
+
     /// Calls `visit` with tiles of up to `MOST` rows, of about the same size.
     #[inline(always)]
     pub fn for_each_tile<const MOST: usize>(&self, mut visit: impl FnMut(&Tile<'a, MOST>)) {

@@ -122,65 +122,51 @@ vector!(
     sizes: { 1: [12, 8, 4, 1], 2: [12, 8, 4, 1], 3: [8, 4, 1], 4: [1] }
 );
 
+/// The kernels of an instruction set: a module of the same name as that of its other kernels.
 macro_rules! kernels {
-    (
-        $conv:ident, $depthwise:ident, $matmul:ident, $register:ty, $features:literal, few_channels: $few_channels:path,
-        few_rows: $few_rows:path
-    ) => {
-        /// [`crate::plan::step::ConvF32`].
-        pub(super) fn $conv(args: ConvF32Args<'_>) {
-            // SAFETY: this function stands only in kernels that `available` gives out where the features are there.
-            unsafe { float::conv::<$register>(args) }
-        }
+    ($module:ident, $register:ty, $features:literal, few_channels: $few_channels:path) => {
+        pub(super) mod $module {
+            use super::*;
 
-        /// [`crate::plan::step::DepthwiseF32`].
-        pub(super) fn $depthwise(args: ConvF32Args<'_>) {
-            #[target_feature(enable = $features)]
-            fn inner(args: ConvF32Args<'_>) {
-                // SAFETY: the CPU has the features that this function is compiled for.
-                unsafe { float::depthwise::<$register>(args) }
+            /// [`crate::plan::step::ConvF32`].
+            pub fn conv(args: ConvF32Args<'_>) {
+                // SAFETY: stands only in kernels that `available` gives out where the CPU has the features.
+                unsafe { float::conv::<$register>(args) }
             }
-            if args.window.out_c != args.window.in_c || (args.window.in_c as usize) < <$register>::LANES {
-                return $few_channels(args);
-            }
-            // SAFETY: as above.
-            unsafe { inner(args) }
-        }
 
-        /// [`MatMul`] of float32.
-        pub(super) fn $matmul(s: &MatMul, a: &[f32], b: &[f32], y: &mut [f32]) {
-            #[target_feature(enable = $features)]
-            fn inner(s: &MatMul, a: &[f32], b: &[f32], y: &mut [f32]) {
-                // SAFETY: the CPU has the features that this function is compiled for.
-                unsafe { float::matmul::<$register>(s, a, b, y) }
+            /// [`crate::plan::step::DepthwiseF32`].
+            pub fn depthwise(args: ConvF32Args<'_>) {
+                #[target_feature(enable = $features)]
+                fn inner(args: ConvF32Args<'_>) {
+                    // SAFETY: the CPU has the features that this function is compiled for.
+                    unsafe { float::depthwise::<$register>(args) }
+                }
+                if args.window.out_c != args.window.in_c || (args.window.in_c as usize) < <$register>::LANES {
+                    return $few_channels(args);
+                }
+                // SAFETY: as above.
+                unsafe { inner(args) }
             }
-            if !float::packs(s) {
-                return $few_rows(s, a, b, y);
+
+            /// [`MatMul`] of float32.
+            pub fn matmul(s: &MatMul, a: &[f32], b: &[f32], y: &mut [f32]) {
+                #[target_feature(enable = $features)]
+                fn inner(s: &MatMul, a: &[f32], b: &[f32], y: &mut [f32]) {
+                    // SAFETY: the CPU has the features that this function is compiled for.
+                    unsafe { float::matmul::<$register>(s, a, b, y) }
+                }
+                if !float::packs(s) {
+                    return crate::kernels::x86::$module::matmul_f32(s, a, b, y);
+                }
+                // SAFETY: as above.
+                unsafe { inner(s, a, b, y) }
             }
-            // SAFETY: as above.
-            unsafe { inner(s, a, b, y) }
         }
     };
 }
 
-kernels!(
-    conv_avx2,
-    depthwise_avx2,
-    matmul_avx2,
-    __m256,
-    "avx2,fma",
-    few_channels: few_channels,
-    few_rows: super::avx2::matmul_f32
-);
-kernels!(
-    conv_avx512,
-    depthwise_avx512,
-    matmul_avx512,
-    __m512,
-    "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma",
-    few_channels: depthwise_avx2,
-    few_rows: super::avx512::matmul_f32
-);
+kernels!(avx2, __m256, "avx2,fma", few_channels: few_channels);
+kernels!(avx512, __m512, "avx512f,avx512bw,avx512vl,avx512dq,avx2,fma", few_channels: super::avx2::depthwise);
 
 /// A depthwise convolution with fewer channels than lanes, or with more output than input channels.
 fn few_channels(args: ConvF32Args<'_>) {

@@ -4,7 +4,10 @@
 //! compiler never fuses or reorders float operations, so the bits stay the same. Convolutions are
 //! written by hand.
 
+mod add;
 mod cpu;
+mod depthwise_vnni;
+mod finish;
 mod float;
 mod madd;
 mod vnni;
@@ -64,20 +67,17 @@ all_portable_for!(avx2, "avx2");
 all_portable_for!(avx512, "avx512f,avx512bw,avx512vl,avx512dq,avx2");
 
 macro_rules! kernels {
-    (
-        $name:literal, $module:ident, conv_i8: $conv:path,
-        float: $conv_f32:path, $depthwise_f32:path, $matmul_f32:path
-    ) => {
+    ($name:literal, $module:ident, conv_i8: $conv:path, depthwise_i8: $depthwise:path, add_i8: $add:path) => {
         Kernels {
             name: $name,
             conv_i8: $conv,
-            depthwise_i8: $module::depthwise_i8,
-            conv_f32: $conv_f32,
-            depthwise_f32: $depthwise_f32,
-            matmul_f32: $matmul_f32,
+            depthwise_i8: $depthwise,
+            conv_f32: float::$module::conv,
+            depthwise_f32: float::$module::depthwise,
+            matmul_f32: float::$module::matmul,
             pool_f32: $module::pool_f32,
             unary: $module::unary,
-            add_i8: $module::add_i8,
+            add_i8: $add,
             mul_i8: $module::mul_i8,
             table: $module::table,
             pool_i8: $module::pool_i8,
@@ -90,8 +90,9 @@ macro_rules! kernels {
 }
 
 static AVX2: Kernels =
-    kernels!("avx2", avx2, conv_i8: madd::conv, float: float::conv_avx2, float::depthwise_avx2, float::matmul_avx2);
-static AVX512_VNNI: Kernels = kernels!("avx512-vnni", avx512, conv_i8: vnni::conv, float: float::conv_avx512, float::depthwise_avx512, float::matmul_avx512);
+    kernels!("avx2", avx2, conv_i8: madd::conv, depthwise_i8: avx2::depthwise_i8, add_i8: add::add_256);
+static AVX512_VNNI: Kernels =
+    kernels!("avx512-vnni", avx512, conv_i8: vnni::conv, depthwise_i8: depthwise_vnni::depthwise, add_i8: add::add_512);
 
 /// The sets that this CPU can run, the slowest first.
 pub(super) fn available() -> impl Iterator<Item = &'static Kernels> {

@@ -1,16 +1,33 @@
 //! Int8 convolution with VPDPBUSD: up to 12 rows times 32 output channels in registers.
 //!
 //! VPDPBUSD multiplies unsigned by signed bytes, so 128 is added to the input on the way (an exclusive
-//! or) and `128·Σw` taken off again; `Σw` is summed by the same instruction beside the rows.
+//! or) and `128·Σw` taken off the bias, once for all rows.
 
+use core::arch::asm;
 use core::arch::x86_64::*;
 
-use crate::kernels::rows::{Tile, for_each_rows};
-use crate::kernels::{ConvI8Args, ConvOutput};
+use super::finish::Finish512;
+use crate::kernels::ConvI8Args;
+use crate::kernels::rows::{Reach, Rows, for_each_rows};
 use crate::weights::{BLOCK, GROUP, block_width};
 
 /// Rows multiplied at once.
 const ROWS: usize = 12;
+
+/// One or two blocks of channels, for all rows.
+struct Blocks<const B: usize> {
+    reach: Reach,
+    /// Bytes from one row to the next.
+    step: usize,
+    weights: [*const u8; B],
+    /// Channels of the last block that are there; the others are full.
+    mask: u16,
+    /// Bytes of weights of the last block from one group of four along the reduction axis to the next.
+    quad_step: usize,
+    finish: [Finish512; B],
+    /// Elements of the output from one position to the next.
+    out_c: usize,
+}
 
 /// [`crate::plan::step::ConvI8`].
 pub(super) fn conv(args: ConvI8Args<'_>) {
@@ -19,161 +36,154 @@ pub(super) fn conv(args: ConvI8Args<'_>) {
         return super::avx512::conv_i8(args);
     }
     // SAFETY: this function stands only in kernels that `available` gives out where VNNI is there.
-    unsafe { rows(args) }
+    for_each_rows(args, |args, rows, weights| unsafe { all_blocks(args, rows, weights) });
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2")]
-fn rows(args: ConvI8Args<'_>) {
-    for_each_rows(args, |args, rows, weights| {
-        rows.for_each_tile(|tile| match tile.count {
-            1 => multiply::<1>(args, tile, rows.group, weights),
-            2 => multiply::<2>(args, tile, rows.group, weights),
-            3 => multiply::<3>(args, tile, rows.group, weights),
-            4 => multiply::<4>(args, tile, rows.group, weights),
-            5 => multiply::<5>(args, tile, rows.group, weights),
-            6 => multiply::<6>(args, tile, rows.group, weights),
-            7 => multiply::<7>(args, tile, rows.group, weights),
-            8 => multiply::<8>(args, tile, rows.group, weights),
-            9 => multiply::<9>(args, tile, rows.group, weights),
-            10 => multiply::<10>(args, tile, rows.group, weights),
-            11 => multiply::<11>(args, tile, rows.group, weights),
-            _ => multiply::<12>(args, tile, rows.group, weights),
-        })
-    });
-}
-
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2")]
-fn multiply<const R: usize>(args: &mut ConvI8Args<'_>, tile: &Tile<'_, ROWS>, group: usize, weights: &[u8]) {
+fn all_blocks(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u8]) {
     let group_out = args.window.group_out();
-    let length = tile.reach.packed_len();
-    let (mut start, mut base) = (0, 0);
-    while start < group_out {
-        if group_out - start >= 2 * BLOCK {
-            let (left, right) = weights[base..].split_at(BLOCK * length);
-            let sums = products::<R, 2>(tile, [left, &right[..BLOCK * length]]);
-            for block in 0..2 {
-                store::<R>(args, tile, group, start + block * BLOCK, BLOCK, sums.map(|row| row[block]));
-            }
-            start += 2 * BLOCK;
-            base += 2 * BLOCK * length;
-            continue;
-        }
+    let block_bytes = BLOCK * rows.reach.packed_len();
+    let mut rest = weights;
+    for start in (0..group_out).step_by(2 * BLOCK) {
         let width = block_width(start, group_out);
-        let block = &weights[base..][..width * length];
-        let mask = u16::MAX >> (BLOCK - width);
-        let sums = products_narrow::<R>(tile, block, width, mask);
-        store::<R>(args, tile, group, start, (group_out - start).min(width), sums);
-        start += width;
-        base += width * length;
+        if start + BLOCK >= group_out {
+            return blocks(args, rows, start, [rest], width);
+        }
+        let (first, behind) = rest.split_at(block_bytes);
+        let width = block_width(start + BLOCK, group_out);
+        let (second, behind) = behind.split_at(width * rows.reach.packed_len());
+        blocks(args, rows, start, [first, second], width);
+        rest = behind;
     }
 }
 
-/// `Σ x·w` of `R` rows with `B` full blocks.
+/// All rows with `B` blocks of channels from `start` of the group on, the last of them `width` wide.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2")]
-fn products<const R: usize, const B: usize>(tile: &Tile<'_, ROWS>, blocks: [&[u8]; B]) -> [[__m512i; B]; R] {
-    let flip = _mm512_set1_epi8(-128);
-    let ones = _mm512_set1_epi8(1);
-    let mut sums = [[_mm512_setzero_si512(); B]; R];
-    let mut totals = [_mm512_setzero_si512(); B];
-    let quads = tile.reach.quads;
-    assert!(blocks.iter().all(|block| block.len() >= BLOCK * tile.reach.packed_len()));
-    let mut at = 0;
-    let rows: [*const i8; R] = core::array::from_fn(|row| tile.pointer(row));
-    tile.reach.for_each_segment(|offset| {
+fn blocks<const B: usize>(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, start: usize, weights: [&[u8]; B], width: usize) {
+    let out_c = args.window.out_c as usize;
+    let group_out = args.window.group_out();
+    let channel = rows.group * group_out + start;
+    let reach = rows.reach;
+    let mut finish = [Finish512::new(args, channel, BLOCK.min(group_out - start)); B];
+    if B == 2 {
+        finish[1] = Finish512::new(args, channel + BLOCK, (group_out - start - BLOCK).min(BLOCK));
+    }
+    let mask = u16::MAX >> (BLOCK - width);
+    let quads = reach.packed_len() / GROUP;
+    for (block, (weights, finish)) in weights.into_iter().zip(&mut finish).enumerate() {
+        let width = if block + 1 == B { width } else { BLOCK };
+        assert!(weights.len() >= quads * width * GROUP);
+        let mut totals = _mm512_setzero_si512();
         for quad in 0..quads {
-            let mut w = [_mm512_setzero_si512(); B];
-            for (block, w) in w.iter_mut().enumerate() {
-                // SAFETY: 64 bytes of this segment and quad lie inside the block, as asserted.
-                *w = unsafe { _mm512_loadu_si512(blocks[block].as_ptr().add(at).cast()) };
-                totals[block] = _mm512_dpbusd_epi32(totals[block], ones, *w);
+            // SAFETY: the mask lets only the `width` groups of this quad be read, which are there as asserted.
+            let w = unsafe {
+                let mask = u16::MAX >> (BLOCK - width);
+                _mm512_maskz_loadu_epi32(mask, weights.as_ptr().add(quad * width * GROUP).cast())
+            };
+            totals = _mm512_dpbusd_epi32(totals, _mm512_set1_epi8(1), w);
+        }
+        finish.bias = _mm512_sub_epi32(finish.bias, _mm512_slli_epi32::<7>(totals));
+    }
+    let weights = weights.map(<[u8]>::as_ptr);
+    let blocks = Blocks { reach, step: rows.step, weights, mask, quad_step: width * GROUP, finish, out_c };
+    rows.for_each_run::<ROWS>(|x, count, position| {
+        let place = position * out_c + channel;
+        let multiply = match count {
+            1 => products::<1, B>,
+            2 => products::<2, B>,
+            3 => products::<3, B>,
+            4 => products::<4, B>,
+            5 => products::<5, B>,
+            6 => products::<6, B>,
+            7 => products::<7, B>,
+            8 => products::<8, B>,
+            9 => products::<9, B>,
+            10 => products::<10, B>,
+            11 => products::<11, B>,
+            _ => products::<12, B>,
+        };
+        // SAFETY: the rows can be read as far as the reach, and the output has their positions.
+        unsafe { multiply(&blocks, x, place) };
+    });
+}
+
+/// Multiplies `R` rows from `x` on, and stores the results from element `place` of the output on.
+///
+/// # Safety
+/// The rows can be read as far as the reach; the output has their positions.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2")]
+#[inline(never)]
+unsafe fn products<const R: usize, const B: usize>(blocks: &Blocks<B>, x: *const i8, place: usize) {
+    let flip = _mm512_set1_epi8(-128);
+    let reach = &blocks.reach;
+    let mut sums = [[_mm512_setzero_si512(); B]; R];
+    for sums in &mut sums {
+        for (block, sum) in sums.iter_mut().enumerate() {
+            *sum = blocks.finish[block].bias;
+        }
+    }
+    let mut w = blocks.weights;
+    reach.for_each_segment(|offset| {
+        for quad in 0..reach.quads {
+            let mut loaded = [_mm512_setzero_si512(); B];
+            for block in 0..B {
+                // SAFETY: 64 bytes of each quad lie inside a full block; of the last one the mask lets only those be
+                // read that are there.
+                unsafe {
+                    if block + 1 == B {
+                        loaded[block] = _mm512_maskz_loadu_epi32(blocks.mask, w[block].cast());
+                        w[block] = w[block].add(blocks.quad_step);
+                    } else {
+                        loaded[block] = _mm512_loadu_si512(w[block].cast());
+                        w[block] = w[block].add(BLOCK * GROUP);
+                    }
+                }
             }
-            at += BLOCK * GROUP;
-            for (row, sums) in rows.iter().zip(&mut sums) {
+            for (row, sums) in sums.iter_mut().enumerate() {
                 // SAFETY: the segment has `quads` groups of 4 bytes.
-                let x = unsafe { row.add(offset + quad * GROUP).cast::<i32>().read_unaligned() };
-                let x = _mm512_xor_si512(_mm512_set1_epi32(x), flip);
+                let quad = unsafe { spread(x.add(row * blocks.step + offset + quad * GROUP)) };
+                let quad = _mm512_xor_si512(quad, flip);
                 for block in 0..B {
-                    sums[block] = _mm512_dpbusd_epi32(sums[block], x, w[block]);
+                    sums[block] = _mm512_dpbusd_epi32(sums[block], quad, loaded[block]);
                 }
             }
         }
     });
-    for row in &mut sums {
-        for block in 0..B {
-            row[block] = _mm512_sub_epi32(row[block], _mm512_slli_epi32::<7>(totals[block]));
-        }
+    // Written out: as a loop it would move all sums to memory, and keep them there throughout.
+    macro_rules! store {
+        ($($row:literal)*) => {$(
+            if $row < R {
+                let place = place + $row * blocks.out_c;
+                // SAFETY: the caller's promise.
+                unsafe {
+                    blocks.finish[0].store(place, sums[$row][0]);
+                    if B == 2 {
+                        blocks.finish[B - 1].store(place + BLOCK, sums[$row][B - 1]);
+                    }
+                }
+            }
+        )*};
     }
-    sums
+    store!(0 1 2 3 4 5 6 7 8 9 10 11);
 }
 
-/// `Σ x·w` of `R` rows with one block of any width.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2")]
-fn products_narrow<const R: usize>(tile: &Tile<'_, ROWS>, block: &[u8], width: usize, mask: u16) -> [__m512i; R] {
-    let flip = _mm512_set1_epi8(-128);
-    let ones = _mm512_set1_epi8(1);
-    let mut sums = [_mm512_setzero_si512(); R];
-    let mut totals = _mm512_setzero_si512();
-    let quads = tile.reach.quads;
-    assert!(block.len() >= width * tile.reach.packed_len() && width <= BLOCK);
-    let mut at = 0;
-    let rows: [*const i8; R] = core::array::from_fn(|row| tile.pointer(row));
-    tile.reach.for_each_segment(|offset| {
-        for quad in 0..quads {
-            // SAFETY: the mask lets only the `width` groups of this quad be read, which lie inside the block.
-            let w = unsafe { _mm512_maskz_loadu_epi32(mask, block.as_ptr().add(at).cast()) };
-            at += width * GROUP;
-            totals = _mm512_dpbusd_epi32(totals, ones, w);
-            for (row, sum) in rows.iter().zip(&mut sums) {
-                // SAFETY: the segment has `quads` groups of 4 bytes.
-                let x = unsafe { row.add(offset + quad * GROUP).cast::<i32>().read_unaligned() };
-                *sum = _mm512_dpbusd_epi32(*sum, _mm512_xor_si512(_mm512_set1_epi32(x), flip), w);
-            }
-        }
-    });
-    for sum in &mut sums {
-        *sum = _mm512_sub_epi32(*sum, _mm512_slli_epi32::<7>(totals));
+/// Four bytes in all lanes. In assembly, because compilers move the exclusive or in front of the broadcast, which then
+/// is no load any more but takes one of the units that multiply.
+///
+/// # Safety
+/// The bytes can be read.
+#[target_feature(enable = "avx512f")]
+#[inline]
+unsafe fn spread(bytes: *const i8) -> __m512i {
+    let spread;
+    // SAFETY: the instruction only reads the four bytes.
+    unsafe {
+        asm!(
+            "vpbroadcastd {spread}, dword ptr [{bytes}]",
+            spread = lateout(zmm_reg) spread,
+            bytes = in(reg) bytes,
+            options(pure, readonly, nostack, preserves_flags),
+        );
     }
-    sums
-}
-
-/// Requantizes and stores `lanes` channels from `start` of the group for each row.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2")]
-fn store<const R: usize>(
-    args: &mut ConvI8Args<'_>,
-    tile: &Tile<'_, ROWS>,
-    group: usize,
-    start: usize,
-    lanes: usize,
-    sums: [__m512i; R],
-) {
-    let out_c = args.window.out_c as usize;
-    let channel = group * args.window.group_out() + start;
-    let mask = u16::MAX >> (BLOCK - lanes);
-    let bias = args.bias.bytes(channel, lanes);
-    let multipliers = args.multipliers.bytes(channel, lanes);
-    assert!(bias.len() >= lanes * 4 && multipliers.len() >= lanes * 4);
-    // SAFETY: the mask lets only `lanes` words be read, which are there as asserted.
-    let (bias, multipliers) = unsafe {
-        (_mm512_maskz_loadu_epi32(mask, bias.as_ptr().cast()), _mm512_maskz_loadu_ps(mask, multipliers.as_ptr().cast()))
-    };
-    for (row, sum) in sums.into_iter().enumerate() {
-        let place = (tile.first + row) * out_c + channel;
-        let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(sum, bias)), multipliers);
-        match &mut args.y {
-            ConvOutput::I8(y, target) => {
-                let (low, high, zero_point) = target.parts();
-                let clamped = _mm512_min_ps(_mm512_max_ps(scaled, _mm512_set1_ps(low)), _mm512_set1_ps(high));
-                let rounded = _mm512_cvt_roundps_epi32::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(clamped);
-                let stored = _mm512_cvtepi32_epi8(_mm512_add_epi32(rounded, _mm512_set1_epi32(zero_point)));
-                let out = &mut y[place..][..lanes];
-                // SAFETY: the mask lets only `lanes` bytes be written, which `out` has.
-                unsafe { _mm_mask_storeu_epi8(out.as_mut_ptr(), mask, stored) };
-            }
-            ConvOutput::F32(y) => {
-                let out = &mut y[place..][..lanes];
-                // SAFETY: the mask lets only `lanes` words be written, which `out` has.
-                unsafe { _mm512_mask_storeu_ps(out.as_mut_ptr(), mask, scaled) };
-            }
-        }
-    }
+    spread
 }
