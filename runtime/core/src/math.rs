@@ -7,31 +7,45 @@
 const LN_2_HIGH: f64 = 6.931_471_803_691_238e-1;
 const LN_2_LOW: f64 = 1.908_214_929_270_587_7e-10;
 
-fn power_of_two(exponent: i32) -> f64 {
-    f64::from_bits(u64::from((exponent + 1023).clamp(0, 2046).cast_unsigned()) << 52)
+/// Adding it rounds to a whole number, which is then in the low bits.
+const ROUND: f64 = 6_755_399_441_055_744.0;
+
+/// A polynomial by Horner's scheme, the highest factor first, without a loop.
+macro_rules! polynomial {
+    ($x:expr; $first:expr $(, $factor:expr)* $(,)?) => {{
+        let (x, sum) = ($x, $first);
+        $(let sum = sum * x + $factor;)*
+        sum
+    }};
 }
 
+/// Without a branch, so that loops over it are vectorised.
+#[inline(always)]
 fn exp64(x: f64) -> f64 {
-    if x.is_nan() {
-        return x;
-    }
-    if x > 700.0 {
-        return f64::INFINITY;
-    }
-    if x < -700.0 {
-        return 0.0;
-    }
-    let scaled = x * core::f64::consts::LOG2_E;
-    let n = (scaled + if scaled < 0.0 { -0.5 } else { 0.5 }) as i32;
-    let r = (x - f64::from(n) * LN_2_HIGH) - f64::from(n) * LN_2_LOW;
-    // Taylor series by Horner; |r| ≤ 0.35, so the first term left out is below 1e-17.
-    let mut sum = 1.0;
-    let mut k = 14.0;
-    while k > 0.5 {
-        sum = 1.0 + sum * r / k;
-        k -= 1.0;
-    }
-    sum * power_of_two(n)
+    let inside = if x > 700.0 { 700.0 } else { x };
+    let inside = if inside < -700.0 { -700.0 } else { inside };
+    let shifted = inside * core::f64::consts::LOG2_E + ROUND;
+    let n = shifted - ROUND;
+    let r = (inside - n * LN_2_HIGH) - n * LN_2_LOW;
+    // 1/k!; |r| ≤ 0.35, so the first term left out is below 1e-14.
+    let sum = polynomial!(
+        r;
+        1.0 / 39_916_800.0,
+        1.0 / 3_628_800.0,
+        1.0 / 362_880.0,
+        1.0 / 40_320.0,
+        1.0 / 5_040.0,
+        1.0 / 720.0,
+        1.0 / 120.0,
+        1.0 / 24.0,
+        1.0 / 6.0,
+        0.5,
+        1.0,
+        1.0,
+    );
+    let value = sum * f64::from_bits(shifted.to_bits().wrapping_add(1023) << 52);
+    let value = if x > 700.0 { f64::INFINITY } else { value };
+    if x < -700.0 { 0.0 } else { value }
 }
 
 fn ln64(x: f64) -> f64 {
@@ -62,54 +76,48 @@ fn ln64(x: f64) -> f64 {
     f64::from(exponent) * LN_2_HIGH + (2.0 * s * sum + f64::from(exponent) * LN_2_LOW)
 }
 
+/// Within 3e-14, without a branch.
+#[inline(always)]
 fn erf64(x: f64) -> f64 {
-    let magnitude = if x < 0.0 { -x } else { x };
-    if magnitude.is_nan() {
-        return x;
-    }
-    let value = if magnitude >= 6.0 {
-        1.0
-    } else {
-        // erf(x) = 2/√π · e^(-x²) · Σ 2ⁿ x^(2n+1) / (2n+1)!!, all terms positive.
-        let mut term = magnitude;
-        let mut sum = term;
-        let mut n = 1.0;
-        while n < 160.0 && term > sum * 1e-18 {
-            term *= 2.0 * magnitude * magnitude / (2.0 * n + 1.0);
-            sum += term;
-            n += 1.0;
-        }
-        core::f64::consts::FRAC_2_SQRT_PI * exp64(-magnitude * magnitude) * sum
-    };
-    if x < 0.0 { -value } else { value }
+    let magnitude = x.abs();
+    let inside = if magnitude > 6.0 { 6.0 } else { magnitude };
+    let power = 1.0 / (1.0 + 0.35 * inside);
+    // e^(x²)·(1 - erf(x)), through 15 Chebyshev points of 0 to 6.
+    let sum = polynomial!(
+        power;
+        -0.007_358_293_973_898_665,
+        0.085_746_368_996_597_74,
+        -0.436_918_519_748_521_25,
+        1.273_297_755_720_015_8,
+        -2.335_538_172_381_372_4,
+        2.850_354_358_234_971,
+        -2.507_858_634_223_632_4,
+        1.704_912_211_399_574,
+        -0.729_171_976_003_599_4,
+        0.429_815_494_928_981_13,
+        0.077_997_124_115_558_47,
+        0.201_833_155_782_744,
+        0.195_247_197_604_989_63,
+        0.197_648_836_221_429_1,
+        -6.906_673_810_258_086e-6,
+    );
+    let value = 1.0 - exp64(-inside * inside) * sum;
+    (if magnitude < 1e-4 { core::f64::consts::FRAC_2_SQRT_PI * magnitude } else { value }).copysign(x)
 }
 
+#[inline(always)]
 fn tanh64(x: f64) -> f64 {
-    let magnitude = if x < 0.0 { -x } else { x };
-    let value = if magnitude > 20.0 {
-        1.0
-    } else if magnitude < 1e-4 {
-        magnitude
-    } else {
-        let e = exp64(2.0 * magnitude);
-        (e - 1.0) / (e + 1.0)
-    };
-    if x.is_nan() {
-        x
-    } else if x < 0.0 {
-        -value
-    } else {
-        value
-    }
+    let magnitude = x.abs();
+    let e = exp64(2.0 * magnitude);
+    let value = (e - 1.0) / (e + 1.0);
+    let value = if magnitude > 20.0 { 1.0 } else { value };
+    (if magnitude < 1e-4 { magnitude } else { value }).copysign(x)
 }
 
+#[inline(always)]
 fn sigmoid64(x: f64) -> f64 {
-    if x >= 0.0 {
-        1.0 / (1.0 + exp64(-x))
-    } else {
-        let e = exp64(x);
-        e / (1.0 + e)
-    }
+    let e = exp64(-x.abs());
+    (if x >= 0.0 { 1.0 } else { e }) / (1.0 + e)
 }
 
 fn softplus64(x: f64) -> f64 {
@@ -291,8 +299,14 @@ crate::word_enum! {
 }
 
 impl Function {
+    /// [`Self::apply`] in a function of its own.
+    pub(crate) fn apply_any(self, x: f32, alpha: f32, beta: f32) -> f32 {
+        self.apply(x, alpha, beta)
+    }
+
     /// The value of the function at `x`.
     #[must_use]
+    #[inline(always)]
     pub fn apply(self, x: f32, alpha: f32, beta: f32) -> f32 {
         let wide = f64::from(x);
         match self {
@@ -414,6 +428,11 @@ mod tests {
             ("sqrt", sqrt(2.0), core::f64::consts::SQRT_2),
             ("erf", Function::Erf.apply(0.5, 0.0, 0.0), 0.520_499_877_813_046_5),
             ("erf", Function::Erf.apply(-2.0, 0.0, 0.0), -0.995_322_265_018_952_7),
+            ("erf", Function::Erf.apply(1e-5, 0.0, 0.0), 1.128_379_167_057_9e-5),
+            ("erf", Function::Erf.apply(1e-3, 0.0, 0.0), 1.128_378_790_969_236_5e-3),
+            ("erf", Function::Erf.apply(1.0, 0.0, 0.0), 0.842_700_792_949_714_9),
+            ("erf", Function::Erf.apply(3.5, 0.0, 0.0), 0.999_999_256_901_627_6),
+            ("erf", Function::Erf.apply(-6.5, 0.0, 0.0), -1.0),
             ("tanh", Function::Tanh.apply(0.25, 0.0, 0.0), 0.244_918_662_403_709_13),
             ("sigmoid", Function::Sigmoid.apply(-3.0, 0.0, 0.0), 0.047_425_873_177_566_78),
             ("softplus", Function::Softplus.apply(0.0, 0.0, 0.0), core::f64::consts::LN_2),

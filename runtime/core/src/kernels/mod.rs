@@ -1,12 +1,15 @@
 //! The kernels: what the steps compute, for each instruction set.
 //!
 //! One [`Kernels`] value holds a function for every step whose speed matters. The portable set is
-//! the specification; every other set gives the same bits. A value for an instruction set exists
+//! the specification; every other set gives the same bits, but for sums of float32 products: those of `n` products
+//! are within `(2n + 1)·2⁻²⁴·Σ|x·w|` of the exact one, whatever the set. A value for an instruction set exists
 //! only where the CPU has it, so holding one is the proof that it may be called. [`available`]
 //! lists them all: the equality tests and the benches walk that list.
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod float;
 pub mod portable;
 pub mod rows;
 pub mod view;
@@ -16,7 +19,8 @@ mod x86;
 use core::cell::Cell;
 
 use crate::bytes::{F32s, I32s};
-use crate::plan::step::{Pool, Reduce, Softmax, Window};
+use crate::math::Function;
+use crate::plan::step::{MatMul, Pool, Reduce, Softmax, Window};
 use crate::quantization::Target;
 
 /// Where a convolution puts its results.
@@ -149,6 +153,9 @@ pub struct ReduceI8Args<'a, S> {
 /// A table look-up: elements, results (perhaps the same place), the 256 results.
 pub type TableKernel = fn(&[Cell<i8>], &[Cell<i8>], &[u8; 256]);
 
+/// A function of each element.
+pub type UnaryKernel = fn(&[Cell<f32>], &[Cell<f32>], Function, f32, f32);
+
 /// The kernels of one instruction set.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
@@ -163,6 +170,12 @@ pub struct Kernels {
     pub conv_f32: fn(ConvF32Args<'_>),
     /// [`crate::plan::step::DepthwiseF32`].
     pub depthwise_f32: fn(ConvF32Args<'_>),
+    /// [`MatMul`] of float32: left side, right side, result.
+    pub matmul_f32: fn(&MatMul, &[f32], &[f32], &mut [f32]),
+    /// [`Pool`] of float32.
+    pub pool_f32: fn(&Pool, &[f32], &mut [f32]),
+    /// [`crate::plan::step::Unary`]: values, results (perhaps the same place), the function and its attributes.
+    pub unary: UnaryKernel,
     /// One row of [`crate::plan::step::BinaryOp::Add`].
     pub add_i8: fn(&RowI8<'_>),
     /// One row of [`crate::plan::step::BinaryOp::Mul`].

@@ -178,7 +178,7 @@ impl<'p> Context<'_, 'p> {
             self.arena.get_disjoint_mut([range(&a), other, range(&y)]).map_err(|_| refused)?;
         let (a_bytes, b_bytes): (&[u8], &[u8]) = if same { (a_bytes, a_bytes) } else { (a_bytes, b_bytes) };
         if y.dtype == DType::F32 {
-            portable::matmul_f32(s, f32s(a_bytes), f32s(b_bytes), f32s_mut(y_bytes));
+            (self.kernels.matmul_f32)(s, f32s(a_bytes), f32s(b_bytes), f32s_mut(y_bytes));
         } else {
             let target = Target::new(y.zero_point, -128, 127);
             let zero_points = [a.zero_point, b.zero_point];
@@ -262,12 +262,12 @@ pub(super) fn step(
         }
         Step::Unary(s) => {
             let [x, y] = context.shared_pair(s.x, s.y)?;
-            portable::unary(f32_cells(x), f32_cells(y), s.function, s.alpha, s.beta);
+            (kernels.unary)(f32_cells(x), f32_cells(y), s.function, s.alpha, s.beta);
         }
         Step::Pool(s) => {
             let (x, y, x_bytes, y_bytes) = context.pair(s.x, s.y)?;
             if y.dtype == DType::F32 {
-                portable::pool_f32(s, f32s(x_bytes), f32s_mut(y_bytes));
+                (kernels.pool_f32)(s, f32s(x_bytes), f32s_mut(y_bytes));
             } else {
                 let target = Target::new(y.zero_point, -128, 127);
                 let (x_zero_point, y) = (x.zero_point, i8s_mut(y_bytes));

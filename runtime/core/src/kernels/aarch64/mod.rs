@@ -10,6 +10,7 @@ mod depthwise;
 mod depthwise_dot;
 mod dot;
 mod finish;
+mod float;
 mod long;
 
 use super::Kernels;
@@ -18,6 +19,10 @@ static NEON: Kernels = Kernels {
     name: "neon",
     conv_i8: long::conv,
     depthwise_i8: depthwise::depthwise,
+    conv_f32: float::conv,
+    depthwise_f32: float::depthwise,
+    matmul_f32: float::matmul,
+    unary: super::portable::elementwise::unary_vectorised,
     add_i8: add::add,
     ..super::portable::KERNELS
 };

@@ -111,11 +111,59 @@ pub fn table_f32(x: &[i8], y: &mut [f32], table: F32s<'_>) {
     }
 }
 
-/// See [`crate::plan::step::Unary`].
-pub fn unary(x: &[Cell<f32>], y: &[Cell<f32>], function: Function, alpha: f32, beta: f32) {
-    for (x, y) in x.iter().zip(y) {
-        y.set(function.apply(x.get(), alpha, beta));
+/// See [`crate::plan::step::Unary`]: small, for flash memory.
+pub(crate) fn unary(x: &[Cell<f32>], y: &[Cell<f32>], function: Function, alpha: f32, beta: f32) {
+    match function {
+        Function::Clip => apply(x, y, |x| Function::Clip.apply(x, alpha, beta)),
+        _ => x.iter().zip(y).for_each(|(x, y)| y.set(function.apply_any(x.get(), alpha, beta))),
     }
+}
+
+/// [`unary`] for cores with vectors of f64, the same bits.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[inline(always)]
+pub(crate) fn unary_vectorised(x: &[Cell<f32>], y: &[Cell<f32>], function: Function, alpha: f32, beta: f32) {
+    // Those that are worth a loop of their own: the compiler sees which one it is.
+    macro_rules! each {
+        ($($name:ident),*) => {
+            match function {
+                $(Function::$name => apply(x, y, |x| Function::$name.apply(x, alpha, beta)),)*
+                _ => unary(x, y, function, alpha, beta),
+            }
+        };
+    }
+    each!(
+        Clip,
+        HardSigmoid,
+        HardSwish,
+        LeakyRelu,
+        Gelu,
+        GeluTanh,
+        Erf,
+        Abs,
+        Neg,
+        Sqrt,
+        Sigmoid,
+        Swish,
+        Tanh,
+        Exp,
+        Elu,
+        AddConstant,
+        MulConstant
+    );
+}
+
+/// `f(x)` into `y`, several at once: all are read before one is written, as `x` may be `y`.
+#[inline(always)]
+fn apply(x: &[Cell<f32>], y: &[Cell<f32>], f: impl Fn(f32) -> f32) {
+    const LANES: usize = 16;
+    let ((x, x_rest), (y, y_rest)) = (x.as_chunks::<LANES>(), y.as_chunks::<LANES>());
+    for (x, y) in x.iter().zip(y) {
+        let mut values = [0.0; LANES];
+        values.iter_mut().zip(x).for_each(|(value, x)| *value = f(x.get()));
+        y.iter().zip(values).for_each(|(y, value)| y.set(value));
+    }
+    x_rest.iter().zip(y_rest).for_each(|(x, y)| y.set(f(x.get())));
 }
 
 /// See [`crate::plan::step::Quantize`].

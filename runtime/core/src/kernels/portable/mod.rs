@@ -10,8 +10,8 @@ mod resize;
 pub(crate) mod softmax;
 
 pub(crate) use elementwise::for_each_row;
-pub use elementwise::{binary_f32, binary_i8, cast, table_f32, unary};
-pub use pool::{arg_max, matmul_f32, matmul_i8, pool_f32, reduce_f32};
+pub use elementwise::{binary_f32, binary_i8, cast, table_f32};
+pub use pool::{arg_max, matmul_i8, reduce_f32};
 pub use resize::resize_linear;
 pub use softmax::softmax_f32;
 
@@ -22,6 +22,9 @@ pub static KERNELS: super::Kernels = super::Kernels {
     depthwise_i8: depthwise::depthwise,
     conv_f32: conv_f32::conv,
     depthwise_f32: conv_f32::depthwise,
+    matmul_f32: pool::matmul_f32,
+    pool_f32: pool::pool_f32,
+    unary: elementwise::unary,
     add_i8: elementwise::add_i8,
     mul_i8: elementwise::mul_i8,
     table: elementwise::table,

@@ -14,7 +14,7 @@ struct Cover {
 
 /// First input index at or behind `start`, stepping by `dilation`, and one behind the last, of `taps`.
 #[inline(always)]
-fn inside(start: isize, taps: usize, dilation: usize, length: usize) -> (usize, usize) {
+pub(crate) fn inside(start: isize, taps: usize, dilation: usize, length: usize) -> (usize, usize) {
     let skipped = start.min(0).unsigned_abs().div_ceil(dilation).min(taps);
     let available = (length as isize - start).max(0).unsigned_abs().div_ceil(dilation);
     (skipped, taps.min(available).max(skipped))
@@ -131,23 +131,48 @@ pub(crate) fn pool_i8(args: ReduceI8Args<'_, Pool>) {
 }
 
 /// [`Pool`] of float32, summed row by row.
-pub fn pool_f32(step: &Pool, x: &[f32], y: &mut [f32]) {
+#[inline(always)]
+pub(crate) fn pool_f32(step: &Pool, x: &[f32], y: &mut [f32]) {
+    if step.kind == PoolKind::Max {
+        pool_f32_by(step, x, y, f32::NEG_INFINITY, maximum, |greatest, _| greatest);
+    } else {
+        pool_f32_by(step, x, y, 0.0, |sum, x| sum + x, |sum, count| sum / count);
+    }
+}
+
+/// Folds what each window covers, from `start` on, and hands the result to `finish` with the number of positions.
+#[inline(always)]
+fn pool_f32_by(
+    step: &Pool,
+    x: &[f32],
+    y: &mut [f32],
+    start: f32,
+    fold: impl Fn(f32, f32) -> f32,
+    finish: impl Fn(f32, f32) -> f32,
+) {
+    const LANES: usize = 32;
     let w = &step.window;
     let channels = w.out_c as usize;
     for (position, out) in y.chunks_exact_mut(channels).enumerate() {
         let (image, row, column) = place(w, position);
         let cover = cover(step, row, column);
-        let max = step.kind == PoolKind::Max;
-        out.fill(if max { f32::NEG_INFINITY } else { 0.0 });
-        pixels(w, &cover, image, row, column, |pixel| {
-            for (y, x) in out.iter_mut().zip(&x[pixel..][..channels]) {
-                *y = if max { maximum(*y, *x) } else { *y + *x };
-            }
-        });
-        if !max {
-            let count = count(step, &cover) as f32;
-            out.iter_mut().for_each(|y| *y /= count);
+        let count = count(step, &cover) as f32;
+        let (blocks, rest) = out.as_chunks_mut::<LANES>();
+        let behind = blocks.len() * LANES;
+        for (block, out) in blocks.iter_mut().enumerate() {
+            let mut folded = [start; LANES];
+            pixels(w, &cover, image, row, column, |pixel| {
+                if let Some(x) = x[pixel + block * LANES..].first_chunk::<LANES>() {
+                    folded.iter_mut().zip(x).for_each(|(y, x)| *y = fold(*y, *x));
+                }
+            });
+            out.iter_mut().zip(folded).for_each(|(y, folded)| *y = finish(folded, count));
         }
+        rest.fill(start);
+        pixels(w, &cover, image, row, column, |pixel| {
+            rest.iter_mut().zip(&x[pixel + behind..]).for_each(|(y, x)| *y = fold(*y, *x));
+        });
+        rest.iter_mut().for_each(|y| *y = finish(*y, count));
     }
 }
 
@@ -246,7 +271,8 @@ pub fn matmul_i8(s: &MatMul, a: &[i8], b: &[i8], zero_points: [i32; 2], y: &mut 
 }
 
 /// [`MatMul`] of float32 matrices, summed along `k` in order.
-pub fn matmul_f32(s: &MatMul, a: &[f32], b: &[f32], y: &mut [f32]) {
+#[inline(always)]
+pub(crate) fn matmul_f32(s: &MatMul, a: &[f32], b: &[f32], y: &mut [f32]) {
     let (m, k, n) = (s.m as usize, s.k as usize, s.n as usize);
     for (row, out) in y.chunks_exact_mut(n).enumerate() {
         let a = &a[row / m * s.a_stride as usize + row % m * k..][..k];

@@ -5,7 +5,7 @@ use core::arch::x86_64::{__cpuid, __cpuid_count, _xgetbv};
 /// Instruction sets that kernels exist for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Features {
-    /// AVX2.
+    /// AVX2 and FMA.
     pub avx2: bool,
     /// AVX-VNNI.
     pub avx_vnni: bool,
@@ -22,8 +22,8 @@ impl Features {
         }
         let has = |word: u32, bits: &[u32]| bits.iter().all(|bit| word >> bit & 1 == 1);
         let leaf1 = __cpuid(1).ecx;
-        // OSXSAVE and AVX: only then may XGETBV be asked which registers the system saves.
-        if !has(leaf1, &[27, 28]) {
+        // FMA; OSXSAVE and AVX: only then may XGETBV be asked which registers the system saves.
+        if !has(leaf1, &[12, 27, 28]) {
             return none;
         }
         let saved = saved_registers();

@@ -1,23 +1,25 @@
-//! x86-64: AVX2 and AVX-512 with VNNI.
+//! x86-64: AVX2, AVX-VNNI, and AVX-512 with VNNI.
 //!
 //! Most kernels are the portable ones, compiled once more with the instruction set switched on; the
-//! compiler never fuses or reorders float operations, so the bits stay the same. Convolutions are
-//! written by hand.
+//! compiler never fuses or reorders float operations, so the bits stay the same. Convolutions and
+//! additions are written by hand.
 
 mod add;
 mod cpu;
 mod depthwise_madd;
 mod depthwise_vnni;
 mod finish;
+mod float;
 mod madd;
 mod vnni;
 mod ymm;
 
 use core::cell::Cell;
 
-use super::portable::{conv, conv_f32, depthwise, elementwise, pool, softmax};
-use super::{ConvF32Args, ConvI8Args, Kernels, ReduceI8Args, RowI8};
-use crate::plan::step::{Pool, Reduce, Softmax};
+use super::portable::{conv, depthwise, elementwise, pool, softmax};
+use super::{ConvI8Args, Kernels, ReduceI8Args, RowI8};
+use crate::math::Function;
+use crate::plan::step::{MatMul, Pool, Reduce, Softmax};
 use crate::quantization::Target;
 
 /// Compiles portable kernels for an instruction set: a module with one plain function for each.
@@ -47,8 +49,10 @@ macro_rules! all_portable_for {
         compiled_for!($module, $features, {
             conv_i8 = conv::conv: (args: ConvI8Args<'_>),
             depthwise_i8 = depthwise::depthwise: (args: ConvI8Args<'_>),
-            conv_f32 = conv_f32::conv: (args: ConvF32Args<'_>),
-            depthwise_f32 = conv_f32::depthwise: (args: ConvF32Args<'_>),
+            matmul_f32 = pool::matmul_f32: (s: &MatMul, a: &[f32], b: &[f32], y: &mut [f32]),
+            pool_f32 = pool::pool_f32: (s: &Pool, x: &[f32], y: &mut [f32]),
+            unary = elementwise::unary_vectorised:
+                (x: &[Cell<f32>], y: &[Cell<f32>], function: Function, alpha: f32, beta: f32),
             mul_i8 = elementwise::mul_i8: (row: &RowI8<'_>),
             table = elementwise::table: (x: &[Cell<i8>], y: &[Cell<i8>], table: &[u8; 256]),
             pool_i8 = pool::pool_i8: (args: ReduceI8Args<'_, Pool>),
@@ -69,8 +73,11 @@ macro_rules! kernels {
             name: $name,
             conv_i8: $conv,
             depthwise_i8: $depthwise,
-            conv_f32: $module::conv_f32,
-            depthwise_f32: $module::depthwise_f32,
+            conv_f32: float::$module::conv,
+            depthwise_f32: float::$module::depthwise,
+            matmul_f32: float::$module::matmul,
+            pool_f32: $module::pool_f32,
+            unary: $module::unary,
             add_i8: $add,
             mul_i8: $module::mul_i8,
             table: $module::table,
