@@ -113,12 +113,12 @@ impl Engine {
         Memory::of(&self.model.plan())
     }
 
-    /// Memory to run it in; each thread needs its own.
+    /// Memory to run it in on one thread.
     ///
     /// # Errors
     /// [`QuantizeError::Engine`] where a fallback step cannot be prepared.
     pub fn session(&self) -> Result<Session, QuantizeError> {
-        Ok(Session(self.model.session()?))
+        Ok(Session(self.model.session_on(1)?))
     }
 }
 

@@ -16,23 +16,15 @@ use crate::{ModelArguments, print, print_json};
 pub struct Bench {
     #[command(flatten)]
     model: ModelArguments,
-    /// Number of threads.
-    #[arg(long, value_name = "N", default_value = "1", value_parser = one_thread)]
-    threads: u32,
+    /// Number of threads [default: physical cores].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: Option<u16>,
     /// Number of measured runs [default: as many as fit in two seconds, 20 to 20000].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
     runs: Option<u32>,
     /// Show every step: kind, name, time, share, multiply-accumulates.
     #[arg(long)]
     steps: bool,
-}
-
-fn one_thread(text: &str) -> Result<u32, String> {
-    match text.parse() {
-        Ok(1) => Ok(1),
-        Ok(0) | Err(_) => Err("it must be a whole number from 1".into()),
-        Ok(_) => Err("models run on one thread so far; give 1 or leave it out".into()),
-    }
 }
 
 const WARM_UP: Duration = Duration::from_millis(200);
@@ -53,7 +45,7 @@ struct StepTime {
 struct Report {
     model: String,
     kernels: &'static str,
-    threads: u32,
+    threads: usize,
     runs: usize,
     load_ms: f64,
     median_ms: f64,
@@ -69,7 +61,10 @@ impl Bench {
     pub fn run(&self) -> anyhow::Result<()> {
         let begin = Instant::now();
         let model = self.model.load()?;
-        let mut session = model.session()?;
+        let mut session = match self.threads {
+            Some(threads) => model.session_on(threads.into())?,
+            None => model.session()?,
+        };
         let load_ms = milliseconds(begin.elapsed());
         let mut times = measure(&mut session, self.runs)?;
         times.sort_unstable();
@@ -77,7 +72,7 @@ impl Bench {
         let report = Report {
             model: crate::file_name(&self.model.model),
             kernels: session.kernels().name,
-            threads: self.threads,
+            threads: session.threads(),
             runs: times.len(),
             load_ms,
             median_ms: milliseconds(quantile(&times, 50)),
@@ -94,12 +89,13 @@ impl Report {
     fn text(&self) -> String {
         let rate = self.multiply_accumulates as f64 / (self.median_ms * 1e6);
         let mut text = format!(
-            "{}: {} kernels, {} thread, {} runs, loaded in {:.1} ms\n\
+            "{}: {} kernels, {} thread{}, {} runs, loaded in {:.1} ms\n\
              median {:.4} ms, 95 % within {:.4} ms, fastest {:.4} ms\n\
              {} multiply-accumulates a run, {rate:.2} thousand million a second\n",
             self.model,
             self.kernels,
             self.threads,
+            if self.threads == 1 { "" } else { "s" },
             self.runs,
             self.load_ms,
             self.median_ms,

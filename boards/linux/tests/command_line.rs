@@ -175,7 +175,7 @@ fn failures_say_what_and_the_mend() {
         (&[&"run", &fashion(), &bag, &"--card", &"none.toml"], 1, "none.toml cannot be read"),
         (&[&"inspect", &text], 1, "not an ONNX model"),
         (&[&"inspect", &"nothing.cyg"], 1, "nothing.cyg: No such file"),
-        (&[&"bench", &fashion(), &"--threads", &"4"], 2, "one thread"),
+        (&[&"bench", &fashion(), &"--threads", &"0"], 2, "0 is not in 1..=256"),
         (&[&"run", &fashion(), &bag, &"--top", &"0"], 2, "--top"),
         (&[&"run", &fashion()], 2, "INPUT"),
         (&[], 2, "Usage"),

@@ -31,9 +31,11 @@ pub mod math;
 pub mod plan;
 pub mod quantization;
 mod session;
+mod team;
 mod verify;
 pub mod weights;
 
 pub use error::Error;
 pub use plan::{DType, Plan};
 pub use session::{Arena, Host, HostTensor, NoHost, Session};
+pub use team::Team;

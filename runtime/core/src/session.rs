@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::kernels::Kernels;
 use crate::plan::step::StepRecord;
 use crate::plan::{ALIGNMENT, DType, Plan, Port, Tensor};
+use crate::team::Team;
 
 /// Memory for one session, aligned as [`Session::new`] demands. `N` is the number that
 /// `quantize compile` prints, or any greater one.
@@ -77,6 +78,7 @@ pub struct Session<'p, 'a> {
     plan: Plan<'p>,
     arena: &'a mut [u8],
     kernels: &'static Kernels,
+    team: Option<&'a dyn Team>,
 }
 
 impl<'p, 'a> Session<'p, 'a> {
@@ -101,7 +103,12 @@ impl<'p, 'a> Session<'p, 'a> {
             return Err(Error::ArenaMisaligned);
         }
         log::debug!("{} steps in an arena of {needed} bytes, {} kernels", plan.header().steps, kernels.name);
-        Ok(Self { plan, arena, kernels })
+        Ok(Self { plan, arena, kernels, team: None })
+    }
+
+    /// Lets a team of threads work on the steps. The bits of the results do not depend on it.
+    pub fn set_team(&mut self, team: &'a dyn Team) {
+        self.team = Some(team);
     }
 
     /// The plan.
@@ -215,7 +222,7 @@ impl<'p, 'a> Session<'p, 'a> {
     /// What the host returns.
     pub fn run_with(&mut self, host: &mut dyn Host) -> Result<(), Error> {
         for record in self.plan.steps() {
-            execute::step(&self.plan, self.arena, self.kernels, &record, host)?;
+            execute::step(&self.plan, self.arena, self.kernels, self.team, &record, host)?;
             host.after(&record, self.arena);
         }
         Ok(())

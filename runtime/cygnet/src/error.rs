@@ -104,6 +104,14 @@ pub enum Error {
         /// The card's word for it.
         kind: &'static str,
     },
+    /// The system starts no more threads, or this build has none.
+    #[error("{asked} threads: {reason}; ask for fewer")]
+    Threads {
+        /// How many were asked for.
+        asked: usize,
+        /// Why not.
+        reason: String,
+    },
     /// `CYGNET_ISA` names kernels that do not exist or that this CPU cannot run.
     #[error("CYGNET_ISA={asked}: this CPU can run {available}; choose one of them or unset the variable")]
     NoSuchKernels {

@@ -22,6 +22,9 @@
 //! `.onnx` files are compiled when they are loaded (feature `onnx`, on by default). Plans (`.cyg`) are
 //! mapped into memory and run at once; without the feature, tract is not linked.
 //!
+//! A session works on as many threads as there are physical cores, or on as many as it is told
+//! ([`Model::session_on`]; feature `threads`, on by default). The bits do not depend on their number.
+//!
 //! The environment variable `CYGNET_ISA` chooses the kernels by name (`portable`, …), to compare them; all
 //! give the same bits.
 #![deny(missing_docs)]
@@ -34,6 +37,8 @@ mod mmap;
 mod model;
 pub mod output;
 mod session;
+#[cfg(feature = "threads")]
+mod threads;
 
 pub use answer::Answer;
 pub use cygnet_core as core;
@@ -42,3 +47,5 @@ pub use cygnet_sense::Card;
 pub use error::Error;
 pub use model::{Model, Preparation};
 pub use session::{Port, Session};
+#[cfg(feature = "threads")]
+pub use threads::{Threads, physical_cores};

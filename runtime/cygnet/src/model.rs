@@ -256,21 +256,34 @@ impl Model {
         plan.inputs().map(spec).collect()
     }
 
-    /// A session with memory of its own and the fastest kernels of this CPU, or those that `CYGNET_ISA` names.
+    /// A session with memory of its own and the fastest kernels of this CPU, or those that `CYGNET_ISA` names, on one
+    /// thread for each physical core.
     ///
     /// # Errors
     /// [`Error::NoSuchKernels`]; [`Error::Fallback`] where a step without a native kernel cannot be prepared,
-    /// [`Error::Session`] where this build has no fallback.
+    /// [`Error::Session`] where this build has no fallback, [`Error::Threads`].
     pub fn session(&self) -> Result<Session, Error> {
-        self.session_with(kernels_of_environment()?)
+        #[cfg(feature = "threads")]
+        let threads = crate::physical_cores();
+        #[cfg(not(feature = "threads"))]
+        let threads = 1;
+        self.session_on(threads)
+    }
+
+    /// A session on so many threads, the calling one among them; fewer where the model has no use for them.
+    ///
+    /// # Errors
+    /// As [`Model::session`].
+    pub fn session_on(&self, threads: usize) -> Result<Session, Error> {
+        self.session_with(kernels_of_environment()?, threads)
     }
 
     /// A session with kernels of the caller's choice.
     ///
     /// # Errors
     /// As [`Model::session`].
-    pub fn session_with(&self, kernels: &'static Kernels) -> Result<Session, Error> {
-        Session::new(self.clone(), kernels)
+    pub fn session_with(&self, kernels: &'static Kernels, threads: usize) -> Result<Session, Error> {
+        Session::new(self.clone(), kernels, threads)
     }
 
     /// What runs the steps without a native kernel; `None` where there is no such step.

@@ -44,6 +44,8 @@ pub struct Session {
     model: Model,
     arena: AlignedBytes,
     kernels: &'static Kernels,
+    #[cfg(feature = "threads")]
+    team: Option<crate::Threads>,
     #[cfg(feature = "onnx")]
     fallback: Option<Arc<cygnet_onnx::fallback::Fallback>>,
     room: feed::Room,
@@ -52,7 +54,19 @@ pub struct Session {
 }
 
 impl Session {
-    pub(crate) fn new(model: Model, kernels: &'static Kernels) -> Result<Self, Error> {
+    pub(crate) fn new(model: Model, kernels: &'static Kernels, threads: usize) -> Result<Self, Error> {
+        #[cfg(not(feature = "threads"))]
+        if threads > 1 {
+            return Err(Error::Threads { asked: threads, reason: "this build has one (feature threads)".into() });
+        }
+        #[cfg(feature = "threads")]
+        let team = if threads > 1 && model.plan().suits_teams() {
+            let room = model.plan().scratch_bytes();
+            let failed = |error: std::io::Error| Error::Threads { asked: threads, reason: error.to_string() };
+            Some(crate::Threads::new(threads, room).map_err(failed)?)
+        } else {
+            None
+        };
         #[cfg(feature = "onnx")]
         let fallback = model.fallback()?;
         #[cfg(not(feature = "onnx"))]
@@ -65,6 +79,8 @@ impl Session {
             model,
             arena,
             kernels,
+            #[cfg(feature = "threads")]
+            team,
             #[cfg(feature = "onnx")]
             fallback,
             room: feed::Room::default(),
@@ -87,7 +103,21 @@ impl Session {
     /// # Errors
     /// [`Error::Session`], which does not happen: the arena is made for the plan.
     pub fn engine(&mut self) -> Result<cygnet_core::Session<'_, '_>, Error> {
-        Ok(cygnet_core::Session::with_kernels(self.model.plan(), self.arena.as_mut(), self.kernels)?)
+        #[allow(unused_mut, reason = "the team needs it")]
+        let mut engine = cygnet_core::Session::with_kernels(self.model.plan(), self.arena.as_mut(), self.kernels)?;
+        #[cfg(feature = "threads")]
+        if let Some(team) = &self.team {
+            engine.set_team(team);
+        }
+        Ok(engine)
+    }
+
+    /// Threads that work on a step.
+    pub fn threads(&self) -> usize {
+        #[cfg(feature = "threads")]
+        return self.team.as_ref().map_or(1, cygnet_core::Team::size);
+        #[cfg(not(feature = "threads"))]
+        1
     }
 
     /// Runs the model on the inputs that were set.
@@ -103,9 +133,11 @@ impl Session {
     /// # Errors
     /// As [`Session::run`].
     pub fn run_watched(&mut self, after: &mut dyn FnMut(&StepRecord, &[u8])) -> Result<(), Error> {
-        let mut engine = cygnet_core::Session::with_kernels(self.model.plan(), self.arena.as_mut(), self.kernels)?;
         #[cfg(feature = "onnx")]
-        if let Some(fallback) = &self.fallback {
+        let fallback = self.fallback.clone();
+        let mut engine = self.engine()?;
+        #[cfg(feature = "onnx")]
+        if let Some(fallback) = &fallback {
             engine.run_with(&mut Watched { host: &mut &**fallback, after })?;
             return Ok(());
         }

@@ -159,6 +159,26 @@ impl<'p> Plan<'p> {
         T::decode(&mut Reader::new(table.get(start..start.checked_add(T::WORDS * 4)?)?))
     }
 
+    /// Whether a [`crate::Team`] has something to do.
+    #[must_use]
+    pub fn suits_teams(&self) -> bool {
+        self.steps().any(|record| crate::team::pays(&record.step))
+    }
+
+    /// Bytes of room that a thread of a [`crate::Team`] needs: the most that a step takes as scratch.
+    #[must_use]
+    pub fn scratch_bytes(&self) -> usize {
+        let mut most = 0;
+        for record in self.steps() {
+            record.step.visit_tensors(&mut |id, access| {
+                if access == step::Access::Scratch {
+                    most = most.max(self.tensor(id).map_or(0, |tensor| tensor.bytes()));
+                }
+            });
+        }
+        most
+    }
+
     /// Number of tensors in the table.
     #[must_use]
     pub fn tensor_count(&self) -> usize {

@@ -12,6 +12,7 @@ use crate::plan::step::{Binary, BinaryOp, ConvI8, HostStep, MAX_HOST_TENSORS, Ma
 use crate::plan::{DType, MAX_RANK, Plan, Tensor, TensorId};
 use crate::quantization::Target;
 use crate::session::{Host, HostTensor};
+use crate::team::{self, Team};
 
 /// The bytes of a tensor in the arena.
 #[inline]
@@ -30,6 +31,7 @@ struct Context<'c, 'p> {
     plan: &'c Plan<'p>,
     arena: &'c mut [u8],
     kernels: &'static Kernels,
+    team: Option<&'c dyn Team>,
     index: u32,
 }
 
@@ -64,6 +66,7 @@ impl<'p> Context<'_, 'p> {
     }
 
     fn conv_i8(&mut self, s: &ConvI8, kernel: fn(ConvI8Args<'_>)) -> Result<(), Error> {
+        let team = self.team;
         let refused = self.refused();
         let (x, y) = (self.tensor(s.x)?, self.tensor(s.y)?);
         let scratch = match s.scratch {
@@ -73,7 +76,7 @@ impl<'p> Context<'_, 'p> {
         let plan = self.plan;
         let [x_bytes, y_bytes, scratch] =
             self.arena.get_disjoint_mut([range(&x), range(&y), scratch]).map_err(|_| refused)?;
-        kernel(ConvI8Args {
+        let args = ConvI8Args {
             window: &s.window,
             x: i8s(x_bytes),
             x_zero_point: x.zero_point as i8,
@@ -87,7 +90,8 @@ impl<'p> Context<'_, 'p> {
             bias: I32s::new(plan.constant(s.bias)),
             weight_zero_points: I32s::new(plan.constant(s.weight_zero_points)),
             narrow: s.narrow != 0,
-        });
+        };
+        team::conv_i8(team, args, kernel);
         Ok(())
     }
 
@@ -227,10 +231,11 @@ pub(super) fn step(
     plan: &Plan<'_>,
     arena: &mut [u8],
     kernels: &'static Kernels,
+    team: Option<&dyn Team>,
     record: &StepRecord,
     host: &mut dyn Host,
 ) -> Result<(), Error> {
-    let mut context = Context { plan, arena, kernels, index: record.index };
+    let mut context = Context { plan, arena, kernels, team, index: record.index };
     match &record.step {
         Step::ConvI8(s) => context.conv_i8(s, kernels.conv_i8)?,
         Step::DepthwiseI8(s) => context.conv_i8(s, kernels.depthwise_i8)?,
@@ -238,13 +243,15 @@ pub(super) fn step(
             let (_, _, x, y) = context.pair(s.x, s.y)?;
             let (weights, bias) = (F32s::new(plan.constant(s.weights)), F32s::new(plan.constant(s.bias)));
             let (x, y) = (f32s(x), f32s_mut(y));
-            (kernels.conv_f32)(ConvF32Args { window: &s.window, x, y, weights, bias, low: s.low, high: s.high });
+            let args = ConvF32Args { window: &s.window, x, y, weights, bias, low: s.low, high: s.high };
+            team::conv_f32(team, args, kernels.conv_f32);
         }
         Step::DepthwiseF32(s) => {
             let (_, _, x, y) = context.pair(s.x, s.y)?;
             let (weights, bias) = (F32s::new(plan.constant(s.weights)), F32s::new(plan.constant(s.bias)));
             let (x, y) = (f32s(x), f32s_mut(y));
-            (kernels.depthwise_f32)(ConvF32Args { window: &s.window, x, y, weights, bias, low: s.low, high: s.high });
+            let args = ConvF32Args { window: &s.window, x, y, weights, bias, low: s.low, high: s.high };
+            team::conv_f32(team, args, kernels.depthwise_f32);
         }
         Step::MatMul(s) => context.matmul(s)?,
         Step::Binary(s) => context.binary(s)?,

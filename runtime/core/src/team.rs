@@ -1,0 +1,228 @@
+//! Several threads at one step: how the work of a convolution is cut, so that the bits stay the same.
+
+use core::ops::Range;
+
+use crate::bytes::{F32s, I32s};
+use crate::kernels::view::i8s_mut;
+use crate::kernels::{ConvF32Args, ConvI8Args, ConvOutput};
+use crate::plan::step::{Step, Window};
+use crate::weights::{BLOCK, F32_BLOCK, LANES, Segments};
+
+/// Threads that work on one step together.
+pub trait Team: core::fmt::Debug {
+    /// How many there are, the calling one among them.
+    fn size(&self) -> usize;
+
+    /// Calls `work(part, room)` for all parts from 0 to `parts`, several at the same time, and comes back when all are
+    /// done. `room` belongs to the thread; it has the size that [`crate::Plan::scratch_bytes`] names.
+    fn run(&self, parts: usize, work: &(dyn Fn(usize, &mut [u8]) + Sync));
+}
+
+/// Multiply-accumulates below which a step is not cut: waking another thread takes about as long.
+const LEAST: u64 = 400_000;
+/// The same for depthwise steps, which do fewer at a time.
+const LEAST_DEPTHWISE: u64 = 100_000;
+
+/// Whether a team of two would cut the step.
+pub(crate) fn pays(step: &Step) -> bool {
+    let window = match step {
+        Step::ConvI8(s) | Step::DepthwiseI8(s) => &s.window,
+        Step::ConvF32(s) => &s.window,
+        Step::DepthwiseF32(s) => &s.window,
+        _ => return false,
+    };
+    Parts::of(window, 2).is_some()
+}
+
+/// What a window is cut along.
+#[derive(Clone, Copy)]
+enum Axis {
+    /// Positions of a pointwise window.
+    Positions,
+    /// Images of the batch.
+    Images,
+    /// Output lines of one image.
+    Lines,
+    /// Blocks of output channels of a single position.
+    Channels,
+}
+
+/// How a window is cut.
+#[derive(Clone, Copy)]
+struct Parts {
+    window: Window,
+    axis: Axis,
+    length: usize,
+    count: usize,
+}
+
+/// One part: its window, and which elements of input, output and channels it takes.
+struct Part {
+    window: Window,
+    x: Range<usize>,
+    y: Range<usize>,
+    channels: Range<usize>,
+}
+
+impl Parts {
+    /// For a team of `size`; `None` when the work is not worth it.
+    fn of(window: &Window, size: usize) -> Option<Self> {
+        let depthwise = window.groups == window.in_c && window.groups > 1;
+        let work = window.positions() as u64 * u64::from(window.out_c) * (window.taps() * window.group_in()) as u64;
+        if size < 2 || work < if depthwise { LEAST_DEPTHWISE } else { LEAST } {
+            return None;
+        }
+        // The last output line must see the image, or a part would have none of it.
+        let lowest = (window.out_h as usize - 1) * window.stride_h as usize;
+        let (axis, length) = if window.positions() == 1 && window.groups == 1 {
+            (Axis::Channels, (window.out_c as usize).div_ceil(BLOCK))
+        } else if window.is_pointwise() {
+            (Axis::Positions, window.positions())
+        } else if window.batch > 1 {
+            (Axis::Images, window.batch as usize)
+        } else if lowest < window.in_h as usize {
+            (Axis::Lines, window.out_h as usize)
+        } else {
+            return None;
+        };
+        // More parts than threads, where each is still worth it: a thread may be late.
+        let least = if depthwise { LEAST_DEPTHWISE } else { LEAST };
+        let count = if work >= 4 * least * size as u64 { 2 * size } else { size }.min(length);
+        (count > 1).then_some(Self { window: *window, axis, length, count })
+    }
+
+    fn get(&self, part: usize) -> Part {
+        let w = &self.window;
+        let range = part * self.length / self.count..(part + 1) * self.length / self.count;
+        let line = w.in_w as usize * w.in_c as usize;
+        let out_line = w.out_w as usize * w.out_c as usize;
+        let (in_image, out_image) = (w.in_h as usize * line, w.out_h as usize * out_line);
+        let scaled = |by: usize| range.start * by..range.end * by;
+        let channels = 0..w.out_c as usize;
+        match self.axis {
+            Axis::Positions => {
+                let count = range.len() as u32;
+                let window = Window { batch: 1, in_h: 1, in_w: count, out_h: 1, out_w: count, ..*w };
+                Part { window, x: scaled(w.in_c as usize), y: scaled(w.out_c as usize), channels }
+            }
+            Axis::Images => {
+                let window = Window { batch: range.len() as u32, ..*w };
+                Part { window, x: scaled(in_image), y: scaled(out_image), channels }
+            }
+            Axis::Lines => {
+                // Input lines above the part are left out; what is left of the padding stays.
+                let first = range.start as u32 * w.stride_h;
+                let skipped = first.saturating_sub(w.pad_top);
+                let window = Window {
+                    in_h: w.in_h - skipped,
+                    out_h: range.len() as u32,
+                    pad_top: w.pad_top.saturating_sub(first),
+                    ..*w
+                };
+                Part { window, x: skipped as usize * line..in_image, y: scaled(out_line), channels }
+            }
+            Axis::Channels => {
+                let channels = range.start * BLOCK..(range.end * BLOCK).min(w.out_c as usize);
+                let window = Window { out_c: channels.len() as u32, ..*w };
+                Part { window, x: 0..in_image, y: channels.clone(), channels }
+            }
+        }
+    }
+}
+
+/// Elements that several threads write, each a part of its own.
+struct Shared<T>(*mut T, usize);
+
+// SAFETY: `part` hands out disjoint slices only, as its caller promises.
+unsafe impl<T: Send> Sync for Shared<T> {}
+
+impl<T> Shared<T> {
+    fn new(elements: &mut [T]) -> Self {
+        Self(elements.as_mut_ptr(), elements.len())
+    }
+
+    /// # Safety
+    /// No element is in two slices that are used at the same time.
+    #[allow(clippy::mut_from_ref, reason = "the caller keeps the slices apart")]
+    unsafe fn part(&self, range: Range<usize>) -> &mut [T] {
+        assert!(range.start <= range.end && range.end <= self.1);
+        // SAFETY: inside the elements, as asserted; apart from each other, as the caller promises.
+        unsafe { core::slice::from_raw_parts_mut(self.0.add(range.start), range.len()) }
+    }
+}
+
+/// Runs an int8 convolution of either kind, by the whole team where that pays.
+pub(crate) fn conv_i8(team: Option<&dyn Team>, args: ConvI8Args<'_>, kernel: fn(ConvI8Args<'_>)) {
+    let Some((team, parts)) = team.and_then(|team| Some((team, Parts::of(args.window, team.size())?))) else {
+        return kernel(args);
+    };
+    enum Out {
+        I8(Shared<i8>, crate::quantization::Target),
+        F32(Shared<f32>),
+    }
+    let (x, x_zero_point, weights, narrow) = (args.x, args.x_zero_point, args.weights, args.narrow);
+    let (multipliers, bias, weight_zero_points) = (args.multipliers, args.bias, args.weight_zero_points);
+    let channel_bytes = Segments::of(args.window).packed_len();
+    let y = match args.y {
+        ConvOutput::I8(y, target) => Out::I8(Shared::new(y), target),
+        ConvOutput::F32(y) => Out::F32(Shared::new(y)),
+    };
+    team.run(parts.count, &|part, room| {
+        let part = parts.get(part);
+        let weights = match parts.axis {
+            Axis::Channels => {
+                let end = part.channels.end.next_multiple_of(LANES);
+                &weights[part.channels.start * channel_bytes..end * channel_bytes]
+            }
+            _ => weights,
+        };
+        let (first, count) = (part.channels.start, part.channels.len());
+        let zero_points: I32s<'_> = weight_zero_points.slice(first.min(weight_zero_points.len()), count);
+        kernel(ConvI8Args {
+            window: &part.window,
+            x: &x[part.x],
+            x_zero_point,
+            // SAFETY: the parts of a window are disjoint in the output, and each is run once.
+            y: match &y {
+                Out::I8(y, target) => ConvOutput::I8(unsafe { y.part(part.y) }, *target),
+                // SAFETY: as above.
+                Out::F32(y) => ConvOutput::F32(unsafe { y.part(part.y) }),
+            },
+            scratch: i8s_mut(room),
+            weights,
+            multipliers: multipliers.slice(first, count),
+            bias: bias.slice(first, count),
+            weight_zero_points: zero_points,
+            narrow,
+        });
+    });
+}
+
+/// Runs a float convolution of either kind, by the whole team where that pays.
+pub(crate) fn conv_f32(team: Option<&dyn Team>, args: ConvF32Args<'_>, kernel: fn(ConvF32Args<'_>)) {
+    let Some((team, parts)) = team.and_then(|team| Some((team, Parts::of(args.window, team.size())?))) else {
+        return kernel(args);
+    };
+    let ConvF32Args { window, x, y, weights, bias, low, high } = args;
+    let y = Shared::new(y);
+    let channel_words = window.taps() * window.group_in();
+    team.run(parts.count, &|part, _| {
+        let part = parts.get(part);
+        let (first, count) = (part.channels.start, part.channels.len());
+        let weights: F32s<'_> = match parts.axis {
+            Axis::Channels => weights.slice(first * channel_words, count.next_multiple_of(F32_BLOCK) * channel_words),
+            _ => weights,
+        };
+        // SAFETY: the parts of a window are disjoint in the output, and each is run once.
+        let y = unsafe { y.part(part.y) };
+        kernel(ConvF32Args {
+            window: &part.window,
+            x: &x[part.x],
+            y,
+            weights,
+            bias: bias.slice(first, count),
+            low,
+            high,
+        });
+    });
+}

@@ -1,0 +1,245 @@
+//! A pool of threads that stay: they share the work of a step and wait for the next one.
+
+use std::cell::UnsafeCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::thread::{JoinHandle, Thread};
+
+use cygnet_core::Team;
+
+/// What a thread does with one part of the work, and its own room.
+type Work<'w> = dyn Fn(usize, &mut [u8]) + Sync + 'w;
+
+/// Looks at the state that a waiting thread takes before it sleeps: some tens of microseconds, more than lies
+/// between two steps that are cut.
+const PATIENCE: u32 = 20_000;
+
+/// Threads for the sessions of one model. The calling thread is the first of them.
+#[derive(Debug)]
+pub struct Threads {
+    state: Arc<State>,
+    workers: Vec<JoinHandle<()>>,
+    handles: Vec<Thread>,
+    room: Room,
+    busy: AtomicBool,
+}
+
+/// Physical cores that the process may use: what [`crate::Model::session`] takes.
+#[must_use]
+pub fn physical_cores() -> usize {
+    let allowed = std::thread::available_parallelism().map_or(1, usize::from);
+    num_cpus::get_physical().clamp(1, allowed)
+}
+
+/// Room of one thread.
+#[derive(Debug)]
+struct Room(UnsafeCell<Vec<u8>>);
+
+// SAFETY: each room is used by one thread at a time: a worker's by itself, the caller's while `busy` is held.
+unsafe impl Sync for Room {}
+
+#[derive(Debug)]
+struct State {
+    /// The piece of work, how many parts it has and how many are taken; see [`Ticket`].
+    ticket: AtomicU64,
+    work: UnsafeCell<Option<Handle>>,
+    /// Parts that are done.
+    done: AtomicUsize,
+    panicked: AtomicBool,
+    end: AtomicBool,
+}
+
+/// A turn (the upper half), its number of parts, and the next one that nobody has taken, in one word: a thread that
+/// comes late finds nothing left, whatever the others are at by then.
+#[derive(Clone, Copy)]
+struct Ticket(u64);
+
+impl Ticket {
+    fn turn(self) -> u64 {
+        self.0 >> 32
+    }
+
+    fn parts(self) -> u64 {
+        self.0 >> 16 & 0xffff
+    }
+
+    fn next(self) -> u64 {
+        self.0 & 0xffff
+    }
+}
+
+/// A work whose lifetime is left out: `Threads::run` does not come back before all parts are done.
+#[derive(Clone, Copy)]
+struct Handle(*const Work<'static>);
+
+impl std::fmt::Debug for Handle {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Handle")
+    }
+}
+
+// SAFETY: `work` is written while all parts are done, and read by those who have taken a part.
+unsafe impl Sync for State {}
+// SAFETY: the work behind the handle may be called from any thread.
+unsafe impl Send for State {}
+
+impl State {
+    /// Takes the next part, when one is left.
+    fn take(&self) -> Option<usize> {
+        let mut ticket = Ticket(self.ticket.load(Ordering::Acquire));
+        while ticket.next() < ticket.parts() {
+            let taken = self.ticket.compare_exchange_weak(ticket.0, ticket.0 + 1, Ordering::AcqRel, Ordering::Acquire);
+            match taken {
+                Ok(_) => return Some(ticket.next() as usize),
+                Err(now) => ticket = Ticket(now),
+            }
+        }
+        None
+    }
+
+    /// Does parts until none is left.
+    fn take_part(&self, room: &mut [u8]) {
+        while let Some(part) = self.take() {
+            // SAFETY: a part is taken and not done, so `run` is not back, and its work is there.
+            if let Some(Handle(work)) = unsafe { *self.work.get() } {
+                // SAFETY: as above.
+                if catch_unwind(AssertUnwindSafe(|| unsafe { (*work)(part, room) })).is_err() {
+                    self.panicked.store(true, Ordering::Relaxed);
+                }
+            }
+            self.done.fetch_add(1, Ordering::Release);
+        }
+    }
+
+    /// The life of a worker.
+    fn serve(&self, mut room: Vec<u8>) {
+        let mut seen = 0;
+        loop {
+            let mut looks = 0;
+            while Ticket(self.ticket.load(Ordering::Acquire)).turn() == seen {
+                if self.end.load(Ordering::Acquire) {
+                    return;
+                }
+                looks += 1;
+                if looks < PATIENCE { std::hint::spin_loop() } else { std::thread::park() }
+            }
+            seen = Ticket(self.ticket.load(Ordering::Acquire)).turn();
+            self.take_part(&mut room);
+        }
+    }
+}
+
+impl Threads {
+    /// A pool of `size` threads, the calling one among them, each with `room` bytes for scratch.
+    ///
+    /// # Errors
+    /// Where the system starts no more threads.
+    pub fn new(size: usize, room: usize) -> std::io::Result<Self> {
+        let state = Arc::new(State {
+            ticket: AtomicU64::new(0),
+            work: UnsafeCell::new(None),
+            done: AtomicUsize::new(0),
+            panicked: AtomicBool::new(false),
+            end: AtomicBool::new(false),
+        });
+        let mut pool = Self {
+            state,
+            workers: Vec::new(),
+            handles: Vec::new(),
+            room: Room(UnsafeCell::new(vec![0; room])),
+            busy: AtomicBool::new(false),
+        };
+        for index in 1..size.max(1) {
+            let (state, room) = (pool.state.clone(), vec![0; room]);
+            let worker =
+                std::thread::Builder::new().name(format!("cygnet {index}")).spawn(move || state.serve(room))?;
+            pool.handles.push(worker.thread().clone());
+            pool.workers.push(worker);
+        }
+        Ok(pool)
+    }
+}
+
+impl Team for Threads {
+    fn size(&self) -> usize {
+        self.workers.len() + 1
+    }
+
+    fn run(&self, parts: usize, work: &Work<'_>) {
+        assert!(!self.busy.swap(true, Ordering::Acquire), "the pool is at work already");
+        assert!(parts <= 0xffff, "too many parts");
+        let state = &*self.state;
+        state.done.store(0, Ordering::Relaxed);
+        // SAFETY: only the lifetime changes. All parts of the turn before are done, and so are those of this one before
+        // this function comes back.
+        unsafe {
+            let work: *const Work<'static> = std::mem::transmute::<*const Work<'_>, _>(work);
+            *state.work.get() = Some(Handle(work));
+        }
+        let turn = Ticket(state.ticket.load(Ordering::Relaxed)).turn().wrapping_add(1);
+        state.ticket.store(turn << 32 | (parts as u64) << 16, Ordering::Release);
+        self.handles.iter().for_each(Thread::unpark);
+        // SAFETY: `busy` is held: nobody else uses this room.
+        state.take_part(unsafe { &mut *self.room.0.get() });
+        let mut looks = 0;
+        while state.done.load(Ordering::Acquire) < parts {
+            looks += 1;
+            if looks < PATIENCE { std::hint::spin_loop() } else { std::thread::yield_now() }
+        }
+        self.busy.store(false, Ordering::Release);
+        assert!(!state.panicked.swap(false, Ordering::Relaxed), "a part of the work panicked");
+    }
+}
+
+impl Drop for Threads {
+    fn drop(&mut self) {
+        self.state.end.store(true, Ordering::Release);
+        self.handles.iter().for_each(Thread::unpark);
+        for worker in self.workers.drain(..) {
+            // A worker ends with an error only when it panicked outside the work, which it does not.
+            let _ = worker.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_part_is_done_once_in_every_turn() {
+        for size in [1, 2, 5] {
+            let pool = Threads::new(size, 16).unwrap();
+            for parts in (0..40).chain([1000]) {
+                let counts: Vec<AtomicUsize> = (0..parts).map(|_| AtomicUsize::new(0)).collect();
+                pool.run(parts, &|part, room| {
+                    assert_eq!(room.len(), 16);
+                    counts[part].fetch_add(1, Ordering::Relaxed);
+                });
+                assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1), "{size} threads, {parts} parts");
+            }
+        }
+    }
+
+    #[test]
+    fn sleeping_workers_wake_up() {
+        let pool = Threads::new(3, 0).unwrap();
+        for _ in 0..3 {
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            let sum = AtomicUsize::new(0);
+            pool.run(10, &|part, _| {
+                sum.fetch_add(part, Ordering::Relaxed);
+            });
+            assert_eq!(sum.into_inner(), 45);
+        }
+    }
+
+    #[test]
+    fn a_panic_comes_through_and_the_pool_goes_on() {
+        let pool = Threads::new(2, 0).unwrap();
+        let result = catch_unwind(AssertUnwindSafe(|| pool.run(8, &|part, _| assert!(part != 3))));
+        assert!(result.is_err());
+        pool.run(8, &|_, _| {});
+    }
+}
