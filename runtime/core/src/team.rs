@@ -4,8 +4,8 @@ use core::ops::Range;
 
 use crate::bytes::{F32s, I32s};
 use crate::kernels::view::i8s_mut;
-use crate::kernels::{ConvF32Args, ConvI8Args, ConvOutput};
-use crate::plan::step::{Step, Window};
+use crate::kernels::{ConvF32Args, ConvI8Args, ConvOutput, ReduceI8Args};
+use crate::plan::step::{Pool, Step, Window};
 use crate::weights::{BLOCK, F32_BLOCK, LANES, Segments};
 
 /// Threads that work on one step together.
@@ -29,6 +29,7 @@ pub(crate) fn pays(step: &Step) -> bool {
         Step::ConvI8(s) | Step::DepthwiseI8(s) => &s.window,
         Step::ConvF32(s) => &s.window,
         Step::DepthwiseF32(s) => &s.window,
+        Step::Pool(s) => &s.window,
         _ => return false,
     };
     Parts::of(window, 2).is_some()
@@ -69,25 +70,26 @@ impl Parts {
     fn of(window: &Window, size: usize) -> Option<Self> {
         let depthwise = window.groups == window.in_c && window.groups > 1;
         let work = window.positions() as u64 * u64::from(window.out_c) * (window.taps() * window.group_in()) as u64;
-        if size < 2 || work < if depthwise { LEAST_DEPTHWISE } else { LEAST } {
+        let least = if depthwise { LEAST_DEPTHWISE } else { LEAST };
+        if size < 2 || work < least {
             return None;
         }
-        // The last output line must see the image, or a part would have none of it.
-        let lowest = (window.out_h as usize - 1) * window.stride_h as usize;
         let (axis, length) = if window.positions() == 1 && window.groups == 1 {
             (Axis::Channels, (window.out_c as usize).div_ceil(BLOCK))
         } else if window.is_pointwise() {
             (Axis::Positions, window.positions())
         } else if window.batch > 1 {
             (Axis::Images, window.batch as usize)
-        } else if lowest < window.in_h as usize {
-            (Axis::Lines, window.out_h as usize)
         } else {
-            return None;
+            (Axis::Lines, window.out_h as usize)
         };
         // More parts than threads, where each is still worth it: a thread may be late.
-        let least = if depthwise { LEAST_DEPTHWISE } else { LEAST };
         let count = if work >= 4 * least * size as u64 { 2 * size } else { size }.min(length);
+        // The last part must see some of the image, not just padding.
+        let last = (count - 1) * length / count * window.stride_h as usize;
+        if matches!(axis, Axis::Lines) && last >= (window.in_h + window.pad_top) as usize {
+            return None;
+        }
         (count > 1).then_some(Self { window: *window, axis, length, count })
     }
 
@@ -224,5 +226,23 @@ pub(crate) fn conv_f32(team: Option<&dyn Team>, args: ConvF32Args<'_>, kernel: f
             low,
             high,
         });
+    });
+}
+
+/// Runs an int8 pooling, by the whole team where that pays.
+pub(crate) fn pool_i8(team: Option<&dyn Team>, args: ReduceI8Args<'_, Pool>, kernel: fn(ReduceI8Args<'_, Pool>)) {
+    // A pooling works on each channel like a depthwise convolution.
+    let window = Window { groups: args.step.window.in_c, ..args.step.window };
+    let Some((team, parts)) = team.and_then(|team| Some((team, Parts::of(&window, team.size())?))) else {
+        return kernel(args);
+    };
+    let ReduceI8Args { step, x, x_zero_point, y, target } = args;
+    let y = Shared::new(y);
+    team.run(parts.count, &|part, _| {
+        let part = parts.get(part);
+        let step = &Pool { window: part.window, ..*step };
+        // SAFETY: the parts of a window are disjoint in the output, and each is run once.
+        let y = unsafe { y.part(part.y) };
+        kernel(ReduceI8Args { step, x: &x[part.x], x_zero_point, y, target });
     });
 }

@@ -278,7 +278,8 @@ pub(super) fn step(
             } else {
                 let target = Target::new(y.zero_point, -128, 127);
                 let (x_zero_point, y) = (x.zero_point, i8s_mut(y_bytes));
-                (kernels.pool_i8)(ReduceI8Args { step: s, x: i8s(x_bytes), x_zero_point, y, target });
+                let args = ReduceI8Args { step: s, x: i8s(x_bytes), x_zero_point, y, target };
+                team::pool_i8(team, args, kernels.pool_i8);
             }
         }
         Step::Reduce(s) => {
