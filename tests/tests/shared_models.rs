@@ -8,19 +8,8 @@ use cygnet_core::Plan;
 use cygnet_core::plan::step::Step;
 use cygnet_onnx::model::{Model, Tensor};
 use cygnet_onnx::reference::Reference;
+use cygnet_tests::int8::{MODELS_OF_OTHERS, int8_plan, random_input};
 use cygnet_tests::run::compile_and_run;
-
-const MODELS: [&str; 9] = [
-    "mlperf_ic_resnet8",
-    "mlperf_kws_dscnn",
-    "mlperf_vww_mobilenetv1_025",
-    "mlperf_ad01_autoencoder",
-    "arm_ds_cnn_s",
-    "efficientnet_lite0_224",
-    "squeezenet_v1.1",
-    "fastestdet_352",
-    "yunet_n_320_320",
-];
 
 fn folder() -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/models");
@@ -31,22 +20,11 @@ fn folder() -> Option<PathBuf> {
     None
 }
 
-fn random_input(shape: &[usize], seed: u32) -> Tensor {
-    let mut state = seed;
-    let values: Vec<f32> = (0..shape.iter().product())
-        .map(|_| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            (state >> 8) as f32 / 8_388_608.0 - 1.0
-        })
-        .collect();
-    Tensor::from_f32(shape.to_vec(), &values)
-}
-
 #[test]
 fn float_models_of_others_run_without_fallback_and_agree_with_tract() {
     let Some(folder) = folder() else { return };
     let mut failures = Vec::new();
-    for name in MODELS {
+    for name in MODELS_OF_OTHERS {
         let model = Model::read(&folder.join(format!("{name}.onnx"))).expect("readable");
         let reference = Reference::new(&model, &[]).expect("tract knows it");
         let inputs: Vec<Tensor> = reference.input_facts().iter().map(|(_, _, shape)| random_input(shape, 7)).collect();
@@ -86,24 +64,9 @@ fn float_models_of_others_run_without_fallback_and_agree_with_tract() {
 #[test]
 fn int8_models_of_others_run_without_fallback() {
     let Some(folder) = folder() else { return };
-    let work = tempfile::tempdir().expect("a folder");
     let mut failures = Vec::new();
-    for name in MODELS {
-        let model = Model::read(&folder.join(format!("{name}.onnx"))).expect("readable");
-        let facts = Reference::new(&model, &[]).expect("tract knows it").input_facts().to_vec();
-        let [(input, _, shape)] = &facts[..] else { panic!("{name} has several inputs") };
-        // Four random samples: enough to have ranges; accuracy is measured by tests/accuracy.
-        let samples: Vec<u8> = (0..4).flat_map(|seed| random_input(shape, seed).data).collect();
-        let mut batch = vec![4];
-        batch.extend_from_slice(&shape[1..]);
-        let dtype = cygnet::input::ElementType::F32;
-        let array = cygnet::input::Array { name: input.clone(), dtype, shape: batch, data: samples };
-        let path = work.path().join(format!("{name}.npz"));
-        cygnet::output::write_npz(&path, &[array]).expect("written");
-        let data = quantize::data::Data::open(&path, &model, None).expect("opens");
-        let quantized = quantize::quantize(model, &data, quantize::Options::default(), || ()).expect("quantizes");
-        let compiled = cygnet_onnx::compile::compile(&quantized.model, &cygnet_onnx::compile::Options::default());
-        let plan = compiled.expect("compiles").plan;
+    for name in MODELS_OF_OTHERS {
+        let plan = int8_plan(&folder.join(format!("{name}.onnx")));
         let plan = Plan::parse(&plan).expect("verified");
         let fallbacks: Vec<&str> = plan
             .steps()

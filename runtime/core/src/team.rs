@@ -13,15 +13,19 @@ pub trait Team: core::fmt::Debug {
     /// How many there are, the calling one among them.
     fn size(&self) -> usize;
 
+    /// Multiply-accumulates below which a step is not cut: waking another thread takes about as long. A quarter of it
+    /// for depthwise steps, which do fewer at a time.
+    fn least_work(&self) -> u64 {
+        LEAST_WORK
+    }
+
     /// Calls `work(part, room)` for all parts from 0 to `parts`, several at the same time, and comes back when all are
     /// done. `room` belongs to the thread; it has the size that [`crate::Plan::scratch_bytes`] names.
     fn run(&self, parts: usize, work: &(dyn Fn(usize, &mut [u8]) + Sync));
 }
 
-/// Multiply-accumulates below which a step is not cut: waking another thread takes about as long.
-const LEAST: u64 = 400_000;
-/// The same for depthwise steps, which do fewer at a time.
-const LEAST_DEPTHWISE: u64 = 100_000;
+/// See [`Team::least_work`].
+const LEAST_WORK: u64 = 400_000;
 
 /// Whether a team of two would cut the step.
 pub(crate) fn pays(step: &Step) -> bool {
@@ -32,7 +36,7 @@ pub(crate) fn pays(step: &Step) -> bool {
         Step::Pool(s) => &s.window,
         _ => return false,
     };
-    Parts::of(window, 2).is_some()
+    Parts::of(window, 2, LEAST_WORK).is_some()
 }
 
 /// What a window is cut along.
@@ -67,10 +71,10 @@ struct Part {
 
 impl Parts {
     /// For a team of `size`; `None` when the work is not worth it.
-    fn of(window: &Window, size: usize) -> Option<Self> {
+    fn of(window: &Window, size: usize, least: u64) -> Option<Self> {
         let depthwise = window.groups == window.in_c && window.groups > 1;
         let work = window.positions() as u64 * u64::from(window.out_c) * (window.taps() * window.group_in()) as u64;
-        let least = if depthwise { LEAST_DEPTHWISE } else { LEAST };
+        let least = if depthwise { least / 4 } else { least };
         if size < 2 || work < least {
             return None;
         }
@@ -155,7 +159,9 @@ impl<T> Shared<T> {
 
 /// Runs an int8 convolution of either kind, by the whole team where that pays.
 pub(crate) fn conv_i8(team: Option<&dyn Team>, args: ConvI8Args<'_>, kernel: fn(ConvI8Args<'_>)) {
-    let Some((team, parts)) = team.and_then(|team| Some((team, Parts::of(args.window, team.size())?))) else {
+    let Some((team, parts)) =
+        team.and_then(|team| Some((team, Parts::of(args.window, team.size(), team.least_work())?)))
+    else {
         return kernel(args);
     };
     enum Out {
@@ -202,7 +208,9 @@ pub(crate) fn conv_i8(team: Option<&dyn Team>, args: ConvI8Args<'_>, kernel: fn(
 
 /// Runs a float convolution of either kind, by the whole team where that pays.
 pub(crate) fn conv_f32(team: Option<&dyn Team>, args: ConvF32Args<'_>, kernel: fn(ConvF32Args<'_>)) {
-    let Some((team, parts)) = team.and_then(|team| Some((team, Parts::of(args.window, team.size())?))) else {
+    let Some((team, parts)) =
+        team.and_then(|team| Some((team, Parts::of(args.window, team.size(), team.least_work())?)))
+    else {
         return kernel(args);
     };
     let ConvF32Args { window, x, y, weights, bias, low, high } = args;
@@ -233,7 +241,8 @@ pub(crate) fn conv_f32(team: Option<&dyn Team>, args: ConvF32Args<'_>, kernel: f
 pub(crate) fn pool_i8(team: Option<&dyn Team>, args: ReduceI8Args<'_, Pool>, kernel: fn(ReduceI8Args<'_, Pool>)) {
     // A pooling works on each channel like a depthwise convolution.
     let window = Window { groups: args.step.window.in_c, ..args.step.window };
-    let Some((team, parts)) = team.and_then(|team| Some((team, Parts::of(&window, team.size())?))) else {
+    let Some((team, parts)) = team.and_then(|team| Some((team, Parts::of(&window, team.size(), team.least_work())?)))
+    else {
         return kernel(args);
     };
     let ReduceI8Args { step, x, x_zero_point, y, target } = args;
