@@ -31,13 +31,20 @@ static ALLOCATOR: Counting = Counting;
 #[test]
 fn running_allocates_nothing() {
     let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/whole");
-    for name in ["mobile_qdq_uint8.onnx", "shuffle_qdq_int8_per_channel.onnx"] {
-        let model = Model::load(golden.join(name)).unwrap();
-        let mut session = model.session().unwrap();
-        let before = ALLOCATIONS.load(Ordering::Relaxed);
-        let done = session.run();
-        let after = ALLOCATIONS.load(Ordering::Relaxed);
-        done.unwrap();
-        assert_eq!(after - before, 0, "{name}");
+    let objects = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../models/objects/objects.onnx");
+    for name in ["mobile_qdq_uint8.onnx", "shuffle_qdq_int8_per_channel.onnx"]
+        .map(|name| golden.join(name))
+        .iter()
+        .chain([&objects])
+    {
+        let model = Model::load(name).unwrap();
+        for threads in [1, 2, 3] {
+            let mut session = model.session_on(threads).unwrap();
+            let before = ALLOCATIONS.load(Ordering::Relaxed);
+            let done = (0..3).try_for_each(|_| session.run());
+            let after = ALLOCATIONS.load(Ordering::Relaxed);
+            done.unwrap();
+            assert_eq!(after - before, 0, "{} on {threads} threads", name.display());
+        }
     }
 }

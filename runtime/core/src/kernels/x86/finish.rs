@@ -25,14 +25,26 @@ pub(super) struct Limits512 {
     low: __m512,
     high: __m512,
     zero_point: __m512i,
+    /// The same for packed results.
+    shift: __m512i,
+    least: __m512i,
+    greatest: __m512i,
 }
 
 impl Limits512 {
-    #[target_feature(enable = "avx512f")]
+    #[target_feature(enable = "avx512f,avx512bw")]
     #[inline]
     pub fn new(target: Target) -> Self {
         let (low, high, zero_point) = target.parts();
-        Self { low: _mm512_set1_ps(low), high: _mm512_set1_ps(high), zero_point: _mm512_set1_epi32(zero_point) }
+        let (least, greatest, shift) = target.limits();
+        Self {
+            low: _mm512_set1_ps(low),
+            high: _mm512_set1_ps(high),
+            zero_point: _mm512_set1_epi32(zero_point),
+            shift: _mm512_set1_epi16(shift),
+            least: _mm512_set1_epi8(least),
+            greatest: _mm512_set1_epi8(greatest),
+        }
     }
 
     /// `clamp(round_half_even(value) + zero_point)`, as [`Target::store`] has it.
@@ -65,6 +77,72 @@ impl Finish512 {
             ConvOutput::F32(y) => (y[..all].as_mut_ptr().cast(), Target::new(0, 0, 0), true),
         };
         Self { bias, multipliers, limits: Limits512::new(target), y, lanes, mask, real }
+    }
+
+    /// Whether all 16 channels are there and the results int8.
+    #[inline(always)]
+    pub fn is_full(&self) -> bool {
+        self.lanes == BLOCK && !self.real
+    }
+
+    /// `round_half_even(sums × multipliers)`, right where it fits 16 bits, and saturated otherwise once it is packed.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    #[inline]
+    fn rounded(&self, sums: __m512i) -> __m512i {
+        let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), self.multipliers);
+        // What is too great for 32 bits would become the least number; what is too small becomes just that.
+        let bounded = _mm512_min_ps(scaled, _mm512_set1_ps(32_767.0));
+        _mm512_cvt_roundps_epi32::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(bounded)
+    }
+
+    /// Four registers of rounded numbers to bytes, the results of each next to each other.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    #[inline]
+    fn packed(&self, [a, b, c, d]: [__m512i; 4]) -> __m512i {
+        let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+        let left = _mm512_adds_epi16(_mm512_packs_epi32(a, b), self.limits.shift);
+        let right = _mm512_adds_epi16(_mm512_packs_epi32(c, d), self.limits.shift);
+        let bytes = _mm512_permutexvar_epi32(order, _mm512_packs_epi16(left, right));
+        _mm512_min_epi8(_mm512_max_epi8(bytes, self.limits.least), self.limits.greatest)
+    }
+
+    /// As [`Self::store`], the sums of two positions `step` elements apart, of these 16 channels and of the 16 behind.
+    ///
+    /// # Safety
+    /// As for [`Self::store`], for both positions and all 32 channels; both blocks are full.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    #[inline]
+    pub unsafe fn store_two(&self, right: &Self, place: usize, step: usize, [first, second]: [[__m512i; 2]; 2]) {
+        let bytes = self.packed([
+            self.rounded(first[0]),
+            right.rounded(first[1]),
+            self.rounded(second[0]),
+            right.rounded(second[1]),
+        ]);
+        // SAFETY: 32 elements are there at both places, as the caller promises.
+        unsafe {
+            let y = self.y.add(place);
+            _mm256_storeu_si256(y.cast(), _mm512_castsi512_si256(bytes));
+            _mm256_storeu_si256(y.add(step).cast(), _mm512_extracti64x4_epi64::<1>(bytes));
+        }
+    }
+
+    /// As [`Self::store`], the sums of four positions `step` elements apart.
+    ///
+    /// # Safety
+    /// As for [`Self::store`], for all four positions; the block is full.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    #[inline]
+    pub unsafe fn store_four(&self, place: usize, step: usize, [a, b, c, d]: [__m512i; 4]) {
+        let bytes = self.packed([self.rounded(a), self.rounded(b), self.rounded(c), self.rounded(d)]);
+        // SAFETY: 16 elements are there at all places, as the caller promises.
+        unsafe {
+            let y = self.y.add(place);
+            _mm_storeu_si128(y.cast(), _mm512_castsi512_si128(bytes));
+            _mm_storeu_si128(y.add(step).cast(), _mm512_extracti32x4_epi32::<1>(bytes));
+            _mm_storeu_si128(y.add(2 * step).cast(), _mm512_extracti32x4_epi32::<2>(bytes));
+            _mm_storeu_si128(y.add(3 * step).cast(), _mm512_extracti32x4_epi32::<3>(bytes));
+        }
     }
 
     /// Requantizes and stores the sums (bias and all) of one position from element `place` of the output on.

@@ -194,22 +194,51 @@ unsafe fn products<const R: usize, const B: usize>(blocks: &Blocks<B>, x: *const
             }
         }
     });
-    // Written out: as a loop it would move all sums to memory, and keep them there throughout.
-    macro_rules! store {
+    // Written out: as loops these would move all sums to memory, and keep them there throughout.
+    let (left, right) = (&blocks.finish[0], &blocks.finish[B - 1]);
+    let step = blocks.out_c;
+    let full = left.is_full() && right.is_full();
+    macro_rules! twos {
         ($($row:literal)*) => {$(
-            if $row < R {
-                let place = place + $row * blocks.out_c;
+            if $row + 1 < R {
+                let sums = [[sums[$row][0], sums[$row][B - 1]], [sums[$row + 1][0], sums[$row + 1][B - 1]]];
+                // SAFETY: the caller's promise, and both blocks are full.
+                unsafe { left.store_two(right, place + $row * step, step, sums) };
+            }
+        )*};
+    }
+    macro_rules! fours {
+        ($($row:literal)*) => {$(
+            if $row + 3 < R {
+                let sums = [sums[$row][0], sums[$row + 1][0], sums[$row + 2][0], sums[$row + 3][0]];
+                // SAFETY: the caller's promise, and the block is full.
+                unsafe { left.store_four(place + $row * step, step, sums) };
+            }
+        )*};
+    }
+    macro_rules! ones {
+        ($first:expr, $($row:literal)*) => {$(
+            if $row < R && $row >= $first {
+                let place = place + $row * step;
                 // SAFETY: the caller's promise.
                 unsafe {
-                    blocks.finish[0].store(place, sums[$row][0]);
+                    left.store(place, sums[$row][0]);
                     if B == 2 {
-                        blocks.finish[B - 1].store(place + BLOCK, sums[$row][B - 1]);
+                        right.store(place + BLOCK, sums[$row][B - 1]);
                     }
                 }
             }
         )*};
     }
-    store!(0 1 2 3 4 5 6 7 8 9 10 11);
+    if !full {
+        ones!(0, 0 1 2 3 4 5 6 7 8 9 10 11);
+    } else if B == 2 {
+        twos!(0 2 4 6 8 10);
+        ones!(R / 2 * 2, 0 2 4 6 8 10);
+    } else {
+        fours!(0 4 8);
+        ones!(R / 4 * 4, 0 1 2 3 4 5 6 7 8 9 10 11);
+    }
 }
 
 /// Four bytes in all lanes. In assembly, because compilers move the exclusive or in front of the broadcast, which then
