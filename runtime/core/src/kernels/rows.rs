@@ -141,6 +141,12 @@ impl<'a> Rows<'a> {
         self
     }
 
+    /// Bytes that can be read behind the last segment of the last row.
+    pub fn slack(&self) -> usize {
+        let last = self.start + (self.lines - 1) * self.line_step + (self.columns - 1) * self.step;
+        self.bytes.len() - last - self.reach.bytes()
+    }
+
     /// Where row `column` of line `line` starts; it may be read as far as the reach.
     #[inline(always)]
     pub fn pointer(&self, line: usize, column: usize) -> *const i8 {
@@ -362,8 +368,9 @@ pub(crate) struct Block<'a> {
     /// Bytes from one tap to its right neighbour.
     pub column_step: usize,
     /// Bytes from one tap to the one below.
-    row_step: usize,
-    line_step: usize,
+    pub row_step: usize,
+    /// Bytes from an output line's first tap to that of the next.
+    pub line_step: usize,
     /// The output position of the first row.
     pub first: usize,
 }
