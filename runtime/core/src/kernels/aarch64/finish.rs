@@ -50,6 +50,36 @@ impl Limits {
     }
 }
 
+/// The same for values that pass neither 16 bits nor, where they are clamped, the limits of int8: see
+/// [`Finish::magic`].
+#[derive(Clone, Copy)]
+pub(super) struct Short(float32x4_t);
+
+impl Short {
+    /// Whether values of at most `greatest` may be quantized so.
+    #[inline(always)]
+    pub fn suits(target: Target, greatest: f32) -> bool {
+        let (low, high, zero_point) = target.limits();
+        greatest < 32000.0 && zero_point & 1 == 0 && (low, high) == (i8::MIN, i8::MAX)
+    }
+
+    pub fn new(target: Target) -> Self {
+        let (_, _, zero_point) = target.limits();
+        // SAFETY: NEON.
+        Self(unsafe { vdupq_n_f32(ROUNDING + f32::from(zero_point)) })
+    }
+
+    /// `clamp(round_half_even(value) + zero_point)` of 16 values.
+    #[inline(always)]
+    pub fn quantize(self, values: [float32x4_t; 4]) -> int8x16_t {
+        // SAFETY: NEON.
+        unsafe {
+            let [a, b, c, d] = values.map(|value| vreinterpretq_s16_f32(vaddq_f32(value, self.0)));
+            vqmovn_high_s16(vqmovn_s16(vuzp1q_s16(a, b)), vuzp1q_s16(c, d))
+        }
+    }
+}
+
 /// Bit of [`Finish::flags`]: results are float32, `step` bytes apart.
 pub(super) const REAL: usize = 0;
 /// Bit of [`Finish::flags`]: results before the clamp may need more than 16 bits.
@@ -129,8 +159,7 @@ impl Finish {
             if self.flags != 0 {
                 return self.limits.quantize(values);
             }
-            let [a, b, c, d] = values.map(|value| vreinterpretq_s16_f32(vaddq_f32(value, self.magic)));
-            vqmovn_high_s16(vqmovn_s16(vuzp1q_s16(a, b)), vuzp1q_s16(c, d))
+            Short(self.magic).quantize(values)
         }
     }
 
