@@ -299,7 +299,17 @@ pub(crate) fn for_each_rows<'a>(
     mut args: ConvI8Args<'a>,
     mut multiply: impl FnMut(&mut ConvI8Args<'a>, &Rows<'_>, &'a [u8]),
 ) {
-    let window = *args.window;
+    let window = args.window;
+    if window.is_pointwise() && window.groups == 1 && window.in_c.is_multiple_of(4) {
+        // All positions are one long line of the input.
+        let step = window.in_c as usize;
+        let reach = Reach { rows: 1, row_step: 0, columns: 1, column_step: 0, quads: step / 4 };
+        let (columns, bytes, weights) = (window.positions(), args.x, args.weights);
+        let rows = Rows { bytes, start: 0, columns, step, lines: 1, line_step: 0, reach, first: 0, group: 0 };
+        multiply(&mut args, &rows.check(), weights);
+        return;
+    }
+    let window = *window;
     let segments = Segments::of(&window);
     let group_bytes = segments.packed_len() * window.group_out().next_multiple_of(LANES);
     let weights = args.weights;

@@ -168,9 +168,11 @@ impl Finish {
     #[inline(always)]
     pub fn place(&mut self, args: &mut ConvI8Args<'_>, first: usize, rows: usize, channel: usize, lanes: usize) {
         let step = args.window.out_c as usize;
-        let bias = args.bias.bytes(channel, lanes);
-        let multipliers = args.multipliers.bytes(channel, lanes);
-        assert!(bias.len() == 4 * lanes && multipliers.len() == 4 * lanes);
+        let (Some(bias), Some(multipliers)) =
+            (args.bias.whole(channel, lanes), args.multipliers.whole(channel, lanes))
+        else {
+            panic!("the verifier counts bias and multipliers");
+        };
         self.bias = bias.as_ptr().cast();
         self.multipliers = multipliers.as_ptr().cast();
         self.y = match &mut args.y {
