@@ -279,18 +279,20 @@ fn copy_lines(window: &Window, x: &[i8], zero_point: i8, lines: Range<usize>, pi
     let in_line = window.in_w as usize * channels;
     let before = (window.pad_left as usize * channels).min(pitch);
     let inside = (pitch - before).min(in_line);
-    for (line, out) in lines.zip(out.chunks_exact_mut(pitch)) {
-        match line.checked_sub(window.pad_top as usize) {
-            Some(line) if line < window.in_h as usize => {
-                let (left, rest) = out.split_at_mut(before);
-                let (data, right) = rest.split_at_mut(inside);
-                left.fill(zero_point);
-                data.copy_from_slice(&x[line * in_line..][..inside]);
-                right.fill(zero_point);
-            }
-            _ => out.fill(zero_point),
+    // What is filled from one line of data to the next lies in one piece.
+    let (mut filled, mut start) = (0, 0);
+    for line in lines {
+        if let Some(line) = line.checked_sub(window.pad_top as usize)
+            && line < window.in_h as usize
+        {
+            let data = start + before;
+            out[filled..data].fill(zero_point);
+            out[data..][..inside].copy_from_slice(&x[line * in_line..][..inside]);
+            filled = data + inside;
         }
+        start += pitch;
     }
+    out[filled..start].fill(zero_point);
 }
 
 /// Calls `multiply(args, rows, weights of the group)` for all rows of a convolution.

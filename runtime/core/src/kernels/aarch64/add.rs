@@ -1,6 +1,7 @@
 //! Int8 addition, 16 elements at a time.
 
 use core::arch::aarch64::*;
+use core::arch::asm;
 use core::cell::Cell;
 
 use super::finish::{Limits, Short};
@@ -58,7 +59,9 @@ fn whole(side: &Operand<'_, i8>, y: &[Cell<i8>]) -> Option<*const i8> {
 fn real(x: int8x16_t, zero_point: i32, multiplier: f32) -> [float32x4_t; 4] {
     // SAFETY: NEON is there on every AArch64.
     unsafe {
-        let shift = vdupq_n_s8(zero_point as i8);
+        let mut shift = vdupq_n_s8(zero_point as i8);
+        // Without knowing that both halves are the same, the compiler takes SSUBL2 for the upper one.
+        asm!("/* {:v} */", inout(vreg) shift, options(pure, nomem, nostack, preserves_flags));
         let (low, high) = (vsubl_s8(vget_low_s8(x), vget_low_s8(shift)), vsubl_high_s8(x, shift));
         [vmovl_s16(vget_low_s16(low)), vmovl_high_s16(low), vmovl_s16(vget_low_s16(high)), vmovl_high_s16(high)]
             .map(|words| vmulq_n_f32(vcvtq_f32_s32(words), multiplier))

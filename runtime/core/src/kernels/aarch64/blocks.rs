@@ -33,6 +33,8 @@ pub(super) struct Piece {
     pub run_turn: usize,
     /// Not 0 where 16 bytes cannot be read at the end of each segment.
     pub tight: usize,
+    /// 1 where segments are three steps long and steps multiples of 16 bytes.
+    pub overlap: usize,
     /// Weights of the block.
     pub weights: *const u8,
     /// Bytes of weights from one group of four along the reduction axis to the next.
@@ -89,6 +91,7 @@ pub(super) unsafe fn multiply(
         runs,
         run_turn: run_step.wrapping_sub(segments * segment_step),
         tight: usize::from(tail != 0 && rows.slack() < 16 - tail),
+        overlap: usize::from(rows.step.is_multiple_of(16) && 4 * reach.quads == 3 * rows.step && reach.columns == 1),
         weights: weights.as_ptr(),
         quad_step: BLOCK * LANES,
         finish,

@@ -39,9 +39,7 @@ pub(super) fn depthwise(args: ConvI8Args<'_>) {
 /// All positions of a block of channels.
 #[target_feature(enable = "neon,dotprod")]
 fn slide(args: &mut ConvI8Args<'_>, block: &Block<'_>, finish: Finish, stride: u32) {
-    let column = |column: usize| {
-        interleave([0, 1, 2].map(|row| weights(args, block, row * SIDE + column)))
-    };
+    let column = |column: usize| interleave([0, 1, 2].map(|row| weights(args, block, row * SIDE + column)));
     let mut piece = Piece { weights: [column(0), column(1), column(2)], finish };
     let mut room = None;
     place(args, block, &mut piece.finish, &mut room);
@@ -83,14 +81,34 @@ macro_rules! column {
             "ld1 {{v24.16b}}, [{top}], {column_step}\n",
             "ld1 {{v25.16b}}, [{middle}], {column_step}\n",
             "ld1 {{v26.16b}}, [{bottom}], {column_step}\n",
-            "zip1 v", $a, ".16b, v24.16b, v25.16b\n",
-            "zip2 v", $c, ".16b, v24.16b, v25.16b\n",
+            "zip1 v",
+            $a,
+            ".16b, v24.16b, v25.16b\n",
+            "zip2 v",
+            $c,
+            ".16b, v24.16b, v25.16b\n",
             "zip1 v24.16b, v26.16b, v29.16b\n",
             "zip2 v25.16b, v26.16b, v29.16b\n",
-            "zip2 v", $b, ".8h, v", $a, ".8h, v24.8h\n",
-            "zip1 v", $a, ".8h, v", $a, ".8h, v24.8h\n",
-            "zip2 v", $d, ".8h, v", $c, ".8h, v25.8h\n",
-            "zip1 v", $c, ".8h, v", $c, ".8h, v25.8h\n",
+            "zip2 v",
+            $b,
+            ".8h, v",
+            $a,
+            ".8h, v24.8h\n",
+            "zip1 v",
+            $a,
+            ".8h, v",
+            $a,
+            ".8h, v24.8h\n",
+            "zip2 v",
+            $d,
+            ".8h, v",
+            $c,
+            ".8h, v25.8h\n",
+            "zip1 v",
+            $c,
+            ".8h, v",
+            $c,
+            ".8h, v25.8h\n",
         )
     };
 }

@@ -59,25 +59,104 @@ macro_rules! quad {
     };
 }
 
+/// Four quads of all rows. For each row: the name of its pointer, the register of its input, those of its sums.
+macro_rules! four {
+    ($width:tt $([$p:ident $x:literal $($sum:literal)*])*) => {
+        concat!(
+            $("ldr q", $x, ", [{", stringify!($p), "}, {at}]\n",)*
+            quad!($width "0" $([$x $($sum)*])*),
+            quad!($width "1" $([$x $($sum)*])*),
+            quad!($width "2" $([$x $($sum)*])*),
+            quad!($width "3" $([$x $($sum)*])*),
+            "add {at}, {at}, #16\n",
+        )
+    };
+}
+
 /// Quads of weights of 16 channels times these lanes of one row, whose sums are in registers 0 to 3.
 macro_rules! one_row {
     ($x:literal $($lane:literal)*) => { concat!($(quad!(16 $lane [$x "0" "1" "2" "3"]),)*) };
 }
 
+/// The text that only kernels with a part for overlapping rows have.
+macro_rules! optional {
+    ($overlapping:expr => $text:literal) => {
+        $text
+    };
+}
+
+/// Six rows of a line whose segments are three steps long, so that each row shares two thirds with the next: what a
+/// column holds is loaded once, and stays in its register for all rows. Weights of the three steps lie 16 steps apart.
+macro_rules! six_overlapping {
+    () => {
+        concat!(
+            "60:\n",
+            "add {spare}, {x}, {step}\n",
+            "lsl {runs}, {step}, #4\n",
+            "sub {runs}, {runs}, #256\n",
+            "61:\n",
+            "lsr {n}, {step}, #4\n",
+            "62:\n",
+            "ldr q24, [{p0}, {at}]\n",
+            "ldr q25, [{p1}, {at}]\n",
+            "ldr q26, [{p2}, {at}]\n",
+            "ldr q27, [{p3}, {at}]\n",
+            "ldr q28, [{p4}, {at}]\n",
+            "ldr q29, [{p5}, {at}]\n",
+            six_overlapping!("24" "25" "26" "27" "28" "29"),
+            "ldr q24, [{x}, {at}]\n",
+            "add {w}, {w}, {runs}\n",
+            six_overlapping!("25" "26" "27" "28" "29" "24"),
+            "ldr q25, [{spare}, {at}]\n",
+            "add {w}, {w}, {runs}\n",
+            six_overlapping!("26" "27" "28" "29" "24" "25"),
+            "sub {w}, {w}, {runs}, lsl #1\n",
+            "sub {w}, {w}, #512\n",
+            "add {at}, {at}, #16\n",
+            "subs {n}, {n}, #1\n",
+            "b.ne 62b\n",
+            "add {w}, {w}, {step}, lsl #5\n",
+            "add {at}, {at}, {gap}\n",
+            "add {at}, {at}, {step}, lsl #1\n",
+            "subs {segments}, {segments}, #1\n",
+            "b.ne 61b\n",
+            "b 16b\n",
+        )
+    };
+    ($a:literal $b:literal $c:literal $d:literal $e:literal $f:literal) => {
+        concat!(
+            six_overlapping!(@ "0" $a $b $c $d $e $f),
+            six_overlapping!(@ "1" $a $b $c $d $e $f),
+            six_overlapping!(@ "2" $a $b $c $d $e $f),
+            six_overlapping!(@ "3" $a $b $c $d $e $f),
+        )
+    };
+    (@ $lane:literal $a:literal $b:literal $c:literal $d:literal $e:literal $f:literal) => {
+        quad!(16 $lane
+            [$a "0" "1" "2" "3"]
+            [$b "4" "5" "6" "7"]
+            [$c "8" "9" "10" "11"]
+            [$d "12" "13" "14" "15"]
+            [$e "16" "17" "18" "19"]
+            [$f "20" "21" "22" "23"])
+    };
+}
+
 /// A function that multiplies and stores tiles of rows. For each row: the name of its pointer, the register of its
 /// input, and those of its sums.
 macro_rules! kernel {
-    ($name:ident $rows:literal $width:tt $([$p:ident $x:literal $($sum:literal)*])*) => {
+    ($name:ident $rows:literal $width:tt $([$p:ident $x:literal $($sum:literal)*])* $(; $overlapping:expr)?) => {
         #[target_feature(enable = "neon,dotprod")]
         unsafe fn $name(piece: &mut Piece, tiles: usize) {
             // SAFETY: the piece has the rows, which can be read at every distance that its segments say, and weights,
             // channels and places for the results.
             unsafe {
                 asm!(
-                    "2: // weights of a quad: {quad_step} bytes",
+                    "2: // Not every kernel uses {quad_step}, {overlap} and {OVERLAP}.",
                     concat!("subs {left}, {left}, #", $rows),
                     "b.ls 20f",
                     $(concat!("mov {", stringify!($p), "}, {x}\n", "add {x}, {x}, {step}"),)*
+                    $(optional!($overlapping => "ldr {overlap}, [{piece}, {OVERLAP}]"),)?
                     "3:",
                     "ldr {n}, [{piece}, {BIAS}]",
                     $(load_bias!($($sum)*),)*
@@ -86,31 +165,31 @@ macro_rules! kernel {
                     "ldr {runs}, [{piece}, {RUNS}]",
                     "4:",
                     "ldr {segments}, [{piece}, {SEGMENTS}]",
+                    $(optional!($overlapping => "cbnz {overlap}, 60f"),)?
                     "5:",
-                    "subs {n}, {quads}, #4",
+                    "subs {n}, {quads}, #8",
                     "b.lo 7f",
                     "6:",
-                    $(concat!("ldr q", $x, ", [{", stringify!($p), "}, {at}]"),)*
-                    quad!($width "0" $([$x $($sum)*])*),
-                    quad!($width "1" $([$x $($sum)*])*),
-                    quad!($width "2" $([$x $($sum)*])*),
-                    quad!($width "3" $([$x $($sum)*])*),
-                    "add {at}, {at}, #16",
-                    "subs {n}, {n}, #4",
+                    four!($width $([$p $x $($sum)*])*),
+                    four!($width $([$p $x $($sum)*])*),
+                    "subs {n}, {n}, #8",
                     "b.hs 6b",
                     "7:",
+                    "tbz {n}, #2, 8f",
+                    four!($width $([$p $x $($sum)*])*),
+                    "8:",
                     "ands {n}, {n}, #3",
                     "b.eq 13f",
                     "cbnz {tight}, 30f",
                     $(concat!("ldr q", $x, ", [{", stringify!($p), "}, {at}]"),)*
-                    "8:",
+                    "9:",
                     quad!($width "0" $([$x $($sum)*])*),
                     "cmp {n}, #2",
-                    "b.lo 9f",
+                    "b.lo 12f",
                     quad!($width "1" $([$x $($sum)*])*),
-                    "b.eq 9f",
+                    "b.eq 12f",
                     quad!($width "2" $([$x $($sum)*])*),
-                    "9:",
+                    "12:",
                     "add {at}, {at}, {n}, lsl #2",
                     "13:",
                     "add {at}, {at}, {gap}",
@@ -118,6 +197,7 @@ macro_rules! kernel {
                     "b.ne 5b",
                     "subs {runs}, {runs}, #1",
                     "b.ne 40f",
+                    "16:",
                     "ldr {n}, [{piece}, {MULTIPLIERS}]",
                     load_multipliers!($width),
                     $(scale!($($sum)*),)*
@@ -128,13 +208,14 @@ macro_rules! kernel {
                     $(saturate!($($sum)*),)*
                     "14:",
                     $(store!($($sum)*),)*
-                    "12:",
+                    "15:",
                     "subs {tiles}, {tiles}, #1",
                     "b.ne 2b",
                     "b 99f",
                     // Rows that do not all lie in the same line.
                     "20:",
                     concat!("add {left}, {left}, #", $rows),
+                    $(optional!($overlapping => "mov {overlap}, #0"),)?
                     $(
                         concat!("mov {", stringify!($p), "}, {x}"),
                         "add {x}, {x}, {step}",
@@ -150,14 +231,14 @@ macro_rules! kernel {
                     "30:",
                     "tbz {n}, #1, 31f",
                     $(concat!("ldr d", $x, ", [{", stringify!($p), "}, {at}]"),)*
-                    "tbz {n}, #0, 8b",
+                    "tbz {n}, #0, 9b",
                     "add {at}, {at}, #8",
                     $(concat!("add {spare}, {", stringify!($p), "}, {at}\n", "ld1 {{v", $x, ".s}}[2], [{spare}]"),)*
                     "sub {at}, {at}, #8",
-                    "b 8b",
+                    "b 9b",
                     "31:",
                     $(concat!("ldr s", $x, ", [{", stringify!($p), "}, {at}]"),)*
-                    "b 8b",
+                    "b 9b",
                     // The next kernel row.
                     "40:",
                     "ldr {n}, [{piece}, {RUN_TURN}]",
@@ -182,7 +263,8 @@ macro_rules! kernel {
                     "b 14b",
                     "54:",
                     $(real!($($sum)*),)*
-                    "b 12b",
+                    "b 15b",
+                    $($overlapping,)?
                     "99:",
                     piece = in(reg) piece,
                     tiles = inout(reg) tiles => _,
@@ -202,6 +284,8 @@ macro_rules! kernel {
                     runs = out(reg) _,
                     segments = out(reg) _,
                     spare = out(reg) _,
+                    overlap = out(reg) _,
+                    OVERLAP = const offset_of!(Piece, overlap),
                     BIAS = const offset_of!(Piece, finish.bias),
                     MULTIPLIERS = const offset_of!(Piece, finish.multipliers),
                     MAGIC = const offset_of!(Piece, finish.magic),
@@ -236,7 +320,8 @@ kernel!(six_by_16 "6" 16
     [p2 "26" "8" "9" "10" "11"]
     [p3 "27" "12" "13" "14" "15"]
     [p4 "28" "16" "17" "18" "19"]
-    [p5 "29" "20" "21" "22" "23"]);
+    [p5 "29" "20" "21" "22" "23"];
+    six_overlapping!());
 kernel!(five_by_16 "5" 16 
     [p0 "24" "0" "1" "2" "3"]
     [p1 "25" "4" "5" "6" "7"]

@@ -168,8 +168,7 @@ impl Finish {
     #[inline(always)]
     pub fn place(&mut self, args: &mut ConvI8Args<'_>, first: usize, rows: usize, channel: usize, lanes: usize) {
         let step = args.window.out_c as usize;
-        let (Some(bias), Some(multipliers)) =
-            (args.bias.whole(channel, lanes), args.multipliers.whole(channel, lanes))
+        let (Some(bias), Some(multipliers)) = (args.bias.whole(channel, lanes), args.multipliers.whole(channel, lanes))
         else {
             panic!("the verifier counts bias and multipliers");
         };
@@ -255,8 +254,12 @@ macro_rules! round {
 
 /// Adds register 28, the zero point.
 macro_rules! shift {
-    ($a:literal $b:literal $c:literal $d:literal) => { concat!(shift!($a), shift!($c)) };
-    ($a:literal $($b:literal)?) => { concat!("sqadd v", $a, ".8h, v", $a, ".8h, v28.8h\n") };
+    ($a:literal $b:literal $c:literal $d:literal) => {
+        concat!(shift!($a), shift!($c))
+    };
+    ($a:literal $($b:literal)?) => {
+        concat!("sqadd v", $a, ".8h, v", $a, ".8h, v28.8h\n")
+    };
 }
 
 /// 16 bits to 8.
@@ -264,24 +267,29 @@ macro_rules! saturate {
     ($a:literal $b:literal $c:literal $d:literal) => {
         concat!(saturate!($a), "sqxtn2 v", $a, ".16b, v", $c, ".8h\n")
     };
-    ($a:literal $($b:literal)?) => { concat!("sqxtn v", $a, ".8b, v", $a, ".8h\n") };
+    ($a:literal $($b:literal)?) => {
+        concat!("sqxtn v", $a, ".8b, v", $a, ".8h\n")
+    };
 }
 
 /// Clamps to the limits in registers 28 and 29.
 macro_rules! clamp {
     ($a:literal $($other:literal)*) => {
-        concat!(
-            "smax v", $a, ".16b, v", $a, ".16b, v28.16b\n",
-            "smin v", $a, ".16b, v", $a, ".16b, v29.16b\n",
-        )
+        concat!("smax v", $a, ".16b, v", $a, ".16b, v28.16b\n", "smin v", $a, ".16b, v", $a, ".16b, v29.16b\n",)
     };
 }
 
 /// Stores the results of a row.
 macro_rules! store {
-    ($a:literal $b:literal $c:literal $d:literal) => { concat!("st1 {{v", $a, ".16b}}, [{y}], {y_step}\n") };
-    ($a:literal $b:literal) => { concat!("st1 {{v", $a, ".8b}}, [{y}], {y_step}\n") };
-    ($a:literal) => { concat!("st1 {{v", $a, ".s}}[0], [{y}], {y_step}\n") };
+    ($a:literal $b:literal $c:literal $d:literal) => {
+        concat!("st1 {{v", $a, ".16b}}, [{y}], {y_step}\n")
+    };
+    ($a:literal $b:literal) => {
+        concat!("st1 {{v", $a, ".8b}}, [{y}], {y_step}\n")
+    };
+    ($a:literal) => {
+        concat!("st1 {{v", $a, ".s}}[0], [{y}], {y_step}\n")
+    };
 }
 
 /// Stores the real numbers of a row.

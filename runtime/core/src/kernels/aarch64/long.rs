@@ -27,11 +27,8 @@ pub(super) fn conv(args: ConvI8Args<'_>) {
     });
 }
 
-static SET: Set<'static> = Set {
-    by_16: &[one_by_16, two_by_16],
-    by_8: &[one_by_8, two_by_8],
-    by_4: &[one_by_4, two_by_4],
-};
+static SET: Set<'static> =
+    Set { by_16: &[one_by_16, two_by_16], by_8: &[one_by_8, two_by_8], by_4: &[one_by_4, two_by_4] };
 
 /// One group of four bytes of a row, spread over register `$x`, times 8 channels in registers 24 and 25, or 4 in
 /// register 24.
@@ -135,8 +132,12 @@ macro_rules! last {
 
 /// Steps over the weights that [`pair`] has read without a step.
 macro_rules! step_over {
-    (16 $bytes:literal) => { concat!("add {w}, {w}, #", $bytes) };
-    ($width:tt $bytes:literal) => { "" };
+    (16 $bytes:literal) => {
+        concat!("add {w}, {w}, #", $bytes)
+    };
+    ($width:tt $bytes:literal) => {
+        ""
+    };
 }
 
 /// Loads the bias of 16, 8 or 4 channels from `n` to registers 24 and on.

@@ -4,7 +4,7 @@ use core::arch::aarch64::*;
 
 use super::finish::Limits;
 use crate::kernels::ReduceI8Args;
-use crate::kernels::portable::pool::{self as portable, count, cover, pixels, place};
+use crate::kernels::portable::pool::{self as portable, count, cover, place};
 use crate::plan::step::{Pool, PoolKind, Reduce, ReduceKind};
 use crate::weights::BLOCK;
 
@@ -18,27 +18,20 @@ pub(super) fn pool(args: ReduceI8Args<'_, Pool>) {
     if args.step.kind == PoolKind::Max || channels < BLOCK || w.kernel_w as usize > SAFE {
         return portable::pool_i8(args);
     }
-    let step = w.dilation_w as usize * channels;
+    let (dilation_h, dilation_w) = (w.dilation_h as usize, w.dilation_w as usize);
     for (position, out) in args.y.chunks_exact_mut(channels).enumerate() {
         let (image, row, column) = place(w, position);
         let cover = cover(args.step, row, column);
-        let width = cover.columns.1 - cover.columns.0;
-        let height = cover.rows.1 - cover.rows.0;
         let multiplier = args.step.multiplier / count(args.step, &cover) as f32;
-        let mut first = None;
-        if width * height > 0 {
-            let (mut top, mut line) = (cover, 0);
-            top.rows.1 = top.rows.0 + 1;
-            top.columns.1 = top.columns.0 + 1;
-            pixels(w, &top, image, row, column, |pixel| line = pixel);
-            first = Some(line);
-        }
+        // A window that covers nothing may end before the image.
+        let y = (row * w.stride_h as usize + cover.rows.0 * dilation_h).saturating_sub(w.pad_top as usize);
+        let x = (column * w.stride_w as usize + cover.columns.0 * dilation_w).saturating_sub(w.pad_left as usize);
         let rows = Rows {
-            first: first.unwrap_or(0),
-            count: height,
-            step: w.dilation_h as usize * w.in_w as usize * channels,
-            width,
-            pixel: step,
+            first: ((image * w.in_h as usize + y) * w.in_w as usize + x) * channels,
+            count: cover.rows.1 - cover.rows.0,
+            step: dilation_h * w.in_w as usize * channels,
+            width: cover.columns.1 - cover.columns.0,
+            pixel: dilation_w * channels,
         };
         means(args.x, &rows, args.x_zero_point, multiplier, Limits::new(args.target), out);
     }

@@ -6,7 +6,6 @@ use crate::plan::step::{ArgMax, MatMul, Pool, PoolKind, Reduce, ReduceKind, Wind
 use crate::quantization::Target;
 
 /// What a pooling window covers: ranges of input rows and columns, and its area with padding.
-#[derive(Clone, Copy)]
 pub(crate) struct Cover {
     pub rows: (usize, usize),
     pub columns: (usize, usize),
@@ -49,7 +48,7 @@ pub(crate) fn count(step: &Pool, cover: &Cover) -> usize {
 
 /// Calls `visit(start of a pixel)` for every input pixel that the window covers.
 #[inline(always)]
-pub(crate) fn pixels(w: &Window, cover: &Cover, image: usize, row: usize, column: usize, mut visit: impl FnMut(usize)) {
+fn pixels(w: &Window, cover: &Cover, image: usize, row: usize, column: usize, mut visit: impl FnMut(usize)) {
     let top = (row * w.stride_h as usize) as isize - w.pad_top as isize;
     let left = (column * w.stride_w as usize) as isize - w.pad_left as isize;
     for tap_row in cover.rows.0..cover.rows.1 {
