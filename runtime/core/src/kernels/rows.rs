@@ -7,6 +7,7 @@
 use core::ops::Range;
 
 use crate::kernels::ConvI8Args;
+#[cfg(target_arch = "x86_64")]
 use crate::kernels::view::i8s;
 use crate::plan::step::Window;
 use crate::weights::{BLOCK, LANES, Segments};
@@ -103,7 +104,7 @@ impl Reach {
 
     /// Bytes from the start of a row to behind its last segment.
     #[inline(always)]
-    fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         (self.rows - 1) * self.row_step + (self.columns - 1) * self.column_step + 4 * self.quads
     }
 }
@@ -141,12 +142,6 @@ impl<'a> Rows<'a> {
         self
     }
 
-    /// Bytes that can be read behind the last segment of the last row.
-    pub fn slack(&self) -> usize {
-        let last = self.start + (self.lines - 1) * self.line_step + (self.columns - 1) * self.step;
-        self.bytes.len() - last - self.reach.bytes()
-    }
-
     /// Where row `column` of line `line` starts; it may be read as far as the reach.
     #[inline(always)]
     pub fn pointer(&self, line: usize, column: usize) -> *const i8 {
@@ -157,6 +152,7 @@ impl<'a> Rows<'a> {
 
     /// Calls `visit(pointer to the first, number of rows, output position)` with runs of up to `MOST` rows of a line,
     /// of about the same length.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub fn for_each_run<const MOST: usize>(&self, mut visit: impl FnMut(*const i8, usize, usize)) {
         let size = self.columns.div_ceil(self.columns.div_ceil(MOST));
@@ -206,6 +202,7 @@ pub(crate) struct Tile<'a, const MOST: usize> {
 
 impl<'a, const MOST: usize> Tile<'a, MOST> {
     /// Pointer to row `row`, behind the last one to any of them; it may be read as far as the reach.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub fn pointer(&self, row: usize) -> *const i8 {
         // SAFETY: `Rows` has seen that the reach of every row lies inside the bytes.
@@ -375,8 +372,6 @@ pub(crate) struct Block<'a> {
     pub lines: usize,
     /// Output columns.
     pub columns: usize,
-    /// Bytes from one output column to the next.
-    pub position_step: usize,
     /// Bytes from one tap to its right neighbour.
     pub column_step: usize,
     /// Bytes from one tap to the one below.
@@ -397,6 +392,7 @@ impl Block<'_> {
     }
 
     /// The weights of tap `tap`, behind those of the block zeros.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub fn weights(&self, args: &ConvI8Args<'_>, tap: usize) -> [i8; BLOCK] {
         let stored = &i8s(args.weights)[tap * args.window.out_c as usize + self.channel..][..self.lanes];
@@ -435,7 +431,6 @@ pub(crate) fn for_each_block<'a>(mut args: ConvI8Args<'a>, mut visit: impl FnMut
                 lanes: channels.min(BLOCK),
                 lines: strip.lines,
                 columns,
-                position_step,
                 column_step,
                 row_step,
                 line_step,

@@ -79,6 +79,8 @@ pub(super) unsafe fn multiply(
         (reach.columns, reach.column_step, reach.rows, reach.row_step)
     };
     let tail = 4 * reach.quads % 16;
+    let last = rows.start + (rows.lines - 1) * rows.line_step + (rows.columns - 1) * rows.step;
+    let slack = rows.bytes.len() - last - reach.bytes();
     let mut piece = Piece {
         x: rows.pointer(0, 0),
         left: rows.columns,
@@ -90,7 +92,7 @@ pub(super) unsafe fn multiply(
         gap: segment_step.wrapping_sub(4 * reach.quads),
         runs,
         run_turn: run_step.wrapping_sub(segments * segment_step),
-        tight: usize::from(tail != 0 && rows.slack() < 16 - tail),
+        tight: usize::from(tail != 0 && slack < 16 - tail),
         overlap: usize::from(rows.step.is_multiple_of(16) && 4 * reach.quads == 3 * rows.step && reach.columns == 1),
         weights: weights.as_ptr(),
         quad_step: BLOCK * LANES,

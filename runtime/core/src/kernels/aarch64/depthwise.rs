@@ -79,6 +79,7 @@ fn taps<const H: usize, const W: usize>(args: &mut ConvI8Args<'_>, block: &Block
             kernel[row][column] = weights(args, block, row * W + column);
         }
     }
+    let position_step = args.window.stride_w as usize * args.window.in_c as usize;
     let mut room = None;
     place(args, block, &mut finish, &mut room);
     // SAFETY: 16 bytes of every tap of every position can be read, as `for_each_block` has seen, and `place` has
@@ -111,7 +112,7 @@ fn taps<const H: usize, const W: usize>(args: &mut ConvI8Args<'_>, block: &Block
                 } else {
                     vst1_s8(y, vget_low_s8(results));
                 }
-                x = x.wrapping_add(block.position_step);
+                x = x.wrapping_add(position_step);
                 y = y.wrapping_add(finish.step);
             }
         }
