@@ -50,8 +50,7 @@ impl Limits {
     }
 }
 
-/// The same for values that pass neither 16 bits nor, where they are clamped, the limits of int8: see
-/// [`Finish::magic`].
+/// The same for values that fit 16 bits, an even zero point and the limits of int8. Holds [`Finish::magic`].
 #[derive(Clone, Copy)]
 pub(super) struct Short(float32x4_t);
 
