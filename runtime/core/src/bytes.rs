@@ -79,6 +79,13 @@ macro_rules! numbers {
                 self.slice(start, len).0.as_flattened()
             }
 
+            /// The bytes of the elements `start..start + len`, or `None` when there are fewer.
+            #[must_use]
+            #[inline]
+            pub fn whole(&self, start: usize, len: usize) -> Option<&'a [u8]> {
+                Some(self.0.get(start..)?.get(..len)?.as_flattened())
+            }
+
             /// The elements in order.
             pub fn iter(&self) -> impl Iterator<Item = $number> + use<'a> {
                 self.0.iter().map(|bytes| <$number>::from_le_bytes(*bytes))

@@ -7,6 +7,7 @@
 use core::ops::Range;
 
 use crate::kernels::ConvI8Args;
+#[cfg(target_arch = "x86_64")]
 use crate::kernels::view::i8s;
 use crate::plan::step::Window;
 use crate::weights::{BLOCK, LANES, Segments};
@@ -103,7 +104,7 @@ impl Reach {
 
     /// Bytes from the start of a row to behind its last segment.
     #[inline(always)]
-    fn bytes(&self) -> usize {
+    pub fn bytes(&self) -> usize {
         (self.rows - 1) * self.row_step + (self.columns - 1) * self.column_step + 4 * self.quads
     }
 }
@@ -151,6 +152,7 @@ impl<'a> Rows<'a> {
 
     /// Calls `visit(pointer to the first, number of rows, output position)` with runs of up to `MOST` rows of a line,
     /// of about the same length.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub fn for_each_run<const MOST: usize>(&self, mut visit: impl FnMut(*const i8, usize, usize)) {
         let size = self.columns.div_ceil(self.columns.div_ceil(MOST));
@@ -200,6 +202,7 @@ pub(crate) struct Tile<'a, const MOST: usize> {
 
 impl<'a, const MOST: usize> Tile<'a, MOST> {
     /// Pointer to row `row`, behind the last one to any of them; it may be read as far as the reach.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub fn pointer(&self, row: usize) -> *const i8 {
         // SAFETY: `Rows` has seen that the reach of every row lies inside the bytes.
@@ -273,18 +276,20 @@ fn copy_lines(window: &Window, x: &[i8], zero_point: i8, lines: Range<usize>, pi
     let in_line = window.in_w as usize * channels;
     let before = (window.pad_left as usize * channels).min(pitch);
     let inside = (pitch - before).min(in_line);
-    for (line, out) in lines.zip(out.chunks_exact_mut(pitch)) {
-        match line.checked_sub(window.pad_top as usize) {
-            Some(line) if line < window.in_h as usize => {
-                let (left, rest) = out.split_at_mut(before);
-                let (data, right) = rest.split_at_mut(inside);
-                left.fill(zero_point);
-                data.copy_from_slice(&x[line * in_line..][..inside]);
-                right.fill(zero_point);
-            }
-            _ => out.fill(zero_point),
+    // What is filled from one line of data to the next lies in one piece.
+    let (mut filled, mut start) = (0, 0);
+    for line in lines {
+        if let Some(line) = line.checked_sub(window.pad_top as usize)
+            && line < window.in_h as usize
+        {
+            let data = start + before;
+            out[filled..data].fill(zero_point);
+            out[data..][..inside].copy_from_slice(&x[line * in_line..][..inside]);
+            filled = data + inside;
         }
+        start += pitch;
     }
+    out[filled..start].fill(zero_point);
 }
 
 /// Calls `multiply(args, rows, weights of the group)` for all rows of a convolution.
@@ -293,7 +298,17 @@ pub(crate) fn for_each_rows<'a>(
     mut args: ConvI8Args<'a>,
     mut multiply: impl FnMut(&mut ConvI8Args<'a>, &Rows<'_>, &'a [u8]),
 ) {
-    let window = *args.window;
+    let window = args.window;
+    if window.is_pointwise() && window.groups == 1 && window.in_c.is_multiple_of(4) {
+        // All positions are one long line of the input.
+        let step = window.in_c as usize;
+        let reach = Reach { rows: 1, row_step: 0, columns: 1, column_step: 0, quads: step / 4 };
+        let (columns, bytes, weights) = (window.positions(), args.x, args.weights);
+        let rows = Rows { bytes, start: 0, columns, step, lines: 1, line_step: 0, reach, first: 0, group: 0 };
+        multiply(&mut args, &rows.check(), weights);
+        return;
+    }
+    let window = *window;
     let segments = Segments::of(&window);
     let group_bytes = segments.packed_len() * window.group_out().next_multiple_of(LANES);
     let weights = args.weights;
@@ -357,13 +372,12 @@ pub(crate) struct Block<'a> {
     pub lines: usize,
     /// Output columns.
     pub columns: usize,
-    /// Bytes from one output column to the next.
-    pub position_step: usize,
     /// Bytes from one tap to its right neighbour.
     pub column_step: usize,
     /// Bytes from one tap to the one below.
-    row_step: usize,
-    line_step: usize,
+    pub row_step: usize,
+    /// Bytes from an output line's first tap to that of the next.
+    pub line_step: usize,
     /// The output position of the first row.
     pub first: usize,
 }
@@ -378,6 +392,7 @@ impl Block<'_> {
     }
 
     /// The weights of tap `tap`, behind those of the block zeros.
+    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub fn weights(&self, args: &ConvI8Args<'_>, tap: usize) -> [i8; BLOCK] {
         let stored = &i8s(args.weights)[tap * args.window.out_c as usize + self.channel..][..self.lanes];
@@ -416,7 +431,6 @@ pub(crate) fn for_each_block<'a>(mut args: ConvI8Args<'a>, mut visit: impl FnMut
                 lanes: channels.min(BLOCK),
                 lines: strip.lines,
                 columns,
-                position_step,
                 column_step,
                 row_step,
                 line_step,

@@ -18,7 +18,9 @@ use crate::team::{self, Team};
 #[inline]
 pub(super) fn range(tensor: &Tensor) -> Range<usize> {
     let start = tensor.offset as usize;
-    start..start + tensor.bytes()
+    // The verifier has seen that the product is below 2³¹ and that dimensions behind the rank are 1.
+    let elements = tensor.shape.iter().fold(1_usize, |product, &dim| product.wrapping_mul(dim as usize));
+    start..start.wrapping_add(elements.wrapping_mul(tensor.dtype.bytes()))
 }
 
 /// Elements of an unaligned constant that are read at once.
@@ -227,6 +229,7 @@ impl<'p> Context<'_, 'p> {
 }
 
 /// Runs one step.
+#[inline]
 pub(super) fn step(
     plan: &Plan<'_>,
     arena: &mut [u8],
@@ -236,9 +239,19 @@ pub(super) fn step(
     host: &mut dyn Host,
 ) -> Result<(), Error> {
     let mut context = Context { plan, arena, kernels, team, index: record.index };
+    // Most steps are these, and small models spend a good part of their time between steps.
     match &record.step {
-        Step::ConvI8(s) => context.conv_i8(s, kernels.conv_i8)?,
-        Step::DepthwiseI8(s) => context.conv_i8(s, kernels.depthwise_i8)?,
+        Step::ConvI8(s) => context.conv_i8(s, kernels.conv_i8),
+        Step::DepthwiseI8(s) => context.conv_i8(s, kernels.depthwise_i8),
+        step => other_step(context, step, host),
+    }
+}
+
+#[inline(never)]
+fn other_step(mut context: Context<'_, '_>, step: &Step, host: &mut dyn Host) -> Result<(), Error> {
+    let (plan, kernels, team) = (context.plan, context.kernels, context.team);
+    match step {
+        Step::ConvI8(_) | Step::DepthwiseI8(_) => {}
         Step::ConvF32(s) => {
             let (_, _, x, y) = context.pair(s.x, s.y)?;
             let (weights, bias) = (F32s::new(plan.constant(s.weights)), F32s::new(plan.constant(s.bias)));

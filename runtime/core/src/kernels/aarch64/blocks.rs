@@ -1,161 +1,155 @@
 //! What the convolutions share: the walk over the positions and the blocks of output channels.
 
-use super::finish::Finish;
-use crate::kernels::rows::{Block, Reach, Rows};
-use crate::kernels::{ConvI8Args, ConvOutput};
+use super::finish::{Finish, Room};
+use crate::kernels::ConvI8Args;
+use crate::kernels::rows::Rows;
 use crate::weights::{BLOCK, LANES, block_width};
 
 /// Rows multiplied at once, at most; and positions that the room for odd results has.
 pub(super) const ROWS: usize = 6;
 
-/// Rows of one line together with one block of channels, or one row with several.
+/// What a kernel multiplies: rows from `x` on with one block of channels. Kernels read it from assembly, and leave
+/// `x`, `left` and `y` behind the last row.
 pub(super) struct Piece {
     /// The first row.
     pub x: *const i8,
+    /// Rows from `x` to the end of its line.
+    pub left: usize,
+    /// Rows of a line.
+    pub columns: usize,
     /// Bytes from one row to the next.
     pub step: usize,
-    /// How often the kernel runs: on other rows, or on other blocks of channels.
-    pub times: usize,
-    /// Rows from one time to the next.
-    pub position_step: usize,
-    /// Channels from one time to the next.
-    pub channel_step: usize,
-    /// The first row among the positions that results are stored for.
-    pub position: usize,
-    /// Their segments.
-    pub reach: Reach,
+    /// Bytes from behind the last row of a line to the first one of the next.
+    pub turn: usize,
+    /// Groups of four bytes in a segment of a row.
+    pub quads: usize,
+    /// Segments that lie equally far from each other.
+    pub segments: usize,
+    /// Bytes from behind one of them to the next.
+    pub gap: usize,
+    /// How many times there are so many segments.
+    pub runs: usize,
+    /// Bytes from where a segment behind the last one would be to the first one of the next time.
+    pub run_turn: usize,
+    /// Not 0 where 16 bytes cannot be read at the end of each segment.
+    pub tight: usize,
+    /// 1 where segments are three steps long and steps multiples of 16 bytes.
+    pub overlap: usize,
     /// Weights of the block.
     pub weights: *const u8,
     /// Bytes of weights from one group of four along the reduction axis to the next.
     pub quad_step: usize,
-    /// Channels of the block: 16, 8 or 4.
-    pub width: usize,
+    /// What becomes of the sums.
+    pub finish: Finish,
 }
 
-/// Calls `kernel(number of rows, piece, finish)` with pieces of 6, 4, 2 or 1 rows, up to `most`, that cover `rows`
-/// and all channels of their group.
+/// Multiplies and stores so many tiles of rows; or one row with so many blocks of 16 channels, whose results lie
+/// [`Finish::step`] apart.
+///
+/// # Safety
+/// The CPU has the instructions, and the piece has the rows and the channels.
+pub(super) type Kernel = unsafe fn(&mut Piece, usize);
+
+/// The kernels for tiles of one row and more, for each width of a block.
+pub(super) struct Set<'s> {
+    pub by_16: &'s [Kernel],
+    pub by_8: &'s [Kernel],
+    pub by_4: &'s [Kernel],
+}
+
+/// Multiplies `rows` with all channels of their group.
+///
+/// # Safety
+/// The CPU has the instructions of `set`.
 #[inline(always)]
-pub(super) fn for_each_piece(
+pub(super) unsafe fn multiply(
     args: &mut ConvI8Args<'_>,
     rows: &Rows<'_>,
     weights: &[u8],
-    most: usize,
-    mut kernel: impl FnMut(usize, &Piece, &Finish),
+    finish: Finish,
+    set: &Set<'_>,
 ) {
     let group_out = args.window.group_out();
+    let out_c = args.window.out_c as usize;
+    let positions = rows.lines * rows.columns;
     let reach = rows.reach;
-    let together = matches!(args.y, ConvOutput::I8(..));
+    let (segments, segment_step, runs, run_step) = if reach.columns == 1 {
+        (reach.rows, reach.row_step, 1, 0)
+    } else {
+        (reach.columns, reach.column_step, reach.rows, reach.row_step)
+    };
+    let tail = 4 * reach.quads % 16;
+    let last = rows.start + (rows.lines - 1) * rows.line_step + (rows.columns - 1) * rows.step;
+    let slack = rows.bytes.len() - last - reach.bytes();
+    let mut piece = Piece {
+        x: rows.pointer(0, 0),
+        left: rows.columns,
+        columns: rows.columns,
+        step: rows.step,
+        turn: rows.line_step.wrapping_sub(rows.columns * rows.step),
+        quads: reach.quads,
+        segments,
+        gap: segment_step.wrapping_sub(4 * reach.quads),
+        runs,
+        run_turn: run_step.wrapping_sub(segments * segment_step),
+        tight: usize::from(tail != 0 && slack < 16 - tail),
+        overlap: usize::from(rows.step.is_multiple_of(16) && 4 * reach.quads == 3 * rows.step && reach.columns == 1),
+        weights: weights.as_ptr(),
+        quad_step: BLOCK * LANES,
+        finish,
+    };
     let mut channel = 0;
-    let mut rest = weights;
-    if rows.lines * rows.columns == 1 && together && group_out >= BLOCK {
-        let times = group_out / BLOCK;
-        channel = times * BLOCK;
-        rest = &weights[channel * reach.packed_len()..];
-        let piece = Piece {
-            x: rows.pointer(0, 0),
-            step: rows.step,
-            times,
-            position_step: 0,
-            channel_step: BLOCK,
-            position: 0,
-            reach,
-            weights: weights.as_ptr(),
-            quad_step: BLOCK * LANES,
-            width: BLOCK,
-        };
-        let channels = (rows.group * group_out, channel);
-        Finish::with(args, (rows.first, 1), channels, BLOCK, |finish| kernel(1, &piece, finish));
+    if positions == 1 && group_out >= BLOCK && !finish.is_real() {
+        let blocks = group_out / BLOCK;
+        channel = blocks * BLOCK;
+        piece.finish.place(args, rows.first, 1, rows.group * group_out, channel);
+        piece.finish.step = BLOCK;
+        // SAFETY: `Rows` has the row, `place` has seen that there are the channels; the weights have the length that
+        // the verifier demands of the window.
+        unsafe { set.by_16[0](&mut piece, blocks) };
     }
     while channel < group_out {
         let stored = block_width(channel, group_out);
-        let (these, behind) = rest.split_at(stored * reach.packed_len());
-        rest = behind;
+        let these = &weights[channel * reach.packed_len()..][..stored * reach.packed_len()];
         // A block is 16 wide, or 8, 8 + 4 or 4.
         let mut start = 0;
         while start < stored {
-            let width = match stored - start {
-                BLOCK => BLOCK,
-                4 => 4,
-                _ => 8,
+            let (width, kernels) = match stored - start {
+                BLOCK => (BLOCK, set.by_16),
+                4 => (4, set.by_4),
+                _ => (8, set.by_8),
             };
             let lanes = (group_out - channel - start).min(width);
-            let channels = (rows.group * group_out + channel + start, lanes);
-            // Results that cannot be stored as they are go through a room for a few positions.
-            let (lines, columns) = if together && lanes == width { (rows.lines, rows.columns) } else { (1, ROWS) };
-            for first_line in (0..rows.lines).step_by(lines) {
-                for first_column in (0..rows.columns).step_by(columns) {
-                    let columns = columns.min(rows.columns - first_column);
-                    let first = rows.first + first_line * rows.columns + first_column;
-                    Finish::with(args, (first, lines * columns), channels, width, |finish| {
-                        for line in 0..lines {
-                            let mut column = 0;
-                            while column < columns {
-                                let count = match (columns - column).min(most) {
-                                    6 => 6,
-                                    4.. => 4,
-                                    2.. => 2,
-                                    _ => 1,
-                                };
-                                let times = (columns - column) / count;
-                                let piece = Piece {
-                                    x: rows.pointer(first_line + line, first_column + column),
-                                    step: rows.step,
-                                    times,
-                                    position_step: count,
-                                    channel_step: 0,
-                                    position: line * columns + column,
-                                    reach,
-                                    weights: these[start * LANES..].as_ptr(),
-                                    quad_step: stored * LANES,
-                                    width,
-                                };
-                                kernel(count, &piece, finish);
-                                column += times * count;
-                            }
-                        }
-                    });
+            let first_channel = rows.group * group_out + channel + start;
+            piece.x = rows.pointer(0, 0);
+            piece.left = rows.columns;
+            piece.weights = these[start * LANES..].as_ptr();
+            piece.quad_step = stored * LANES;
+            let most = kernels.len();
+            if lanes == width && !finish.is_real() {
+                piece.finish.place(args, rows.first, positions, first_channel, lanes);
+                piece.finish.step = out_c;
+                // SAFETY: `Rows` has the rows, `place` has seen that there are the positions and channels.
+                unsafe {
+                    if positions >= most {
+                        kernels[most - 1](&mut piece, positions / most);
+                    }
+                    if positions % most > 0 {
+                        kernels[positions % most - 1](&mut piece, 1);
+                    }
+                }
+            } else {
+                let mut room = Room::of(args, first_channel, lanes);
+                for first in (0..positions).step_by(most) {
+                    let count = most.min(positions - first);
+                    room.place(&mut piece.finish);
+                    // SAFETY: `Rows` has the rows, the room 16 channels of `ROWS` positions.
+                    unsafe { kernels[count - 1](&mut piece, 1) };
+                    room.copy(&mut args.y, (rows.first + first) * out_c + first_channel, out_c, count, lanes);
                 }
             }
             start += width;
         }
         channel += stored;
     }
-}
-
-/// Calls `kernel(finish, line, first column, number of columns)` with runs that cover the positions of a block of a
-/// depthwise convolution, whose results are `W` channels wide; a run's first position is `position` of the finish.
-#[inline(always)]
-pub(super) fn for_each_run<const W: usize>(
-    args: &mut ConvI8Args<'_>,
-    block: &Block<'_>,
-    mut kernel: impl FnMut(&Finish, Run),
-) {
-    let channels = (block.channel, block.lanes);
-    let together = matches!(args.y, ConvOutput::I8(..)) && block.lanes == W;
-    // Results that cannot be stored as they are go through a room for a few positions.
-    let (lines, columns) = if together { (block.lines, block.columns) } else { (1, ROWS) };
-    for first_line in (0..block.lines).step_by(lines) {
-        for first_column in (0..block.columns).step_by(columns) {
-            let count = columns.min(block.columns - first_column);
-            let first = block.first + first_line * block.columns + first_column;
-            Finish::with(args, (first, lines * count), channels, W, |finish| {
-                for line in 0..lines {
-                    let position = line * count;
-                    kernel(finish, Run { line: first_line + line, column: first_column, count, position });
-                }
-            });
-        }
-    }
-}
-
-/// Positions of a line of a depthwise convolution.
-pub(super) struct Run {
-    /// The line.
-    pub line: usize,
-    /// The first column.
-    pub column: usize,
-    /// Columns.
-    pub count: usize,
-    /// The first of them among the positions that results are stored for.
-    pub position: usize,
 }

@@ -3,58 +3,99 @@
 
 use core::arch::aarch64::*;
 
-use super::blocks::for_each_run;
-use crate::kernels::ConvI8Args;
+use super::finish::Finish;
 use crate::kernels::portable::depthwise as portable;
 use crate::kernels::rows::{Block, Source, for_each_block};
+use crate::kernels::view::i8s;
+use crate::kernels::{ConvI8Args, ConvOutput};
+use crate::weights::BLOCK;
 
 /// [`crate::plan::step::ConvI8`], depthwise.
 pub(super) fn depthwise(args: ConvI8Args<'_>) {
-    let window = args.window;
-    let kernel = (window.kernel_h, window.kernel_w);
-    let readable = window.in_c >= 16 || Source::of_depthwise(window) == Source::Lines;
-    if window.out_c != window.in_c || !args.weight_zero_points.is_empty() || !args.narrow || !readable {
+    if !suits(&args) || !args.narrow {
         return portable::depthwise(args);
     }
-    match kernel {
-        (3, 3) => for_each_block(args, |args, block| taps::<3, 3>(args, block)),
-        (5, 5) => for_each_block(args, |args, block| taps::<5, 5>(args, block)),
-        (1, 3) => for_each_block(args, |args, block| taps::<1, 3>(args, block)),
-        (3, 1) => for_each_block(args, |args, block| taps::<3, 1>(args, block)),
+    let finish = Finish::of(&args);
+    match (args.window.kernel_h, args.window.kernel_w) {
+        (3, 3) => for_each_block(args, |args, block| taps::<3, 3>(args, block, finish)),
+        (5, 5) => for_each_block(args, |args, block| taps::<5, 5>(args, block, finish)),
+        (1, 3) => for_each_block(args, |args, block| taps::<1, 3>(args, block, finish)),
+        (3, 1) => for_each_block(args, |args, block| taps::<3, 1>(args, block, finish)),
         _ => portable::depthwise(args),
     }
 }
 
-/// All positions of a block of channels.
-fn taps<const H: usize, const W: usize>(args: &mut ConvI8Args<'_>, block: &Block<'_>) {
-    if block.lanes == 8 { taps_of::<H, W, 8>(args, block) } else { taps_of::<H, W, 16>(args, block) }
+/// Whether all blocks have 16 channels, or the only one 8, all can be read and stored as they are.
+pub(super) fn suits(args: &ConvI8Args<'_>) -> bool {
+    let window = args.window;
+    let readable = window.in_c >= 16 || window.in_c == 8 && Source::of_depthwise(window) == Source::Lines;
+    window.out_c == window.in_c
+        && args.weight_zero_points.is_empty()
+        && readable
+        && matches!(args.y, ConvOutput::I8(..))
 }
 
-fn taps_of<const H: usize, const W: usize, const LANES: usize>(args: &mut ConvI8Args<'_>, block: &Block<'_>) {
-    // SAFETY: NEON is there on every AArch64.
-    let mut weights = [[unsafe { vdupq_n_s8(0) }; W]; H];
+/// Weights of tap `tap`; of 8 channels they stand there twice.
+#[inline(always)]
+pub(super) fn weights(args: &ConvI8Args<'_>, block: &Block<'_>, tap: usize) -> int8x16_t {
+    let stored = &i8s(args.weights)[tap * args.window.out_c as usize + block.channel..][..block.lanes];
+    // SAFETY: NEON is there on every AArch64; a block has 16 channels or 8.
+    unsafe {
+        if stored.len() == BLOCK {
+            return vld1q_s8(stored.as_ptr());
+        }
+        let half = vld1_s8(stored.as_ptr());
+        vcombine_s8(half, half)
+    }
+}
+
+/// Bias and multipliers of 16 channels; those of 8 stand there twice.
+pub(super) struct Twice {
+    bias: [i32; BLOCK],
+    multipliers: [f32; BLOCK],
+}
+
+/// Places `finish` at the results of a block.
+#[inline(always)]
+pub(super) fn place(args: &mut ConvI8Args<'_>, block: &Block<'_>, finish: &mut Finish, room: &mut Option<Twice>) {
+    finish.place(args, block.first, block.lines * block.columns, block.channel, block.lanes);
+    finish.step = args.window.out_c as usize;
+    if block.lanes < BLOCK {
+        let twice = room.insert(Twice {
+            bias: core::array::from_fn(|lane| args.bias.get(block.channel + lane % block.lanes)),
+            multipliers: core::array::from_fn(|lane| args.multipliers.get(block.channel + lane % block.lanes)),
+        });
+        finish.bias = twice.bias.as_ptr();
+        finish.multipliers = twice.multipliers.as_ptr();
+    }
+}
+
+/// All positions of a block of channels.
+fn taps<const H: usize, const W: usize>(args: &mut ConvI8Args<'_>, block: &Block<'_>, mut finish: Finish) {
+    // SAFETY: NEON.
+    let mut kernel = [[unsafe { vdupq_n_s8(0) }; W]; H];
     for row in 0..H {
         for column in 0..W {
-            // SAFETY: an array of 16 bytes.
-            weights[row][column] = unsafe { vld1q_s8(block.weights(args, row * W + column).as_ptr()) };
+            kernel[row][column] = weights(args, block, row * W + column);
         }
     }
-    for_each_run::<LANES>(args, block, |finish, run| {
-        let mut rows = [core::ptr::null(); H];
-        for (row, pointer) in rows.iter_mut().enumerate() {
-            *pointer = block.pointer(run.line, row);
-        }
-        // SAFETY: 16 bytes of every tap of every position can be read, as `for_each_block` has seen, and `finish` has
-        // the channels and the positions.
-        unsafe {
-            let channels = finish.channels::<LANES>(0);
-            for index in 0..run.count {
-                let at = (run.column + index) * block.position_step;
+    let position_step = args.window.stride_w as usize * args.window.in_c as usize;
+    let mut room = None;
+    place(args, block, &mut finish, &mut room);
+    // SAFETY: 16 bytes of every tap of every position can be read, as `for_each_block` has seen, and `place` has
+    // seen the channels and the positions.
+    unsafe {
+        let bias: [_; 4] = core::array::from_fn(|part| vld1q_s32(finish.bias.add(4 * part)));
+        let multipliers = core::array::from_fn(|part| vld1q_f32(finish.multipliers.add(4 * part)));
+        let mut y = finish.y;
+        for line in 0..block.lines {
+            let mut x = block.pointer(0, 0).add(line * block.line_step);
+            for _ in 0..block.columns {
                 let product = |tap: usize| {
                     let (row, column) = (tap / W, tap % W);
-                    (vld1q_s8(rows[row].add(at + column * block.column_step)), weights[row][column])
+                    (vld1q_s8(x.add(row * block.row_step + column * block.column_step)), kernel[row][column])
                 };
-                let mut sums = channels.bias;
+                let mut sums = bias;
                 for tap in (0..H * W - 1).step_by(2) {
                     let ((x0, w0), (x1, w1)) = (product(tap), product(tap + 1));
                     let low = vmull_s8(vget_low_s8(x0), vget_low_s8(w0));
@@ -65,10 +106,17 @@ fn taps_of<const H: usize, const W: usize, const LANES: usize>(args: &mut ConvI8
                     let (x, w) = product(H * W - 1);
                     add(&mut sums, vmull_s8(vget_low_s8(x), vget_low_s8(w)), vmull_high_s8(x, w));
                 }
-                finish.store::<LANES>(&channels, run.position + index, 0, sums);
+                let results = finish.store(sums, &multipliers);
+                if block.lanes == BLOCK {
+                    vst1q_s8(y, results);
+                } else {
+                    vst1_s8(y, vget_low_s8(results));
+                }
+                x = x.wrapping_add(position_step);
+                y = y.wrapping_add(finish.step);
             }
         }
-    });
+    }
 }
 
 /// Adds 16 words to the sums of 16 channels.

@@ -1,9 +1,12 @@
 //! The end of an int8 kernel: accumulators to stored results.
+//!
+//! The macros are the end of the kernels written in assembly. They take the registers of the sums of a row (4, 2 or
+//! 1 of them, for as many times 4 channels), the first of which ends up with the results. Registers 24 to 27 hold
+//! multipliers, 28 and 29 what [`Finish`] says.
 
 use core::arch::aarch64::*;
 
 use super::blocks::ROWS;
-use crate::bytes::{F32s, I32s};
 use crate::kernels::{ConvI8Args, ConvOutput};
 use crate::quantization::Target;
 use crate::weights::BLOCK;
@@ -11,9 +14,9 @@ use crate::weights::BLOCK;
 /// Limits of results, spread over registers.
 #[derive(Clone, Copy)]
 pub(super) struct Limits {
-    low: int8x16_t,
-    high: int8x16_t,
-    zero_point: int16x8_t,
+    pub low: int8x16_t,
+    pub high: int8x16_t,
+    pub zero_point: int16x8_t,
 }
 
 impl Limits {
@@ -37,16 +40,6 @@ impl Limits {
         }
     }
 
-    /// The same of 8 values.
-    #[inline(always)]
-    fn quantize_8(self, a: float32x4_t, b: float32x4_t) -> int8x8_t {
-        // SAFETY: NEON.
-        unsafe {
-            let stored = vqmovn_s16(self.narrow(a, b));
-            vmin_s8(vmax_s8(stored, vget_low_s8(self.low)), vget_low_s8(self.high))
-        }
-    }
-
     #[inline(always)]
     fn narrow(self, a: float32x4_t, b: float32x4_t) -> int16x8_t {
         // SAFETY: NEON.
@@ -57,147 +50,289 @@ impl Limits {
     }
 }
 
-/// Bias, multipliers and results of some channels at positions that follow each other.
-pub(super) struct Finish {
-    bias: *const i32,
-    multipliers: *const f32,
-    y: *mut i8,
-    step: usize,
-    limits: Limits,
-    real: bool,
+/// The same for values that fit 16 bits, an even zero point and the limits of int8. Holds [`Finish::magic`].
+#[derive(Clone, Copy)]
+pub(super) struct Short(float32x4_t);
+
+impl Short {
+    /// Whether values of at most `greatest` may be quantized so.
+    #[inline(always)]
+    pub fn suits(target: Target, greatest: f32) -> bool {
+        let (low, high, zero_point) = target.limits();
+        greatest < 32000.0 && zero_point & 1 == 0 && (low, high) == (i8::MIN, i8::MAX)
+    }
+
+    pub fn new(target: Target) -> Self {
+        let (_, _, zero_point) = target.limits();
+        // SAFETY: NEON.
+        Self(unsafe { vdupq_n_f32(ROUNDING + f32::from(zero_point)) })
+    }
+
+    /// `clamp(round_half_even(value) + zero_point)` of 16 values.
+    #[inline(always)]
+    pub fn quantize(self, values: [float32x4_t; 4]) -> int8x16_t {
+        // SAFETY: NEON.
+        unsafe {
+            let [a, b, c, d] = values.map(|value| vreinterpretq_s16_f32(vaddq_f32(value, self.0)));
+            vqmovn_high_s16(vqmovn_s16(vuzp1q_s16(a, b)), vuzp1q_s16(c, d))
+        }
+    }
 }
 
-/// Bias and multipliers of 16 channels, or of the first 8 or 4 of them.
+/// Bit of [`Finish::flags`]: results are float32, `step` bytes apart.
+pub(super) const REAL: usize = 0;
+/// Bit of [`Finish::flags`]: results before the clamp may need more than 16 bits.
+pub(super) const UNBOUNDED: usize = 1;
+/// Bit of [`Finish::flags`]: the zero point is odd.
+pub(super) const ODD: usize = 2;
+/// Bit of [`Finish::flags`]: the limits are not those of int8.
+pub(super) const CLAMPED: usize = 3;
+
+/// Added to a float of magnitude below 2¹⁵, this leaves it rounded half to even in the low 16 bits.
+const ROUNDING: f32 = 12_582_912.0;
+
+/// Positions from which on it pays to look whether results fit 16 bits.
+const MANY: usize = 12;
+
+/// Bias, multipliers and results of some channels at positions that follow each other.
 #[derive(Clone, Copy)]
-pub(super) struct Channels {
-    /// What the accumulators start with.
-    pub bias: [int32x4_t; 4],
-    multipliers: [float32x4_t; 4],
+pub(super) struct Finish {
+    pub bias: *const i32,
+    pub multipliers: *const f32,
+    pub y: *mut i8,
+    /// Bytes from one position to the next.
+    pub step: usize,
+    /// Bits [`REAL`], [`UNBOUNDED`], [`ODD`] and [`CLAMPED`].
+    pub flags: usize,
+    /// [`ROUNDING`] and, where it is even, the zero point: rounding half to even then gives the same.
+    pub magic: float32x4_t,
+    /// What [`Self::magic`] does not have of the zero point, or all of it where results are [`UNBOUNDED`].
+    pub zero_point: int16x8_t,
+    /// The whole zero point, and the limits.
+    pub limits: Limits,
 }
 
 impl Finish {
-    /// Calls `run` with the end of a kernel that computes, at each of `rows` positions from `first` on, `lanes`
-    /// channels from `channel` on, and stores blocks of `width`: 16, 8 or 4. Where these are more than the
-    /// lanes, or results real, there is one block and [`ROWS`] positions at most.
+    /// What is common to all channels and positions of a convolution.
     #[inline(always)]
-    pub fn with(
-        args: &mut ConvI8Args<'_>,
-        (first, rows): (usize, usize),
-        (channel, lanes): (usize, usize),
-        width: usize,
-        run: impl FnOnce(&Self),
-    ) {
-        let step = args.window.out_c as usize;
-        let place = first * step + channel;
-        let bias = args.bias.bytes(channel, lanes);
-        let multipliers = args.multipliers.bytes(channel, lanes);
-        assert!(bias.len() == 4 * lanes && multipliers.len() == 4 * lanes);
-        let mut room = None;
-        let finish = match &mut args.y {
-            ConvOutput::I8(y, target) if lanes.is_multiple_of(width) => Self {
-                bias: bias.as_ptr().cast(),
-                multipliers: multipliers.as_ptr().cast(),
-                y: y[place..][..(rows - 1) * step + lanes].as_mut_ptr(),
-                step,
-                limits: Limits::new(*target),
-                real: false,
-            },
-            y => room.insert(Room::default()).finish(y, bias, multipliers, rows),
+    pub fn of(args: &ConvI8Args<'_>) -> Self {
+        let (flags, target) = match &args.y {
+            ConvOutput::I8(_, target) => (0, *target),
+            ConvOutput::F32(_) => (1 << REAL, Target::new(0, 0, 0)),
         };
-        run(&finish);
-        if let Some(room) = room {
-            room.copy(&mut args.y, place, step, rows, lanes);
+        let (low, high, zero_point) = target.limits();
+        let unbounded = args.window.positions() < MANY || !fits_16_bits(args);
+        let odd = zero_point & 1 == 1;
+        let clamped = (low, high) != (i8::MIN, i8::MAX);
+        let rest = if unbounded || odd { zero_point } else { 0 };
+        let flag = |set: bool, bit: usize| usize::from(set) << bit;
+        Self {
+            bias: core::ptr::null(),
+            multipliers: core::ptr::null(),
+            y: core::ptr::null_mut(),
+            step: 0,
+            flags: flags | flag(unbounded, UNBOUNDED) | flag(odd, ODD) | flag(clamped, CLAMPED),
+            // SAFETY: NEON is there on every AArch64.
+            magic: unsafe { vdupq_n_f32(ROUNDING + f32::from(if odd { 0 } else { zero_point })) },
+            // SAFETY: NEON.
+            zero_point: unsafe { vdupq_n_s16(rest) },
+            limits: Limits::new(target),
         }
     }
 
-    /// Bias and multipliers of `W` channels from `from` on.
-    ///
-    /// # Safety
-    /// [`Self::with`] has so many.
+    /// Whether results are float32.
     #[inline(always)]
-    pub unsafe fn channels<const W: usize>(&self, from: usize) -> Channels {
-        // SAFETY: `with` has seen `lanes` words of both, or has made room for 16.
+    pub fn is_real(&self) -> bool {
+        self.flags >> REAL & 1 == 1
+    }
+
+    /// Requantizes the sums of 16 channels, for kernels written with intrinsics.
+    #[inline(always)]
+    pub fn store(&self, sums: [int32x4_t; 4], multipliers: &[float32x4_t; 4]) -> int8x16_t {
+        // SAFETY: NEON.
         unsafe {
-            let (bias, multipliers) = (self.bias.add(from), self.multipliers.add(from));
-            let word = |part: usize| if 4 * part < W { vld1q_s32(bias.add(4 * part)) } else { vdupq_n_s32(0) };
-            let real = |part: usize| if 4 * part < W { vld1q_f32(multipliers.add(4 * part)) } else { vdupq_n_f32(0.0) };
-            Channels { bias: [word(0), word(1), word(2), word(3)], multipliers: [real(0), real(1), real(2), real(3)] }
+            let mut values = [self.magic; 4];
+            for part in 0..4 {
+                values[part] = vmulq_f32(vcvtq_f32_s32(sums[part]), multipliers[part]);
+            }
+            if self.flags != 0 {
+                return self.limits.quantize(values);
+            }
+            Short(self.magic).quantize(values)
         }
     }
 
-    /// Requantizes and stores the sums (bias and all) of `W` channels from `from` on, at position `row` of those of
-    /// [`Self::with`].
-    ///
-    /// # Safety
-    /// There are so many positions and channels.
+    /// Prepares `lanes` channels from `channel` on, at each of `rows` positions from `first` on, whose results are
+    /// int8.
     #[inline(always)]
-    pub unsafe fn store<const W: usize>(
-        &self,
-        channels: &Channels,
-        row: usize,
-        from: usize,
-        [a, b, c, d]: [int32x4_t; 4],
-    ) {
-        let [ma, mb, mc, md] = channels.multipliers;
-        // SAFETY: `with` has made sure that `y` has all positions, four bytes for each channel when they are real.
-        unsafe {
-            let (a, b) = (vmulq_f32(vcvtq_f32_s32(a), ma), vmulq_f32(vcvtq_f32_s32(b), mb));
-            let rest = || [vmulq_f32(vcvtq_f32_s32(c), mc), vmulq_f32(vcvtq_f32_s32(d), md)];
-            let place = row * self.step + from;
-            if self.real {
-                let y = self.y.cast::<f32>().add(place);
-                vst1q_f32(y, a);
-                vst1q_f32(y.add(4), b);
-                let [c, d] = rest();
-                vst1q_f32(y.add(8), c);
-                vst1q_f32(y.add(12), d);
-                return;
-            }
-            let y = self.y.add(place);
-            match W {
-                16 => {
-                    let [c, d] = rest();
-                    vst1q_s8(y, self.limits.quantize([a, b, c, d]));
-                }
-                8 => vst1_s8(y, self.limits.quantize_8(a, b)),
-                _ => vst1_lane_s32::<0>(y.cast(), vreinterpret_s32_s8(self.limits.quantize_8(a, a))),
-            }
-        }
+    pub fn place(&mut self, args: &mut ConvI8Args<'_>, first: usize, rows: usize, channel: usize, lanes: usize) {
+        let step = args.window.out_c as usize;
+        let (Some(bias), Some(multipliers)) = (args.bias.whole(channel, lanes), args.multipliers.whole(channel, lanes))
+        else {
+            panic!("the verifier counts bias and multipliers");
+        };
+        self.bias = bias.as_ptr().cast();
+        self.multipliers = multipliers.as_ptr().cast();
+        self.y = match &mut args.y {
+            ConvOutput::I8(y, _) => y[first * step + channel..][..(rows - 1) * step + lanes].as_mut_ptr(),
+            ConvOutput::F32(_) => core::ptr::null_mut(),
+        };
     }
 }
 
+/// Whether no result passes 16 bits before it is clamped: each product is at most 2¹⁴.
+fn fits_16_bits(args: &ConvI8Args<'_>) -> bool {
+    let terms = args.window.taps() * args.window.group_in();
+    let bias = args.bias.iter().map(i32::unsigned_abs).fold(0, u32::max);
+    // The greater of two floats without sign has the greater bits; those of NaN are above all others.
+    let multiplier = args.multipliers.iter().map(|m| m.abs().to_bits()).fold(0, u32::max);
+    (terms as f32 * 16384.0 + bias as f32) * f32::from_bits(multiplier) < 32000.0
+}
+
+/// Loads the bias of a row's channels from `n`.
+macro_rules! load_bias {
+    ($a:literal $b:literal $c:literal $d:literal; $at:literal) => {
+        concat!("ldp q", $a, ", q", $b, ", [", $at, "]\nldp q", $c, ", q", $d, ", [", $at, ", #32]")
+    };
+    ($a:literal $b:literal $c:literal $d:literal) => { load_bias!($a $b $c $d; "{n}") };
+    ($a:literal $b:literal) => { concat!("ldp q", $a, ", q", $b, ", [{n}]") };
+    ($a:literal) => { concat!("ldr q", $a, ", [{n}]") };
+}
+
+/// Loads the multipliers of 16, 8 or 4 channels from `n`.
+macro_rules! load_multipliers {
+    (16 $at:literal) => { concat!("ldp q24, q25, [", $at, "]\nldp q26, q27, [", $at, ", #32]") };
+    (16) => { load_multipliers!(16 "{n}") };
+    (8) => { "ldp q24, q25, [{n}]" };
+    (4) => { "ldr q24, [{n}]" };
+}
+
+/// Sums to real numbers in units of the result.
+macro_rules! scale {
+    (@ $($sum:literal $multiplier:literal)*) => {
+        concat!(
+            $("scvtf v", $sum, ".4s, v", $sum, ".4s\n",)*
+            $("fmul v", $sum, ".4s, v", $sum, ".4s, v", $multiplier, ".4s\n",)*
+        )
+    };
+    ($a:literal $b:literal $c:literal $d:literal) => { scale!(@ $a "24" $b "25" $c "26" $d "27") };
+    ($a:literal $b:literal) => { scale!(@ $a "24" $b "25") };
+    ($a:literal) => { scale!(@ $a "24") };
+}
+
+/// Real numbers to 16 bits, where they fit: register 28 holds [`Finish::magic`].
+macro_rules! shorten {
+    ($a:literal $b:literal $c:literal $d:literal) => { concat!(shorten!($a $b), shorten!($c $d)) };
+    ($a:literal $b:literal) => {
+        concat!(
+            "fadd v", $a, ".4s, v", $a, ".4s, v28.4s\n",
+            "fadd v", $b, ".4s, v", $b, ".4s, v28.4s\n",
+            "uzp1 v", $a, ".8h, v", $a, ".8h, v", $b, ".8h\n",
+        )
+    };
+    ($a:literal) => {
+        concat!("fadd v", $a, ".4s, v", $a, ".4s, v28.4s\n", "xtn v", $a, ".4h, v", $a, ".4s\n")
+    };
+}
+
+/// Real numbers to 16 bits, where they may not fit: FCVTNS rounds half to even and saturates, and so does SQXTN;
+/// past the limits of int8 the clamp gives the same as before rounding.
+macro_rules! round {
+    ($a:literal $b:literal $c:literal $d:literal) => { concat!(round!($a $b), round!($c $d)) };
+    ($a:literal $b:literal) => {
+        concat!(
+            round!($a),
+            "fcvtns v", $b, ".4s, v", $b, ".4s\n",
+            "sqxtn2 v", $a, ".8h, v", $b, ".4s\n",
+        )
+    };
+    ($a:literal) => {
+        concat!("fcvtns v", $a, ".4s, v", $a, ".4s\n", "sqxtn v", $a, ".4h, v", $a, ".4s\n")
+    };
+}
+
+/// Adds register 28, the zero point.
+macro_rules! shift {
+    ($a:literal $b:literal $c:literal $d:literal) => {
+        concat!(shift!($a), shift!($c))
+    };
+    ($a:literal $($b:literal)?) => {
+        concat!("sqadd v", $a, ".8h, v", $a, ".8h, v28.8h\n")
+    };
+}
+
+/// 16 bits to 8.
+macro_rules! saturate {
+    ($a:literal $b:literal $c:literal $d:literal) => {
+        concat!(saturate!($a), "sqxtn2 v", $a, ".16b, v", $c, ".8h\n")
+    };
+    ($a:literal $($b:literal)?) => {
+        concat!("sqxtn v", $a, ".8b, v", $a, ".8h\n")
+    };
+}
+
+/// Clamps to the limits in registers 28 and 29.
+macro_rules! clamp {
+    ($a:literal $($other:literal)*) => {
+        concat!("smax v", $a, ".16b, v", $a, ".16b, v28.16b\n", "smin v", $a, ".16b, v", $a, ".16b, v29.16b\n",)
+    };
+}
+
+/// Stores the results of a row.
+macro_rules! store {
+    ($a:literal $b:literal $c:literal $d:literal) => {
+        concat!("st1 {{v", $a, ".16b}}, [{y}], {y_step}\n")
+    };
+    ($a:literal $b:literal) => {
+        concat!("st1 {{v", $a, ".8b}}, [{y}], {y_step}\n")
+    };
+    ($a:literal) => {
+        concat!("st1 {{v", $a, ".s}}[0], [{y}], {y_step}\n")
+    };
+}
+
+/// Stores the real numbers of a row.
+macro_rules! real {
+    ($a:literal $b:literal $c:literal $d:literal) => {
+        concat!("stp q", $c, ", q", $d, ", [{y}, #32]\n", real!($a $b))
+    };
+    ($a:literal $b:literal) => { concat!("str q", $b, ", [{y}, #16]\n", real!($a)) };
+    ($a:literal) => { concat!("str q", $a, ", [{y}]\n", "add {y}, {y}, {y_step}\n") };
+}
+
+pub(super) use {clamp, load_bias, load_multipliers, real, round, saturate, scale, shift, shorten, store};
+
 /// Room for the results of one block that cannot be stored where they belong at once.
-#[derive(Default)]
-struct Room {
+pub(super) struct Room {
     bias: [i32; BLOCK],
     multipliers: [f32; BLOCK],
     y: [[f32; BLOCK]; ROWS],
 }
 
 impl Room {
+    /// Room for `lanes` channels from `channel` on.
     #[cold]
     #[inline(never)]
-    fn finish(&mut self, y: &ConvOutput<'_>, bias: &[u8], multipliers: &[u8], rows: usize) -> Finish {
-        assert!(rows <= ROWS);
-        self.bias.iter_mut().zip(I32s::new(bias).iter()).for_each(|(to, from)| *to = from);
-        self.multipliers.iter_mut().zip(F32s::new(multipliers).iter()).for_each(|(to, from)| *to = from);
-        let (target, real) = match y {
-            ConvOutput::I8(_, target) => (*target, false),
-            ConvOutput::F32(_) => (Target::new(0, 0, 0), true),
-        };
-        Finish {
-            bias: self.bias.as_ptr(),
-            multipliers: self.multipliers.as_ptr(),
-            y: self.y.as_mut_ptr().cast(),
-            step: BLOCK,
-            limits: Limits::new(target),
-            real,
-        }
+    pub fn of(args: &ConvI8Args<'_>, channel: usize, lanes: usize) -> Self {
+        let mut room = Self { bias: [0; BLOCK], multipliers: [0.0; BLOCK], y: [[0.0; BLOCK]; ROWS] };
+        room.bias.iter_mut().zip(args.bias.slice(channel, lanes).iter()).for_each(|(to, from)| *to = from);
+        let multipliers = args.multipliers.slice(channel, lanes).iter();
+        room.multipliers.iter_mut().zip(multipliers).for_each(|(to, from)| *to = from);
+        room
     }
 
+    /// Lets a kernel work in the room, as long as nobody else uses it.
+    pub fn place(&mut self, finish: &mut Finish) {
+        finish.bias = self.bias.as_ptr();
+        finish.multipliers = self.multipliers.as_ptr();
+        finish.y = self.y.as_mut_ptr().cast();
+        finish.step = if finish.is_real() { 4 * BLOCK } else { BLOCK };
+    }
+
+    /// Copies `lanes` results of `rows` positions to `place` and each `step` elements behind it.
     #[cold]
     #[inline(never)]
-    fn copy(&self, y: &mut ConvOutput<'_>, place: usize, step: usize, rows: usize, lanes: usize) {
+    pub fn copy(&self, y: &mut ConvOutput<'_>, place: usize, step: usize, rows: usize, lanes: usize) {
         for row in 0..rows {
             let from = row * BLOCK;
             match y {

@@ -1,7 +1,7 @@
 //! AArch64: NEON, which every such CPU has, and NEON with the dot product instructions.
 //!
-//! The portable kernels are compiled with NEON as they are; what is written by hand are convolutions and
-//! additions.
+//! The portable kernels are compiled with NEON as they are; what is written by hand are convolutions,
+//! additions and sums over pixels.
 
 mod add;
 mod blocks;
@@ -12,6 +12,7 @@ mod dot;
 mod finish;
 mod float;
 mod long;
+mod pool;
 
 use super::Kernels;
 
@@ -24,6 +25,8 @@ static NEON: Kernels = Kernels {
     matmul_f32: float::matmul,
     unary: super::portable::elementwise::unary_vectorised,
     add_i8: add::add,
+    pool_i8: pool::pool,
+    reduce_i8: pool::reduce,
     ..super::portable::KERNELS
 };
 

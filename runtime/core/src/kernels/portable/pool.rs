@@ -6,9 +6,9 @@ use crate::plan::step::{ArgMax, MatMul, Pool, PoolKind, Reduce, ReduceKind, Wind
 use crate::quantization::Target;
 
 /// What a pooling window covers: ranges of input rows and columns, and its area with padding.
-struct Cover {
-    rows: (usize, usize),
-    columns: (usize, usize),
+pub(crate) struct Cover {
+    pub rows: (usize, usize),
+    pub columns: (usize, usize),
     padded_area: usize,
 }
 
@@ -21,7 +21,7 @@ pub(crate) fn inside(start: isize, taps: usize, dilation: usize, length: usize) 
 }
 
 #[inline(always)]
-fn cover(step: &Pool, row: usize, column: usize) -> Cover {
+pub(crate) fn cover(step: &Pool, row: usize, column: usize) -> Cover {
     let w = &step.window;
     let top = (row * w.stride_h as usize) as isize - w.pad_top as isize;
     let left = (column * w.stride_w as usize) as isize - w.pad_left as isize;
@@ -41,7 +41,7 @@ fn cover(step: &Pool, row: usize, column: usize) -> Cover {
 }
 
 #[inline(always)]
-fn count(step: &Pool, cover: &Cover) -> usize {
+pub(crate) fn count(step: &Pool, cover: &Cover) -> usize {
     let area = (cover.rows.1 - cover.rows.0) * (cover.columns.1 - cover.columns.0);
     if step.kind == PoolKind::AverageIncludingPad { cover.padded_area.max(1) } else { area.max(1) }
 }
@@ -61,7 +61,7 @@ fn pixels(w: &Window, cover: &Cover, image: usize, row: usize, column: usize, mu
 }
 
 #[inline(always)]
-fn place(w: &Window, position: usize) -> (usize, usize, usize) {
+pub(crate) fn place(w: &Window, position: usize) -> (usize, usize, usize) {
     let (out_h, out_w) = (w.out_h as usize, w.out_w as usize);
     (position / (out_h * out_w), position / out_w % out_h, position % out_w)
 }
