@@ -190,8 +190,8 @@ pub(crate) fn conv_i8(team: Option<&dyn Team>, args: ConvI8Args<'_>, kernel: fn(
             window: &part.window,
             x: &x[part.x],
             x_zero_point,
-            // SAFETY: the parts of a window are disjoint in the output, and each is run once.
             y: match &y {
+                // SAFETY: the parts of a window are disjoint in the output, and each is run once.
                 Out::I8(y, target) => ConvOutput::I8(unsafe { y.part(part.y) }, *target),
                 // SAFETY: as above.
                 Out::F32(y) => ConvOutput::F32(unsafe { y.part(part.y) }),

@@ -14,14 +14,15 @@ pub(super) fn depthwise(args: ConvI8Args<'_>) {
     let window = args.window;
     let readable = window.in_c >= 16 || Source::of_depthwise(window) == Source::Lines;
     let fits = window.out_c == window.in_c && args.weight_zero_points.is_empty() && readable && window.dilation_w == 1;
-    match (window.kernel_h, window.kernel_w, window.stride_w) {
-        // SAFETY (all): this function stands only in kernels that `available` gives out where VNNI is there.
-        (3, 3, 1) if fits => for_each_block(args, |args, block| unsafe { slide::<3, 1, 3, 1>(args, block) }),
-        (3, 3, 2) if fits => for_each_block(args, |args, block| unsafe { slide::<3, 1, 3, 2>(args, block) }),
-        (5, 5, 1) if fits => for_each_block(args, |args, block| unsafe { slide::<5, 2, 5, 1>(args, block) }),
-        (5, 5, 2) if fits => for_each_block(args, |args, block| unsafe { slide::<5, 2, 5, 2>(args, block) }),
-        _ => super::avx512::depthwise_i8(args),
-    }
+    let slide = match (window.kernel_h, window.kernel_w, window.stride_w) {
+        (3, 3, 1) if fits => slide::<3, 1, 3, 1>,
+        (3, 3, 2) if fits => slide::<3, 1, 3, 2>,
+        (5, 5, 1) if fits => slide::<5, 2, 5, 1>,
+        (5, 5, 2) if fits => slide::<5, 2, 5, 2>,
+        _ => return super::avx512::depthwise_i8(args),
+    };
+    // SAFETY: this function stands only in kernels that `available` gives out where VNNI is there.
+    for_each_block(args, |args, block| unsafe { slide(args, block) });
 }
 
 /// A block with a window of `H` rows in `G` groups of four and `W` columns, `STRIDE` columns apart.
