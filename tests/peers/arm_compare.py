@@ -14,6 +14,7 @@ OUT = models.OUT
 HERE = pathlib.Path(__file__).resolve().parent
 MODELS = ["mlperf_vww_mobilenetv1_025", "mlperf_ic_resnet8", "mlperf_ad01_autoencoder", "mlperf_kws_dscnn", "mobilenet_v2"]
 CORES = {"cortex-a72": "Pi 4, no dot product", "cortex-a76": "Pi 5, dot product"}
+SETS = {"cortex-a72": "neon", "cortex-a76": "neon-dotprod"}
 OURS, OTHERS = "cygnet", ["litert", "onnxruntime"]
 AFTER = 2  # the tag of the mark after a run
 
@@ -72,7 +73,7 @@ def other(runtime, name, core):
 
 
 def ours(program, name, core):
-    return min(counts(core, [program, models.plan(name)]))
+    return min(counts(core, [program, models.plan(name)], environment={"CYGNET_ISA": SETS[core]}))
 
 
 def table(core, rows, columns):
@@ -88,7 +89,7 @@ def table(core, rows, columns):
 def main():
     a = argparse.ArgumentParser(prog="tests/peers/arm", description=__doc__)
     a.add_argument("--ours", metavar="PROGRAM", type=pathlib.Path,
-                   help="a static aarch64 program: PROGRAM MODEL.cyg runs the plan, system call 5000 with 1 before and 2 after a run")
+                   help="another program than the example `probe`, as that one: marks 1 and 2 before and after a run")
     a.add_argument("--models", type=lambda text: text.split(","), default=MODELS)
     a.add_argument("--runtimes", type=lambda text: text.split(","), default=OTHERS)
     a.add_argument("--cores", type=lambda text: text.split(","), default=list(CORES))

@@ -1,8 +1,8 @@
 //! Runs plans with every set of kernels of this CPU, or the one that `CYGNET_ISA` names, and prints the hash of
 //! all outputs and the median time of a run: `probe [--runs N] MODEL.cyg ...`.
 //!
-//! Behind each step, and before and behind each run, stands a system call that does not exist (number 5000), at
-//! which an emulator's plugin can count instructions. With `--steps` the steps are listed.
+//! Before and behind each run stands a system call that does not exist (number 5000, argument 1 and 2), at which an
+//! emulator's plugin can count instructions. With `--steps` the steps are listed, and each has a mark behind it (3).
 
 use std::error::Error;
 use std::time::Instant;
@@ -29,7 +29,7 @@ impl Host for Marks {
     }
 
     fn after(&mut self, _: &StepRecord, _: &[u8]) {
-        mark(2);
+        mark(3);
     }
 }
 
@@ -51,14 +51,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         }
         let wanted = std::env::var("CYGNET_ISA").ok();
         for kernels in available().filter(|kernels| wanted.as_ref().is_none_or(|name| name == kernels.name)) {
-            let (hash, median) = measure(&bytes, kernels, runs)?;
+            let (hash, median) = measure(&bytes, kernels, runs, steps)?;
             println!("{argument} {} {hash:016x} {:.4} ms", kernels.name, median * 1e3);
         }
     }
     Ok(())
 }
 
-fn measure(bytes: &[u8], kernels: &'static Kernels, runs: usize) -> Result<(u64, f64), Box<dyn Error>> {
+fn measure(bytes: &[u8], kernels: &'static Kernels, runs: usize, steps: bool) -> Result<(u64, f64), Box<dyn Error>> {
     let plan = Plan::parse(bytes)?;
     let mut memory = vec![0_u128; plan.arena_bytes().div_ceil(16)];
     // SAFETY: u128 has no padding, and u8 no alignment.
@@ -73,11 +73,15 @@ fn measure(bytes: &[u8], kernels: &'static Kernels, runs: usize) -> Result<(u64,
                 *byte = (state >> 56) as u8;
             }
         }
-        mark(0);
-        let start = Instant::now();
-        session.run_with(&mut Marks)?;
-        times.push(start.elapsed().as_secs_f64());
         mark(1);
+        let start = Instant::now();
+        if steps {
+            session.run_with(&mut Marks)?
+        } else {
+            session.run()?
+        }
+        times.push(start.elapsed().as_secs_f64());
+        mark(2);
         for index in (0..plan.output_count()).filter(|_| run < INPUTS) {
             for &byte in session.output_bytes(index)? {
                 hash = (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);

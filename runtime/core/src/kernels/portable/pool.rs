@@ -15,8 +15,10 @@ pub(crate) struct Cover {
 /// First input index at or behind `start`, stepping by `dilation`, and one behind the last, of `taps`.
 #[inline(always)]
 pub(crate) fn inside(start: isize, taps: usize, dilation: usize, length: usize) -> (usize, usize) {
-    let skipped = start.min(0).unsigned_abs().div_ceil(dilation).min(taps);
-    let available = (length as isize - start).max(0).unsigned_abs().div_ceil(dilation);
+    // Most windows are not dilated, and divisions slow.
+    let steps = |distance: usize| if dilation == 1 { distance } else { distance.div_ceil(dilation) };
+    let skipped = steps(start.min(0).unsigned_abs()).min(taps);
+    let available = steps((length as isize - start).max(0).unsigned_abs());
     (skipped, taps.min(available).max(skipped))
 }
 
@@ -103,9 +105,18 @@ fn chunk<const N: usize>(x: &[i8], start: usize) -> &[i8; N] {
 pub(crate) fn pool_i8(args: ReduceI8Args<'_, Pool>) {
     let w = &args.step.window;
     let channels = w.out_c as usize;
-    for (position, out) in args.y.chunks_exact_mut(channels).enumerate() {
-        let (image, row, column) = place(w, position);
+    let (mut image, mut row, mut column) = (0, 0, 0);
+    for out in args.y.chunks_exact_mut(channels) {
         let cover = cover(args.step, row, column);
+        let here = (image, row, column);
+        column += 1;
+        if column == w.out_w as usize {
+            (row, column) = (row + 1, 0);
+        }
+        if row == w.out_h as usize {
+            (image, row) = (image + 1, 0);
+        }
+        let (image, row, column) = here;
         if args.step.kind == PoolKind::Max {
             for_each_chunk!(channels, |LANES, start| {
                 let mut greatest = [i8::MIN; LANES];
