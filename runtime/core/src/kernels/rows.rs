@@ -2,7 +2,7 @@
 //!
 //! What one output position sees of the input is its *row*, cut into *segments* that lie next to each
 //! other (see [`crate::weights`]). [`Source`] says where the rows are; the strips below bring padded
-//! lines of the input into scratch; [`Rows`] and [`Tile`] are what kernels multiply at once.
+//! lines of the input into scratch; rows and tiles of them are what kernels multiply
 
 use core::ops::Range;
 
