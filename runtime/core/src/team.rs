@@ -3,13 +3,18 @@
 use core::ops::Range;
 
 use crate::bytes::{F32s, I32s};
+use crate::kernels::rows::Source;
 use crate::kernels::view::i8s_mut;
 use crate::kernels::{ConvF32Args, ConvI8Args, ConvOutput, ReduceI8Args};
 use crate::plan::step::{Pool, Step, Window};
 use crate::weights::{BLOCK, F32_BLOCK, LANES, Segments};
 
 /// Threads that work on one step together.
-pub trait Team: core::fmt::Debug {
+///
+/// # Safety
+/// [`Team::run`] calls the work once for each part, and does not come back before all calls have: the parts write to
+/// memory that they own only as long, and no two of the same number may do so at the same time.
+pub unsafe trait Team: core::fmt::Debug {
     /// How many there are, the calling one among them.
     fn size(&self) -> usize;
 
@@ -19,8 +24,8 @@ pub trait Team: core::fmt::Debug {
         LEAST_WORK
     }
 
-    /// Calls `work(part, room)` for all parts from 0 to `parts`, several at the same time, and comes back when all are
-    /// done. `room` belongs to the thread; it has the size that [`crate::Plan::scratch_bytes`] names.
+    /// Calls `work(part, room)` for all parts from 0 to `parts`, perhaps several at the same time, and comes back when
+    /// all are done. `room` belongs to the thread; it has the size that [`crate::Plan::scratch_bytes`] names.
     fn run(&self, parts: usize, work: &(dyn Fn(usize, &mut [u8]) + Sync));
 }
 
@@ -29,20 +34,22 @@ const LEAST_WORK: u64 = 400_000;
 
 /// Whether a team of two would cut the step.
 pub(crate) fn pays(step: &Step) -> bool {
-    let window = match step {
-        Step::ConvI8(s) | Step::DepthwiseI8(s) => &s.window,
-        Step::ConvF32(s) => &s.window,
-        Step::DepthwiseF32(s) => &s.window,
-        Step::Pool(s) => &s.window,
+    let (window, dense) = match step {
+        Step::ConvI8(s) => (&s.window, true),
+        Step::DepthwiseI8(s) => (&s.window, false),
+        Step::ConvF32(s) => (&s.window, true),
+        Step::DepthwiseF32(s) => (&s.window, false),
+        Step::Pool(s) => (&s.window, false),
         _ => return false,
     };
-    Parts::of(window, 2, LEAST_WORK).is_some()
+    Parts::of(window, dense, 2, LEAST_WORK).is_some()
 }
 
 /// What a window is cut along.
 #[derive(Clone, Copy)]
 enum Axis {
-    /// Positions of a pointwise window.
+    /// Positions of a pointwise window whose input is read in place: as one line they could need more room than there
+    /// is.
     Positions,
     /// Images of the batch.
     Images,
@@ -70,17 +77,18 @@ struct Part {
 }
 
 impl Parts {
-    /// For a team of `size`; `None` when the work is not worth it.
-    fn of(window: &Window, size: usize, least: u64) -> Option<Self> {
-        let depthwise = window.groups == window.in_c && window.groups > 1;
-        let work = window.positions() as u64 * u64::from(window.out_c) * (window.taps() * window.group_in()) as u64;
-        let least = if depthwise { least / 4 } else { least };
+    /// For a team of `size`; `None` when the work is not worth it. `dense` steps have weights in blocks of output
+    /// channels; the others work on each channel by itself.
+    fn of(window: &Window, dense: bool, size: usize, least: u64) -> Option<Self> {
+        let depth = if dense { window.group_in() } else { 1 };
+        let work = window.positions() as u64 * u64::from(window.out_c) * (window.taps() * depth) as u64;
+        let least = if dense { least } else { least / 4 };
         if size < 2 || work < least {
             return None;
         }
-        let (axis, length) = if window.positions() == 1 && window.groups == 1 {
+        let (axis, length) = if window.positions() == 1 && window.groups == 1 && dense {
             (Axis::Channels, (window.out_c as usize).div_ceil(BLOCK))
-        } else if window.is_pointwise() {
+        } else if window.is_pointwise() && Source::of(window) == Source::InPlace {
             (Axis::Positions, window.positions())
         } else if window.batch > 1 {
             (Axis::Images, window.batch as usize)
@@ -158,9 +166,9 @@ impl<T> Shared<T> {
 }
 
 /// Runs an int8 convolution of either kind, by the whole team where that pays.
-pub(crate) fn conv_i8(team: Option<&dyn Team>, args: ConvI8Args<'_>, kernel: fn(ConvI8Args<'_>)) {
+pub(crate) fn conv_i8(team: Option<&dyn Team>, dense: bool, args: ConvI8Args<'_>, kernel: fn(ConvI8Args<'_>)) {
     let Some((team, parts)) =
-        team.and_then(|team| Some((team, Parts::of(args.window, team.size(), team.least_work())?)))
+        team.and_then(|team| Some((team, Parts::of(args.window, dense, team.size(), team.least_work())?)))
     else {
         return kernel(args);
     };
@@ -207,9 +215,9 @@ pub(crate) fn conv_i8(team: Option<&dyn Team>, args: ConvI8Args<'_>, kernel: fn(
 }
 
 /// Runs a float convolution of either kind, by the whole team where that pays.
-pub(crate) fn conv_f32(team: Option<&dyn Team>, args: ConvF32Args<'_>, kernel: fn(ConvF32Args<'_>)) {
+pub(crate) fn conv_f32(team: Option<&dyn Team>, dense: bool, args: ConvF32Args<'_>, kernel: fn(ConvF32Args<'_>)) {
     let Some((team, parts)) =
-        team.and_then(|team| Some((team, Parts::of(args.window, team.size(), team.least_work())?)))
+        team.and_then(|team| Some((team, Parts::of(args.window, dense, team.size(), team.least_work())?)))
     else {
         return kernel(args);
     };
@@ -239,9 +247,9 @@ pub(crate) fn conv_f32(team: Option<&dyn Team>, args: ConvF32Args<'_>, kernel: f
 
 /// Runs an int8 pooling, by the whole team where that pays.
 pub(crate) fn pool_i8(team: Option<&dyn Team>, args: ReduceI8Args<'_, Pool>, kernel: fn(ReduceI8Args<'_, Pool>)) {
-    // A pooling works on each channel like a depthwise convolution.
-    let window = Window { groups: args.step.window.in_c, ..args.step.window };
-    let Some((team, parts)) = team.and_then(|team| Some((team, Parts::of(&window, team.size(), team.least_work())?)))
+    let window = &args.step.window;
+    let Some((team, parts)) =
+        team.and_then(|team| Some((team, Parts::of(window, false, team.size(), team.least_work())?)))
     else {
         return kernel(args);
     };

@@ -46,6 +46,8 @@ struct State {
     work: UnsafeCell<Option<Handle>>,
     /// Parts that are done.
     done: AtomicUsize,
+    /// Workers that have started.
+    ready: AtomicUsize,
     panicked: AtomicBool,
     end: AtomicBool,
 }
@@ -114,6 +116,7 @@ impl State {
 
     /// The life of a worker.
     fn serve(&self, mut room: Vec<u8>) {
+        self.ready.fetch_add(1, Ordering::Release);
         let mut seen = 0;
         loop {
             let mut looks = 0;
@@ -140,6 +143,7 @@ impl Threads {
             ticket: AtomicU64::new(0),
             work: UnsafeCell::new(None),
             done: AtomicUsize::new(0),
+            ready: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
             end: AtomicBool::new(false),
         });
@@ -157,18 +161,23 @@ impl Threads {
             pool.handles.push(worker.thread().clone());
             pool.workers.push(worker);
         }
+        // What a thread allocates when it starts is allocated now.
+        while pool.state.ready.load(Ordering::Acquire) < pool.workers.len() {
+            std::thread::yield_now();
+        }
         Ok(pool)
     }
 }
 
-impl Team for Threads {
+// SAFETY: a part is taken by one thread only, and `run` waits until as many are done as there are.
+unsafe impl Team for Threads {
     fn size(&self) -> usize {
         self.workers.len() + 1
     }
 
     fn run(&self, parts: usize, work: &Work<'_>) {
-        assert!(!self.busy.swap(true, Ordering::Acquire), "the pool is at work already");
         assert!(parts <= 0xffff, "too many parts");
+        assert!(!self.busy.swap(true, Ordering::Acquire), "the pool is at work already");
         let state = &*self.state;
         state.done.store(0, Ordering::Relaxed);
         // SAFETY: only the lifetime changes. All parts of the turn before are done, and so are those of this one before

@@ -274,7 +274,7 @@ pub(crate) fn for_each_strip(
 fn copy_lines(window: &Window, x: &[i8], zero_point: i8, lines: Range<usize>, pitch: usize, out: &mut [i8]) {
     let channels = window.in_c as usize;
     let in_line = window.in_w as usize * channels;
-    let before = (window.pad_left as usize * channels).min(pitch);
+    let before = (window.pad_left as usize).saturating_mul(channels).min(pitch);
     let inside = (pitch - before).min(in_line);
     // What is filled from one line of data to the next lies in one piece.
     let (mut filled, mut start) = (0, 0);

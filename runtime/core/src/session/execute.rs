@@ -67,7 +67,7 @@ impl<'p> Context<'_, 'p> {
         Ok([cells.get(range(&x)).ok_or(refused)?, cells.get(range(&y)).ok_or(refused)?])
     }
 
-    fn conv_i8(&mut self, s: &ConvI8, kernel: fn(ConvI8Args<'_>)) -> Result<(), Error> {
+    fn conv_i8(&mut self, s: &ConvI8, dense: bool, kernel: fn(ConvI8Args<'_>)) -> Result<(), Error> {
         let team = self.team;
         let refused = self.refused();
         let (x, y) = (self.tensor(s.x)?, self.tensor(s.y)?);
@@ -93,7 +93,7 @@ impl<'p> Context<'_, 'p> {
             weight_zero_points: I32s::new(plan.constant(s.weight_zero_points)),
             narrow: s.narrow != 0,
         };
-        team::conv_i8(team, args, kernel);
+        team::conv_i8(team, dense, args, kernel);
         Ok(())
     }
 
@@ -241,8 +241,8 @@ pub(super) fn step(
     let mut context = Context { plan, arena, kernels, team, index: record.index };
     // Most steps are these, and small models spend a good part of their time between steps.
     match &record.step {
-        Step::ConvI8(s) => context.conv_i8(s, kernels.conv_i8),
-        Step::DepthwiseI8(s) => context.conv_i8(s, kernels.depthwise_i8),
+        Step::ConvI8(s) => context.conv_i8(s, true, kernels.conv_i8),
+        Step::DepthwiseI8(s) => context.conv_i8(s, false, kernels.depthwise_i8),
         step => other_step(context, step, host),
     }
 }
@@ -257,14 +257,14 @@ fn other_step(mut context: Context<'_, '_>, step: &Step, host: &mut dyn Host) ->
             let (weights, bias) = (F32s::new(plan.constant(s.weights)), F32s::new(plan.constant(s.bias)));
             let (x, y) = (f32s(x), f32s_mut(y));
             let args = ConvF32Args { window: &s.window, x, y, weights, bias, low: s.low, high: s.high };
-            team::conv_f32(team, args, kernels.conv_f32);
+            team::conv_f32(team, true, args, kernels.conv_f32);
         }
         Step::DepthwiseF32(s) => {
             let (_, _, x, y) = context.pair(s.x, s.y)?;
             let (weights, bias) = (F32s::new(plan.constant(s.weights)), F32s::new(plan.constant(s.bias)));
             let (x, y) = (f32s(x), f32s_mut(y));
             let args = ConvF32Args { window: &s.window, x, y, weights, bias, low: s.low, high: s.high };
-            team::conv_f32(team, args, kernels.depthwise_f32);
+            team::conv_f32(team, false, args, kernels.depthwise_f32);
         }
         Step::MatMul(s) => context.matmul(s)?,
         Step::Binary(s) => context.binary(s)?,

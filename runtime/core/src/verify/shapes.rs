@@ -154,7 +154,8 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
             require(s.a_strides[MAX_RANK - 1] <= 1 && s.b_strides[MAX_RANK - 1] <= 1, "its rows are not contiguous")?;
             require((-128..=127).contains(&s.low) && (s.low..=127).contains(&s.high), "its limits are no int8 range")?;
             require((-128..=127).contains(&s.b_zero_point), "a zero point is not usable")?;
-            require(s.a_multiplier.is_finite() && s.b_multiplier.is_finite(), "a multiplier is not usable")
+            // Far below the greatest float, so that no sum of products is infinite.
+            require(s.a_multiplier.abs() <= 1e30 && s.b_multiplier.abs() <= 1e30, "a multiplier is not usable")
         }
         Step::Table(s) => {
             let (x, y) = (tensor(plan, s.x)?, tensor(plan, s.y)?);
@@ -282,7 +283,7 @@ fn check_conv(plan: &Plan<'_>, s: &ConvI8, depthwise: bool) -> Rule {
         if result.is_ok() {
             result = bound.check(channel, sum);
         }
-    });
+    })?;
     result
 }
 
@@ -322,26 +323,34 @@ fn check_copy(plan: &Plan<'_>, s: &Copy) -> Rule {
     Ok(())
 }
 
-/// Calls `visit(output channel, Σ|w|)`.
-fn each_channel_sum(window: &Window, packed: &[u8], visit: &mut dyn FnMut(usize, u64)) {
+/// Calls `visit(output channel, Σ|w|)`, and checks that the weights behind the end of each segment are 0: they meet
+/// whatever lies behind the input.
+fn each_channel_sum(window: &Window, packed: &[u8], visit: &mut dyn FnMut(usize, u64)) -> Rule {
     use weights::{BLOCK, GROUP, Segments, block_width};
-    let reduction = Segments::of(window).packed_len();
+    let segments = Segments::of(window);
     let group_out = window.group_out();
+    let behind_end = segments.padded - segments.len;
     let mut rest = packed;
     for group in 0..window.groups as usize {
         for start in (0..group_out).step_by(BLOCK) {
             let width = block_width(start, group_out);
-            let Some((block, behind)) = rest.split_at_checked(width * reduction) else { return };
+            let Some((block, behind)) = rest.split_at_checked(width * segments.packed_len()) else { return Ok(()) };
             rest = behind;
             let mut sums = [0_u32; BLOCK];
-            for quads in block.chunks_exact(width * GROUP) {
-                for (sum, quad) in sums.iter_mut().zip(quads.as_chunks::<GROUP>().0) {
-                    *sum += quad.iter().map(|&byte| u32::from(byte.cast_signed().unsigned_abs())).sum::<u32>();
+            for segment in block.chunks_exact(width * segments.padded) {
+                for quads in segment.chunks_exact(width * GROUP) {
+                    for (sum, quad) in sums.iter_mut().zip(quads.as_chunks::<GROUP>().0) {
+                        *sum += quad.iter().map(|&byte| u32::from(byte.cast_signed().unsigned_abs())).sum::<u32>();
+                    }
                 }
+                let last = segment[segment.len() - width * GROUP..].as_chunks::<GROUP>().0;
+                let clean = last.iter().all(|quad| quad[GROUP - behind_end..].iter().all(|&byte| byte == 0));
+                require(clean, "its weights go on behind the end of a kernel row")?;
             }
             for (lane, &sum) in sums.iter().take(width.min(group_out - start)).enumerate() {
                 visit(group * group_out + start + lane, u64::from(sum));
             }
         }
     }
+    Ok(())
 }

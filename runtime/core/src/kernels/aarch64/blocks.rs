@@ -102,10 +102,11 @@ pub(super) unsafe fn multiply(
     if positions == 1 && group_out >= BLOCK && !finish.is_real() {
         let blocks = group_out / BLOCK;
         channel = blocks * BLOCK;
+        assert!(weights.len() >= channel * reach.packed_len());
         piece.finish.place(args, rows.first, 1, rows.group * group_out, channel);
         piece.finish.step = BLOCK;
-        // SAFETY: `Rows` has the row, `place` has seen that there are the channels; the weights have the length that
-        // the verifier demands of the window.
+        // SAFETY: `Rows` has the row, `place` has seen that there are the channels; the weights are there as
+        // asserted.
         unsafe { set.by_16[0](&mut piece, blocks) };
     }
     while channel < group_out {

@@ -76,7 +76,7 @@ fn means(x: &[i8], rows: &Rows, zero_point: i32, multiplier: f32, limits: Limits
         unsafe {
             let mut sums = [vdupq_n_s32(-zero_point * pixels as i32); 4];
             for row in 0..rows.count {
-                let mut pixel = x.as_ptr().add(rows.first + row * rows.step + start);
+                let mut pixel = x.as_ptr().wrapping_add(rows.first + row * rows.step + start);
                 let (mut low, mut high) = (vdupq_n_s16(0), vdupq_n_s16(0));
                 for _ in 0..rows.width {
                     let values = vld1q_s8(pixel);

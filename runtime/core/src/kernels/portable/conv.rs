@@ -42,7 +42,7 @@ fn multiply(args: &mut ConvI8Args<'_>, tile: &Tile<'_, ROWS>, group: usize, weig
             if !args.weight_zero_points.is_empty() {
                 let len = Segments::of(window).len;
                 for (total, row) in totals.iter_mut().zip(rows) {
-                    *total += row[..len].iter().map(|&x| i32::from(x)).sum::<i32>();
+                    *total = row[..len].iter().fold(*total, |total, &x| total.wrapping_add(i32::from(x)));
                 }
             }
         });
