@@ -309,15 +309,19 @@ impl Lowering<'_> {
         Ok(())
     }
 
-    /// Room for input that a convolution cannot read in place: as many lines or rows at once as the option
-    /// allows, one at least.
+    /// Room for input that a convolution cannot read in place: as many lines or rows at once as the option allows, and
+    /// no more than what the step reads and writes, but one at least.
     fn scratch(&mut self, window: &Window, source: Source, node: &Node) -> Option<TensorId> {
         let most = match source {
             Source::InPlace => return None,
             Source::Lines => window.out_h as usize,
             Source::Packed => window.positions(),
         };
-        let fits = |&count: &usize| source.scratch_bytes(window, count) <= self.options.scratch_bytes;
+        let elements = |h: u32, w: u32, c: u32| window.batch as usize * h as usize * w as usize * c as usize;
+        let moved =
+            elements(window.in_h, window.in_w, window.in_c) + elements(window.out_h, window.out_w, window.out_c);
+        let limit = self.options.scratch_bytes.min(moved);
+        let fits = |&count: &usize| source.scratch_bytes(window, count) <= limit;
         let count = (1..=most).take_while(fits).last().unwrap_or(1);
         let name = format!("{}/scratch", node.label());
         Some(self.builder.tensor(DType::I8, vec![source.scratch_bytes(window, count)], None, &name))
