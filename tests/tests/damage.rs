@@ -7,6 +7,7 @@ use std::path::Path;
 
 use cygnet_core::bytes::checksum;
 use cygnet_core::plan::CHECKSUM_FROM;
+use cygnet_core::plan::step::Step as StepKind;
 use cygnet_core::{Error, Plan, Session};
 use cygnet_onnx::compile::{Options, compile};
 use cygnet_onnx::model::Model;
@@ -176,6 +177,29 @@ fn rules_that_random_damage_seldom_meets_are_kept() {
     let input = word(&plan, step + 12);
     let error = refusal(&with_word(&plan, step + 16, input));
     assert_eq!(error, Error::Step { index: 0, rule: "it writes a tensor that it uses twice" });
+
+    // Weights that go on behind the end of a kernel row, where 9 of 12 bytes are input: the 10th of the first channel;
+    // and -128 where the step says that there is none. Words of the record of the first convolution that packs rows.
+    let plan = compiled("qdq_conv/k3x3.onnx");
+    let conv = Plan::parse(&plan).expect("verified").steps().find_map(|record| match record.step {
+        StepKind::ConvI8(conv) => Some(conv),
+        _ => None,
+    });
+    let conv = conv.expect("a convolution");
+    let row = conv.window.kernel_w * conv.window.in_c;
+    let weights = conv.weights.offset as usize;
+    let width = conv.window.out_c.next_multiple_of(4).min(16) as usize;
+    let with_byte = |at: usize, byte: u8| {
+        let aligned = at / 4 * 4;
+        let shift = (at % 4) * 8;
+        with_word(&plan, aligned, word(&plan, aligned) & !(0xff << shift) | u32::from(byte) << shift)
+    };
+    assert!(!row.is_multiple_of(4) && conv.narrow == 1, "{row} bytes a kernel row");
+    let behind = weights + (row / 4) as usize * width * 4 + (row % 4) as usize;
+    let error = refusal(&with_byte(behind, 1));
+    assert!(matches!(error, Error::Step { rule: "its weights go on behind the end of a kernel row", .. }), "{error}");
+    let error = refusal(&with_byte(weights, 128));
+    assert!(matches!(error, Error::Step { rule: "it has weights of -128 and denies it", .. }), "{error}");
 
     // Matrices without columns: word 10 of the record of MatMul, opcode 5.
     let plan = compiled("qdq_other/matmul_two_activations.onnx");

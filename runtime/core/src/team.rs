@@ -263,3 +263,62 @@ pub(crate) fn pool_i8(team: Option<&dyn Team>, args: ReduceI8Args<'_, Pool>, ker
         kernel(ReduceI8Args { step, x: &x[part.x], x_zero_point, y, target });
     });
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn window() -> impl Strategy<Value = (Window, bool)> {
+        let sizes = (1..=2_u32, 1..=40_u32, 1..=40_u32, 1..=9_u32, 1..=40_u32);
+        let kernel = (1..=4_u32, 1..=4_u32, 1..=3_u32, 0..=2_u32, any::<bool>());
+        (sizes, kernel).prop_filter_map("the window fits", |(sizes, kernel)| {
+            let (batch, in_h, in_w, in_c, out_c) = sizes;
+            let (kernel_h, kernel_w, stride, pad, dense) = kernel;
+            let out = |input: u32, kernel: u32| (input + 2 * pad).checked_sub(kernel).map(|room| room / stride + 1);
+            let window = Window {
+                batch,
+                in_h,
+                in_w,
+                in_c,
+                out_h: out(in_h, kernel_h)?,
+                out_w: out(in_w, kernel_w)?,
+                out_c: if dense { out_c } else { in_c },
+                kernel_h,
+                kernel_w,
+                stride_h: stride,
+                stride_w: stride,
+                dilation_h: 1,
+                dilation_w: 1,
+                pad_top: pad,
+                pad_left: pad,
+                groups: if dense { 1 } else { in_c },
+            };
+            Some((window, dense))
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn parts_cover_the_output_and_need_no_more_room((window, dense) in window(), size in 2..6_usize) {
+            let elements = |h: u32, w: u32, c: u32| h as usize * w as usize * c as usize;
+            let room = |w: &Window| if dense { Source::of(w) } else { Source::of_depthwise(w) }.scratch_bytes(w, 1);
+            let Some(parts) = Parts::of(&window, dense, size, 0) else { return Ok(()) };
+            let mut covered = 0;
+            for part in 0..parts.count {
+                let part = parts.get(part);
+                let w = part.window;
+                prop_assert_eq!(part.y.start, covered);
+                covered = part.y.end;
+                prop_assert_eq!(part.x.len(), w.batch as usize * elements(w.in_h, w.in_w, w.in_c));
+                prop_assert_eq!(part.y.len(), w.batch as usize * elements(w.out_h, w.out_w, w.out_c));
+                prop_assert_eq!(part.channels.len(), w.out_c as usize);
+                prop_assert!(w.in_h > 0 && room(&w) <= room(&window), "{} > {}", room(&w), room(&window));
+            }
+            prop_assert_eq!(covered, window.batch as usize * elements(window.out_h, window.out_w, window.out_c));
+        }
+    }
+}
