@@ -44,6 +44,8 @@ struct State {
     /// The piece of work, how many parts it has and how many are taken; see [`Ticket`].
     ticket: AtomicU64,
     work: UnsafeCell<Option<Handle>>,
+    /// How many parts there are.
+    parts: AtomicUsize,
     /// Parts that are done.
     done: AtomicUsize,
     /// Workers that have started.
@@ -52,22 +54,28 @@ struct State {
     end: AtomicBool,
 }
 
-/// A turn (the upper half), its number of parts, and the next one that nobody has taken, in one word: a thread that
-/// comes late finds nothing left, whatever the others are at by then.
+/// A turn (the upper half) and the parts that nobody has taken (a bit each), in one word: a thread that comes late finds
+/// none left, or takes part in what the others are at by then.
 #[derive(Clone, Copy)]
 struct Ticket(u64);
 
+/// Parts that a ticket has room for.
+const MOST_PARTS: usize = 32;
+
 impl Ticket {
+    fn new(turn: u64, parts: usize) -> Self {
+        Self(turn << MOST_PARTS | ((1 << parts) - 1))
+    }
+
     fn turn(self) -> u64 {
-        self.0 >> 32
+        self.0 >> MOST_PARTS
     }
 
-    fn parts(self) -> u64 {
-        self.0 >> 16 & 0xffff
-    }
-
-    fn next(self) -> u64 {
-        self.0 & 0xffff
+    /// The first part from `from` on that is left, or the first of all.
+    fn next(self, from: usize) -> Option<u32> {
+        let left = self.0 as u32;
+        let behind = left & u32::MAX.checked_shl(from as u32).unwrap_or(0);
+        (left != 0).then(|| if behind != 0 { behind } else { left }.trailing_zeros())
     }
 }
 
@@ -87,22 +95,29 @@ unsafe impl Sync for State {}
 unsafe impl Send for State {}
 
 impl State {
-    /// Takes the next part, when one is left.
-    fn take(&self) -> Option<usize> {
+    /// Takes a part, when one is left: rather one from `from` on, so that a thread works on the same part of each step
+    /// and finds in its own cache what it reads.
+    fn take(&self, from: usize) -> Option<usize> {
         let mut ticket = Ticket(self.ticket.load(Ordering::Acquire));
-        while ticket.next() < ticket.parts() {
-            let taken = self.ticket.compare_exchange_weak(ticket.0, ticket.0 + 1, Ordering::AcqRel, Ordering::Acquire);
+        while let Some(part) = ticket.next(from) {
+            let taken = self.ticket.compare_exchange_weak(
+                ticket.0,
+                ticket.0 & !(1 << part),
+                Ordering::AcqRel,
+                Ordering::Acquire,
+            );
             match taken {
-                Ok(_) => return Some(ticket.next() as usize),
+                Ok(_) => return Some(part as usize),
                 Err(now) => ticket = Ticket(now),
             }
         }
         None
     }
 
-    /// Does parts until none is left.
-    fn take_part(&self, room: &mut [u8]) {
-        while let Some(part) = self.take() {
+    /// Does parts until none is left; thread `index` of `size`.
+    fn take_part(&self, index: usize, size: usize, room: &mut [u8]) {
+        let from = index * self.parts.load(Ordering::Relaxed) / size;
+        while let Some(part) = self.take(from) {
             // SAFETY: a part is taken and not done, so `run` is not back, and its work is there.
             if let Some(Handle(work)) = unsafe { *self.work.get() } {
                 // SAFETY: as above.
@@ -115,7 +130,7 @@ impl State {
     }
 
     /// The life of a worker.
-    fn serve(&self, mut room: Vec<u8>) {
+    fn serve(&self, index: usize, size: usize, mut room: Vec<u8>) {
         self.ready.fetch_add(1, Ordering::Release);
         let mut seen = 0;
         loop {
@@ -128,20 +143,23 @@ impl State {
                 if looks < PATIENCE { std::hint::spin_loop() } else { std::thread::park() }
             }
             seen = Ticket(self.ticket.load(Ordering::Acquire)).turn();
-            self.take_part(&mut room);
+            self.take_part(index, size, &mut room);
         }
     }
 }
 
 impl Threads {
-    /// A pool of `size` threads, the calling one among them, each with `room` bytes for scratch.
+    /// A pool of `size` threads, 15 at most, the calling one among them, each with `room` bytes for scratch.
     ///
     /// # Errors
     /// Where the system starts no more threads.
     pub fn new(size: usize, room: usize) -> std::io::Result<Self> {
+        // The engine cuts a step in two parts for each thread.
+        let size = size.clamp(1, (MOST_PARTS - 1) / 2);
         let state = Arc::new(State {
             ticket: AtomicU64::new(0),
             work: UnsafeCell::new(None),
+            parts: AtomicUsize::new(0),
             done: AtomicUsize::new(0),
             ready: AtomicUsize::new(0),
             panicked: AtomicBool::new(false),
@@ -154,10 +172,11 @@ impl Threads {
             room: Room(UnsafeCell::new(vec![0; room])),
             busy: AtomicBool::new(false),
         };
-        for index in 1..size.max(1) {
+        for index in 1..size {
             let (state, room) = (pool.state.clone(), vec![0; room]);
-            let worker =
-                std::thread::Builder::new().name(format!("cygnet {index}")).spawn(move || state.serve(room))?;
+            let worker = std::thread::Builder::new()
+                .name(format!("cygnet {index}"))
+                .spawn(move || state.serve(index, size, room))?;
             pool.handles.push(worker.thread().clone());
             pool.workers.push(worker);
         }
@@ -176,7 +195,7 @@ unsafe impl Team for Threads {
     }
 
     fn run(&self, parts: usize, work: &Work<'_>) {
-        assert!(parts <= 0xffff, "too many parts");
+        assert!(parts < MOST_PARTS, "too many parts");
         assert!(!self.busy.swap(true, Ordering::Acquire), "the pool is at work already");
         let state = &*self.state;
         state.done.store(0, Ordering::Relaxed);
@@ -186,11 +205,12 @@ unsafe impl Team for Threads {
             let work: *const Work<'static> = std::mem::transmute::<*const Work<'_>, _>(work);
             *state.work.get() = Some(Handle(work));
         }
-        let turn = Ticket(state.ticket.load(Ordering::Relaxed)).turn().wrapping_add(1);
-        state.ticket.store(turn << 32 | (parts as u64) << 16, Ordering::Release);
+        let turn = Ticket(state.ticket.load(Ordering::Relaxed)).turn().wrapping_add(1) & u64::from(u32::MAX);
+        state.parts.store(parts, Ordering::Relaxed);
+        state.ticket.store(Ticket::new(turn, parts).0, Ordering::Release);
         self.handles.iter().for_each(Thread::unpark);
         // SAFETY: `busy` is held: nobody else uses this room.
-        state.take_part(unsafe { &mut *self.room.0.get() });
+        state.take_part(0, self.size(), unsafe { &mut *self.room.0.get() });
         let mut looks = 0;
         while state.done.load(Ordering::Acquire) < parts {
             looks += 1;
@@ -220,7 +240,7 @@ mod tests {
     fn every_part_is_done_once_in_every_turn() {
         for size in [1, 2, 5] {
             let pool = Threads::new(size, 16).unwrap();
-            for parts in (0..40).chain([1000]) {
+            for parts in 0..MOST_PARTS {
                 let counts: Vec<AtomicUsize> = (0..parts).map(|_| AtomicUsize::new(0)).collect();
                 pool.run(parts, &|part, room| {
                     assert_eq!(room.len(), 16);
