@@ -43,10 +43,10 @@ pub enum Change {
 /// ```
 /// use cygnet_sense::{Change, EventDetector, EventSpec};
 ///
-/// let spec = EventSpec { threshold: 0.6, release: 0.3, average: 2 };
-/// let mut scratch = [0f32; EventDetector::scratch_len(&spec, 2)];
+/// const SPEC: EventSpec = EventSpec { threshold: 0.6, release: 0.3, average: 2 };
+/// let mut scratch = [0f32; EventDetector::scratch_len(&SPEC, 2)];
 /// // Class 1 is the background.
-/// let mut detector = EventDetector::new(&spec, 2, &[1], &mut scratch)?;
+/// let mut detector = EventDetector::new(&SPEC, 2, &[1], &mut scratch)?;
 /// let mut ended = Vec::new();
 /// for score in [0.1, 0.9, 0.9, 0.8, 0.0, 0.0] {
 ///     detector.push(&[score, 1.0 - score], |change| {

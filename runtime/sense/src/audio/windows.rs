@@ -21,7 +21,7 @@ use crate::{Error, Output};
 ///         begins.push(window.begin());
 ///     });
 /// }
-/// assert_eq!(begins, [0, 1024]);
+/// assert_eq!(begins, [0, 1024, 2048]);
 /// # Ok::<(), cygnet_sense::Error>(())
 /// ```
 #[derive(Debug)]
