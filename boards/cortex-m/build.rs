@@ -4,7 +4,8 @@ use std::path::Path;
 use std::{env, fs};
 
 /// The boards, by feature.
-const BOARDS: [&str; 5] = ["microbit", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547"];
+const BOARDS: [&str; 8] =
+    ["microbit", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547", "pico2", "nucleo-f446re", "nrf52840-dk"];
 
 fn main() {
     let chosen = |board: &&&str| env::var(format!("CARGO_FEATURE_{}", board.to_uppercase().replace('-', "_"))).is_ok();
@@ -20,14 +21,28 @@ fn main() {
     println!("cargo:rustc-env=BOARD={board}");
     println!("cargo:rerun-if-changed=memory");
 
-    let embedded = [
-        ("CYGNET_PLAN", "plan.cyg", "a plan: quantize compile MODEL.onnx --board NAME"),
-        ("CYGNET_INPUT", "input.bin", "the plan's first input as it lies in the arena: cygnet run … --save-input FILE"),
-    ];
-    for (variable, file, what) in embedded {
-        println!("cargo:rerun-if-env-changed={variable}");
-        let from = env::var(variable).unwrap_or_else(|_| panic!("set {variable} to the path of {what}"));
-        println!("cargo:rerun-if-changed={from}");
-        fs::copy(&from, out.join(file)).unwrap_or_else(|error| panic!("{variable}={from}: {error}"));
+    let plan = "a plan: quantize compile MODEL.onnx --board NAME";
+    let input = "the plan's first input as it lies in the arena: cygnet run … --save-input FILE";
+    let sound = "a recording: signed 16-bit samples, little-endian, mono, at the plan's rate";
+    embed("CYGNET_PLAN", plan, &out.join("plan.cyg"));
+    if !embed("CYGNET_INPUT", input, &out.join("input.bin")) {
+        fs::write(out.join("input.bin"), []).expect("cargo's folder can be written");
     }
+    println!("cargo:rustc-check-cfg=cfg(recorded_sound)");
+    if embed("CYGNET_SOUND", sound, &out.join("sound.pcm")) {
+        println!("cargo:rustc-cfg=recorded_sound");
+    }
+}
+
+/// Copies the file that a variable names to where the program includes it; tells whether the variable is set. Each program
+/// needs the plan, and says itself what else it needs.
+fn embed(variable: &str, what: &str, to: &Path) -> bool {
+    println!("cargo:rerun-if-env-changed={variable}");
+    let Ok(from) = env::var(variable) else {
+        assert!(variable != "CYGNET_PLAN", "set {variable} to the path of {what}");
+        return false;
+    };
+    println!("cargo:rerun-if-changed={from}");
+    fs::copy(&from, to).unwrap_or_else(|error| panic!("{variable}={from}: {error}: it is {what}"));
+    true
 }

@@ -1,7 +1,8 @@
-//! Lines of text to the debugger or the emulator by semihosting, without the code of `core::fmt`.
+//! Lines of text without the code of `core::fmt`.
 
-use cortex_m_semihosting::{debug, hio};
 use cygnet_core::Error;
+
+use crate::channel::{self, write};
 
 /// A part of a line.
 #[derive(Clone, Copy, Debug)]
@@ -19,16 +20,12 @@ pub enum Word<'a> {
 /// Decimal digits of `u64::MAX`.
 const DIGITS: usize = 20;
 
-/// Prints the words and a line end. Without a debugger the core stops here: hardware needs one attached.
+/// Prints the words and a line end.
 pub fn line(words: &[Word<'_>]) {
-    let Ok(mut out) = hio::hstdout() else { return };
-    let mut write = |bytes: &[u8]| {
-        let _ = out.write_all(bytes);
-    };
     for word in words {
         match *word {
             Word::Text(text) => write(text.as_bytes()),
-            Word::Number(number) => decimal(number, &mut write),
+            Word::Number(number) => decimal(number),
             Word::Hash(hash) => {
                 for shift in (0..16).rev() {
                     let digit = (hash >> (4 * shift)) as u8 & 15;
@@ -41,7 +38,7 @@ pub fn line(words: &[Word<'_>]) {
                     write(b"-");
                 }
                 let thousandths = thousandths.unsigned_abs();
-                decimal(u64::from(thousandths / 1000), &mut write);
+                decimal(u64::from(thousandths / 1000));
                 let rest = thousandths % 1000;
                 let digit = |value: u32| b'0' + (value % 10) as u8;
                 write(&[b'.', digit(rest / 100), digit(rest / 10), digit(rest)]);
@@ -51,7 +48,7 @@ pub fn line(words: &[Word<'_>]) {
     write(b"\n");
 }
 
-fn decimal(number: u64, write: &mut impl FnMut(&[u8])) {
+fn decimal(number: u64) {
     let (mut digits, mut rest, mut count) = ([0_u8; DIGITS], number, 0);
     for slot in digits.iter_mut().rev() {
         *slot = b'0' + (rest % 10) as u8;
@@ -64,12 +61,9 @@ fn decimal(number: u64, write: &mut impl FnMut(&[u8])) {
     write(digits.get(DIGITS - count..).unwrap_or(&[]));
 }
 
-/// Ends the program: an emulator's exit status says whether it went well.
+/// Ends the program: an emulator's exit status, or the last line, says whether it went well.
 pub fn end(well: bool) -> ! {
-    debug::exit(if well { debug::EXIT_SUCCESS } else { debug::EXIT_FAILURE });
-    loop {
-        cortex_m::asm::wfi();
-    }
+    channel::end(well)
 }
 
 /// Prints why the engine refused, shortly: the whole sentences are in `cygnet_core::Error`, for machines with more room.

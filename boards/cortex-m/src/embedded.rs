@@ -14,11 +14,15 @@ pub static PLAN: &[u8] = {
     &BYTES.0
 };
 
-/// The first input of the plan, as it lies in the arena.
+/// The first input of the plan, as it lies in the arena; nothing where `CYGNET_INPUT` was not set.
 pub static INPUT: &[u8] = {
     static BYTES: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/input.bin")));
     &BYTES.0
 };
+
+/// A recording at the plan's rate: signed 16-bit samples, little-endian, mono (`CYGNET_SOUND`).
+#[cfg(recorded_sound)]
+pub static SOUND: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sound.pcm"));
 
 /// The kernels that the plan needs, for this core.
 pub static KERNELS: Kernels = Kernels::for_target().only(PLAN);

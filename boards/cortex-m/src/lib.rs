@@ -1,9 +1,19 @@
 //! What the firmware of all boards shares: the embedded plan, its memory, and how results are shown.
 #![no_std]
 
+pub mod board;
+pub mod channel;
 pub mod console;
+#[cfg(not(feature = "rtt"))]
+pub mod counter;
+#[cfg(feature = "rtt")]
+#[path = "cycles.rs"]
 pub mod counter;
 pub mod embedded;
+#[cfg(feature = "log")]
+pub mod logger;
+#[cfg(feature = "rtt")]
+pub mod sampling;
 pub mod stack;
 
 use core::panic::PanicInfo;
