@@ -140,7 +140,47 @@ fn gives_probabilities(plan: &Plan<'_>) -> bool {
     })
 }
 
+/// Labels that are no words, as the usual sets of keywords call them.
+const BACKGROUND: [&str; 7] =
+    ["silence", "unknown", "background", "noise", "_silence_", "_unknown_", "_background_noise_"];
+
 impl<'a> Listener<'a> {
+    /// What makes a word where nobody says otherwise: an average of three windows of at least 0.7, until it is below half
+    /// of that.
+    pub const EVENTS: EventSpec = EventSpec { threshold: 0.7, release: 0.35, average: 3 };
+
+    /// Rows of features from a window to the next where nobody says otherwise: an eighth of the window.
+    #[must_use]
+    pub fn step_rows(spec: &AudioSpec) -> usize {
+        let row = if spec.features == Features::Waveform { 1 } else { spec.hop };
+        ((spec.clip_samples / 8).saturating_add(row / 2) / row.max(1)).max(1) as usize
+    }
+
+    /// The classes of a plan that are no words, by their labels.
+    #[must_use]
+    pub fn background(plan: &Plan<'_>) -> heapless::Vec<usize, { BACKGROUND.len() }> {
+        let is_background = |(class, label)| BACKGROUND.contains(&label).then_some(class);
+        plan.labels().enumerate().filter_map(is_background).take(BACKGROUND.len()).collect()
+    }
+
+    /// What [`scratch_len`](Listener::scratch_len) will say of the plan in `bytes` whose classes all have a label, for the
+    /// length of an array in firmware; 0 where its first input takes no sound. Can be called in a constant.
+    #[must_use]
+    pub const fn scratch_len_of(bytes: &[u8], events: &EventSpec) -> usize {
+        let Some(record) = Plan::metadata_in(bytes, MetadataKind::Audio, 0) else { return 0 };
+        let labels = match Plan::metadata_in(bytes, MetadataKind::Labels, 0) {
+            Some(labels) => labels,
+            None => &[],
+        };
+        let (mut rest, mut classes) = (labels, !labels.is_empty() as usize);
+        while let Some((&byte, later)) = rest.split_first() {
+            // A line end at the very end begins no line.
+            classes += (byte == b'\n' && !later.is_empty()) as usize;
+            rest = later;
+        }
+        FeatureWindows::scratch_len_of(record) + EventDetector::scratch_len(events, classes) + classes
+    }
+
     /// How the sound of a plan's first input is prepared: the `spec` for [`new`](Listener::new).
     ///
     /// # Errors

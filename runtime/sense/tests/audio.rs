@@ -210,7 +210,10 @@ proptest! {
     #[test]
     fn a_record_reads_back(spec in any_spec(), mean in -9f32..9.0) {
         let spec = AudioSpec { mean: vec![mean; spec.row_len()].into_iter().collect(), ..spec };
-        prop_assert_eq!(AudioSpec::from_bytes(&spec.to_bytes()), Ok(spec));
+        let record = spec.to_bytes();
+        prop_assert_eq!(FeatureWindows::scratch_len_of(&record), FeatureWindows::scratch_len(&spec));
+        prop_assert_eq!(FeatureWindows::scratch_len_of(&record[1..]), 0);
+        prop_assert_eq!(AudioSpec::from_bytes(&record), Ok(spec));
     }
 
     /// Any bytes are read as a usable spec or refused; damage to a good record too.
@@ -224,8 +227,10 @@ proptest! {
         let mut damaged = spec.to_bytes();
         damaged[at] = byte;
         for bytes in [&noise[..], &damaged] {
+            let length = FeatureWindows::scratch_len_of(bytes);
             if let Ok(spec) = AudioSpec::from_bytes(bytes) {
                 prop_assert_eq!(spec.check(), Ok(()));
+                prop_assert_eq!(length, FeatureWindows::scratch_len(&spec));
                 let mut scratch = vec![0.0; spec.scratch_len()];
                 let mut stream = FeatureStream::new(&spec, &mut scratch).unwrap();
                 stream.push(&[100; 3000], |row| assert_eq!(row.len(), spec.row_len()));

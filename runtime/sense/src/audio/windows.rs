@@ -72,6 +72,15 @@ impl<'a> FeatureWindows<'a> {
         spec.scratch_len() + spec.tensor_len()
     }
 
+    /// What [`scratch_len`](FeatureWindows::scratch_len) will say of the spec in a plan's record
+    /// ([`AudioSpec::to_bytes`]), for the length of an array in firmware; 0 when it is none. Can be called in a constant.
+    pub const fn scratch_len_of(record: &[u8]) -> usize {
+        match AudioSpec::lens_in(record) {
+            Some((stream, tensor)) => stream + tensor,
+            None => 0,
+        }
+    }
+
     /// Begins a stream in `scratch`, at least [`scratch_len`](FeatureWindows::scratch_len) values. A window is
     /// told every `step_rows` rows (at least 1), which are `step_rows * hop` samples, or `step_rows` samples of a
     /// waveform.
