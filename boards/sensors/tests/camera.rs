@@ -57,17 +57,18 @@ impl SpiDevice for Bus {
             return Err(ErrorKind::Other);
         }
         match operations {
-            &mut [Operation::Write(&[register, value])] => {
+            [Operation::Write([register, value])] => {
+                let (register, value) = (*register, *value);
                 assert!(register & 0x80 != 0, "a written register has the highest bit set");
                 camera.written.push((register & 0x7f, value));
                 camera.busy = 3;
             }
-            &mut [Operation::TransferInPlace(ref mut bytes)] => {
+            [Operation::TransferInPlace(bytes)] => {
                 let register = bytes[0];
                 assert!(bytes.len() == 3 && register & 0x80 == 0);
                 bytes.copy_from_slice(&[0xaa, 0x55, camera.read(register)]);
             }
-            &mut [Operation::Write([0x3c, _]), Operation::Read(ref mut frame)] => frame.copy_from_slice(&camera.frame),
+            [Operation::Write([0x3c, _]), Operation::Read(frame)] => frame.copy_from_slice(&camera.frame),
             _ => panic!("the camera knows no such transfer"),
         }
         Ok(())
