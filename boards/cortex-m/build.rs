@@ -3,15 +3,16 @@
 use std::path::Path;
 use std::{env, fs};
 
-/// The boards, by feature.
-const BOARDS: [&str; 8] =
-    ["microbit", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547", "pico2", "nucleo-f446re", "nrf52840-dk"];
+/// QEMU's boards, by feature.
+const EMULATED: [&str; 5] = ["microbit", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547"];
+/// The boards on a desk.
+const ON_DESK: [&str; 3] = ["pico2", "nucleo-f446re", "nrf52840-dk"];
 
 fn main() {
-    let chosen = |board: &&&str| env::var(format!("CARGO_FEATURE_{}", board.to_uppercase().replace('-', "_"))).is_ok();
-    let boards: Vec<_> = BOARDS.iter().filter(chosen).collect();
-    let [board] = boards[..] else {
-        panic!("choose one board: --features {}", BOARDS.join(" or --features "));
+    let boards = [&EMULATED[..], &ON_DESK].concat();
+    let chosen: Vec<_> = boards.iter().filter(|board| has(board)).collect();
+    let [board] = chosen[..] else {
+        panic!("choose one board: --features {}", boards.join(" or --features "));
     };
     let out = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
     let out = Path::new(&out);
@@ -28,10 +29,23 @@ fn main() {
     if !embed("CYGNET_INPUT", input, &out.join("input.bin")) {
         fs::write(out.join("input.bin"), []).expect("cargo's folder can be written");
     }
-    println!("cargo:rustc-check-cfg=cfg(recorded_sound)");
-    if embed("CYGNET_SOUND", sound, &out.join("sound.pcm")) {
-        println!("cargo:rustc-cfg=recorded_sound");
+    let recorded = embed("CYGNET_SOUND", sound, &out.join("sound.pcm"));
+    let on_desk = ON_DESK.contains(board);
+    assert!(recorded || !has("played"), "--features played: set CYGNET_SOUND to {sound}");
+    assert!(!on_desk || !has("played"), "--features played: {board} has a microphone of its own");
+    // The board is made of chips; a recording is built in; an interrupt samples a microphone.
+    let sampled = has("played") || on_desk && !recorded;
+    for (name, holds) in [("on_desk", on_desk), ("recorded_sound", recorded), ("sampled", sampled)] {
+        println!("cargo:rustc-check-cfg=cfg({name})");
+        if holds {
+            println!("cargo:rustc-cfg={name}");
+        }
     }
+}
+
+/// Whether a feature is asked for.
+fn has(feature: &str) -> bool {
+    env::var_os(format!("CARGO_FEATURE_{}", feature.to_uppercase().replace('-', "_"))).is_some()
 }
 
 /// Copies the file that a variable names to where the program includes it; tells whether the variable is set. Each program

@@ -1,4 +1,4 @@
-//! How much work something was: the core's cycle counter (DWT), on hardware. QEMU has none.
+//! How much work something was: the core's cycle counter (DWT), on hardware. In QEMU it stands still.
 
 use core::cell::Cell;
 

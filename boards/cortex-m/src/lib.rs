@@ -4,15 +4,15 @@
 pub mod board;
 pub mod channel;
 pub mod console;
-#[cfg(not(feature = "rtt"))]
+#[cfg(not(any(on_desk, sampled)))]
 pub mod counter;
-#[cfg(feature = "rtt")]
+#[cfg(any(on_desk, sampled))]
 #[path = "cycles.rs"]
 pub mod counter;
 pub mod embedded;
 #[cfg(feature = "log")]
 pub mod logger;
-#[cfg(feature = "rtt")]
+#[cfg(sampled)]
 pub mod sampling;
 pub mod stack;
 

@@ -14,7 +14,7 @@ use cygnet_cortex_m::{embedded, stack};
 use cygnet_sense::AudioSpec;
 use cygnet_sensors::{Answer, AnswerPin, AudioSource, Change, ListenError, Listener};
 
-#[cfg(not(any(recorded_sound, feature = "rtt")))]
+#[cfg(not(any(recorded_sound, sampled)))]
 compile_error!("this board has no microphone: set CYGNET_SOUND to a recording, see build.rs");
 
 /// The word that the lamp shows; nothing stands for any word.
@@ -72,13 +72,13 @@ impl Stop {
 }
 
 /// The recording, and the lamp.
-#[cfg(recorded_sound)]
+#[cfg(all(recorded_sound, not(sampled)))]
 fn open(board: Board, spec: &AudioSpec) -> Option<(impl AudioSource, Lamp)> {
     Some((cygnet_sensors::RecordedSound::new(embedded::SOUND, spec.sample_rate), board.lamp))
 }
 
 /// The microphone, and the lamp.
-#[cfg(all(feature = "rtt", not(recorded_sound)))]
+#[cfg(sampled)]
 fn open(mut board: Board, spec: &AudioSpec) -> Option<(impl AudioSource, Lamp)> {
     let timer = &mut board.core.SYST;
     let source = cygnet_cortex_m::sampling::start(board.microphone, timer, board.core_hz, spec.sample_rate)?;
@@ -93,6 +93,8 @@ fn listen(mut board: Board) -> Result<(), Stop> {
     let session = embedded::session().ok_or(Stop::Board)?.map_err(ListenError::Run)?;
     let mut listener = Listener::new(session, &spec, Listener::step_rows(&spec), &Listener::EVENTS, &ignored, scratch)?;
     let counter = Counter::start(&mut board.core);
+    // Before the microphone: the windows of silence are work, too.
+    listener.begin(|_| {})?;
     let (mut source, lamp) = open(board, &spec).ok_or(Stop::Microphone)?;
     let Ok(lamp) = AnswerPin::new(lamp, WORD);
     let mut teller = Teller { plan, rate: spec.sample_rate.into(), lamp };
@@ -100,7 +102,6 @@ fn listen(mut board: Board) -> Result<(), Stop> {
     let mut piece = heapless::Vec::<i16, PIECE>::new();
     let _ = piece.resize((spec.sample_rate / PIECES).clamp(1, PIECE as u32) as usize, 0);
     let (mut samples, mut work) = (0, 0);
-    listener.begin(|change| teller.tell(change))?;
     loop {
         let count = match source.read(&mut piece) {
             Ok(0) => break,
@@ -112,6 +113,8 @@ fn listen(mut board: Board) -> Result<(), Stop> {
         listener.push(piece.get(..count).unwrap_or_default(), |change| teller.tell(change))?;
         work += counter.count() - start;
         samples += count as u64;
+        #[cfg(sampled)]
+        tell_lost();
     }
     listener.finish(|change| teller.tell(change))?;
     console::line(&[Word::Text("sound "), Word::Number(samples * 1000 / teller.rate), Word::Text(" ms")]);
@@ -121,6 +124,18 @@ fn listen(mut board: Board) -> Result<(), Stop> {
     console::line(&[Word::Text("scratch "), Word::Number(4 * SCRATCH as u64)]);
     console::line(&[Word::Text("stack "), Word::Number(stack::high_water() as u64)]);
     Ok(())
+}
+
+/// Says when the core was too slow, or the microphone did not answer.
+#[cfg(sampled)]
+fn tell_lost() {
+    let (lost, failed) = cygnet_cortex_m::sampling::take_lost();
+    if lost > 0 {
+        console::line(&[Word::Number(lost.into()), Word::Text(" samples lost: the core is too slow for this plan")]);
+    }
+    if failed > 0 {
+        console::line(&[Word::Number(failed.into()), Word::Text(" samples not given: look at the microphone's wires")]);
+    }
 }
 
 /// Shows the words.

@@ -1,9 +1,15 @@
-//! QEMU's boards: no microphone, and a lamp where the machine has one that nobody sees (`-trace led_change_intensity`).
+//! QEMU's boards: a lamp where the machine has one, which nobody sees (`-trace led_change_intensity`), and no microphone but
+//! one that plays a recording (feature `played`).
 
 use core::convert::Infallible;
 
 use cortex_m::Peripherals;
 use embedded_hal::digital::{ErrorType, OutputPin};
+#[cfg(sampled)]
+pub use played::Microphone;
+
+#[cfg(sampled)]
+mod played;
 
 /// Where the lamps of the machine are switched: the register LED0 of the MPS2's FPGA, a bit for each (Arm DAI 0386 and
 /// 0500, "FPGA system control and I/O"). The other machines have none that is used here.
@@ -16,6 +22,12 @@ pub struct Board {
     pub core: Peripherals,
     /// The lamp that shows the answer.
     pub lamp: Lamp,
+    /// The core's clock, in Hz.
+    #[cfg(sampled)]
+    pub core_hz: u32,
+    /// The microphone.
+    #[cfg(sampled)]
+    pub microphone: Microphone,
 }
 
 /// Lamp 0.
@@ -50,5 +62,12 @@ impl OutputPin for Lamp {
 /// The board, once.
 #[must_use]
 pub fn start() -> Option<Board> {
-    Some(Board { core: Peripherals::take()?, lamp: Lamp(()) })
+    Some(Board {
+        core: Peripherals::take()?,
+        lamp: Lamp(()),
+        #[cfg(sampled)]
+        core_hz: played::CORE_HZ,
+        #[cfg(sampled)]
+        microphone: cygnet_sensors::SpiMicrophone::new(played::Converter::new()),
+    })
 }

@@ -2,7 +2,7 @@
 //!
 //! Each has `start`, which gives a `Board` once, and the types of its lamp and its microphone.
 
-#[cfg(not(feature = "rtt"))]
+#[cfg(not(on_desk))]
 mod emulated;
 #[cfg(feature = "nrf52840-dk")]
 mod nrf52840_dk;
@@ -11,7 +11,7 @@ mod nucleo_f446re;
 #[cfg(feature = "pico2")]
 mod pico2;
 
-#[cfg(not(feature = "rtt"))]
+#[cfg(not(on_desk))]
 pub use emulated::*;
 #[cfg(feature = "nrf52840-dk")]
 pub use nrf52840_dk::*;
