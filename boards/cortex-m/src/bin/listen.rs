@@ -24,8 +24,8 @@ const WORD: &str = match option_env!("CYGNET_WORD") {
 };
 /// Pieces of sound a second.
 const PIECES: u32 = 50;
-/// Samples of the longest piece: that of 48 kHz.
-const PIECE: usize = 960;
+/// Samples of the longest piece: that of 16 kHz. At higher rates the pieces are shorter.
+const PIECE: usize = 320;
 /// Values that the listener needs for its features and averages.
 const SCRATCH: usize = Listener::scratch_len_of(embedded::PLAN, &Listener::EVENTS);
 const _: () = assert!(SCRATCH > 0, "CYGNET_PLAN takes no sound: compile a model whose card says kind = \"audio\"");
