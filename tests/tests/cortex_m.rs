@@ -8,13 +8,13 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use cygnet::boards::{Board, Need};
 use cygnet_core::kernels::{Kernels, available};
 use cygnet_core::{Plan, Session};
 use cygnet_onnx::compile::{Options, compile};
 use cygnet_onnx::model::Model;
 use cygnet_tests::int8::int8_model;
 use cygnet_tests::run::{arena, arena_bytes};
-use quantize::boards::{Board, Need};
 
 /// The boards that QEMU shows, with a processor of each kind.
 const BOARDS: [&str; 5] = ["microbit", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547"];
@@ -144,7 +144,7 @@ fn firmware_gives_the_same_bits_in_the_promised_memory() {
 fn on_boards(boards: &[&str], cases: &[Case], work: &Path) -> Vec<(String, Vec<String>)> {
     let mut rows = Vec::new();
     for name in boards {
-        let board = Board::named(name).expect("a board");
+        let board: &Board = name.parse().expect("a board");
         for case in cases.iter().filter(|case| *name != "microbit" || SMALLEST.contains(&case.name.as_str())) {
             rows.push(on_board(board, case, work));
         }

@@ -1,6 +1,6 @@
 //! Written by `tests/arm/measure`: bytes of firmware beside the plan.
 
-use cygnet::core::Plan;
+use cygnet_core::Plan;
 
 use super::Core;
 
