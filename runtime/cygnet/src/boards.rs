@@ -7,6 +7,7 @@
 mod measured;
 
 use cygnet_core::Plan;
+use cygnet_core::plan::StepSet;
 use cygnet_core::plan::step::Access;
 use serde::Serialize;
 
@@ -54,6 +55,33 @@ const fn linux(name: &'static str, title: &'static str, ram: usize) -> Board {
     Board { name, title, core: Core::Linux, ram, flash: None }
 }
 
+/// What firmware takes beside the plan, in bytes.
+struct Measured {
+    /// The deepest stack of all models tried.
+    stack: usize,
+    /// Variables beside the arena.
+    statics: usize,
+    /// Code without any kernel, with its constants.
+    base: usize,
+    /// What each kind of step adds to it.
+    code: &'static [(u32, usize)],
+}
+
+impl Core {
+    fn measured(self) -> &'static Measured {
+        const NOTHING: Measured = Measured { stack: 0, statics: 0, base: 0, code: &[] };
+        measured::MEASURED.iter().find(|(core, _)| *core == self).map_or(&NOTHING, |(_, measured)| measured)
+    }
+}
+
+impl Measured {
+    /// Code for the steps of a plan, at most: code that kinds share is counted for each.
+    fn code_of(&self, plan: &Plan<'_>) -> usize {
+        let set = StepSet::of(plan.bytes()).bits();
+        self.base + self.code.iter().filter(|(bit, _)| set >> bit & 1 == 1).map(|(_, bytes)| bytes).sum::<usize>()
+    }
+}
+
 /// All boards, the smallest first.
 pub const BOARDS: [Board; 16] = [
     firmware("microbit", "BBC micro:bit, nRF51822 (Cortex-M0)", Core::CortexM0, 16 * KIB, 256 * KIB),
@@ -86,7 +114,8 @@ impl std::str::FromStr for &'static Board {
 impl Board {
     /// Bytes of RAM that are left for the arena of any plan.
     pub fn arena_limit(&self) -> usize {
-        self.ram.saturating_sub(measured::stack(self.core)).saturating_sub(measured::statics(self.core))
+        let measured = self.core.measured();
+        self.ram.saturating_sub(measured.stack + measured.statics)
     }
 }
 
@@ -146,8 +175,8 @@ impl Need {
                 peak = Some((record.index, plan.text(record.name).to_string()));
             }
         }
-        let (stack, statics) = (measured::stack(board.core), measured::statics(board.core));
-        let code = measured::code(board.core, plan);
+        let measured = board.core.measured();
+        let (stack, statics, code) = (measured.stack, measured.statics, measured.code_of(plan));
         Need {
             board: board.name,
             activations,
