@@ -98,6 +98,7 @@ impl<'p> Plan<'p> {
     /// # Errors
     /// [`Error`] when the bytes are not a plan, damaged, of another version, or break a rule that
     /// makes running them safe: see the crate's verifier.
+    #[inline(never)]
     pub fn parse(bytes: &'p [u8]) -> Result<Self, Error> {
         let start = bytes.get(..HEADER_BYTES).ok_or(Error::NotAPlan)?;
         if start[..4] != MAGIC || start[6..8] != [0xff, 0xfe] {
