@@ -1,10 +1,11 @@
-//! Names the shared library by the version of its interface, so that programs never meet another one.
+//! Names the shared library by the version of its interface, so that no program meets another one.
 
 fn main() {
-    println!("cargo:rerun-if-changed=build.rs");
+    println!("cargo:rerun-if-changed=src/lib.rs");
+    let source = std::fs::read_to_string("src/lib.rs").unwrap_or_default();
+    let version = source.split("CYGNET_ABI_VERSION: u32 = ").nth(1).and_then(|rest| rest.split(';').next());
     let linux = std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "linux");
-    if linux {
-        // `install` makes the file of this name; CYGNET_ABI_VERSION in src/lib.rs is the number.
-        println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libcygnet.so.1");
+    if let (Some(version), true) = (version, linux) {
+        println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libcygnet.so.{version}");
     }
 }

@@ -108,14 +108,16 @@ enum CygnetStatus
     CYGNET_STATUS_NOT_PREPARED = 18,
     // The picture cannot be read: sides, stride, length or format.
     CYGNET_STATUS_PICTURE = 19,
+    // The sample rate is not between 4000 and 192000 Hz.
+    CYGNET_STATUS_SAMPLE_RATE = 20,
     // The scratch is too small.
-    CYGNET_STATUS_SCRATCH_TOO_SMALL = 20,
+    CYGNET_STATUS_SCRATCH_TOO_SMALL = 21,
     // The file cannot be opened or mapped; errno says why.
-    CYGNET_STATUS_FILE = 21,
+    CYGNET_STATUS_FILE = 22,
     // This build of the library has no files.
-    CYGNET_STATUS_NO_FILES = 22,
+    CYGNET_STATUS_NO_FILES = 23,
     // A bug in Cygnet; the session can be ended.
-    CYGNET_STATUS_INTERNAL = 23,
+    CYGNET_STATUS_INTERNAL = 24,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -694,24 +696,29 @@ CygnetStatus cygnet_session_write_picture(struct CygnetSession *session,
                                           uint8_t *scratch,
                                           size_t scratch_bytes);
 
-// Tells the numbers of scratch that cygnet_session_write_sound() needs.
+// Tells how many numbers of scratch cygnet_session_write_sound() needs for `count` samples at a rate.
 //
-// Owner: `count` is yours. Threads: any number at a time.
-// Pointers: `plan` is null or points to a CygnetPlan, `count` is null or points to room.
-CygnetStatus cygnet_sound_scratch(const struct CygnetPlan *plan, uint32_t index, size_t *count);
+// Owner: `numbers` is yours. Threads: any number at a time.
+// Pointers: `plan` is null or points to a CygnetPlan, `numbers` is null or points to room.
+CygnetStatus cygnet_sound_scratch(const struct CygnetPlan *plan,
+                                  uint32_t index,
+                                  size_t count,
+                                  uint32_t sample_rate,
+                                  size_t *numbers);
 
-// Sets input `index` from mono sound at the sample rate that cygnet_plan_sound() tells: turned into features and
-// quantized into the arena. What is shorter than a clip is followed by silence, of what is longer the loudest clip is
-// taken.
+// Sets input `index` from mono sound at `sample_rate` samples a second: brought to the model's rate, turned into
+// features and quantized into the arena, as cygnet_plan_sound() tells. What is shorter than a clip is followed by
+// silence, of what is longer the loudest clip is taken.
 //
 // Owner: `samples`, and `scratch` (as many numbers as cygnet_sound_scratch() tells), are yours and not kept.
 // Threads: one at a time for this session.
-// Pointers: `session` is null or points to a CygnetSession; `samples` is null or points to `count` samples; `scratch` is null or
-// points to `scratch_count` numbers.
+// Pointers: `session` is null or points to a CygnetSession; `samples` is null or points to `count` samples; `scratch`
+// is null or points to `scratch_count` numbers.
 CygnetStatus cygnet_session_write_sound(struct CygnetSession *session,
                                         uint32_t index,
                                         const int16_t *samples,
                                         size_t count,
+                                        uint32_t sample_rate,
                                         float *scratch,
                                         size_t scratch_count);
 

@@ -5,7 +5,7 @@ use cygnet_core::plan::{DType, MetadataKind, Port, Tensor};
 use cygnet_core::{Plan, Session};
 use cygnet_sense::{
     AudioSpec, Colour, Features, Filter, Fit, ImageSpec, Layout, MelNorm, MelScale, Output, Pixels, Quantization,
-    YuvRange,
+    Resampler, YuvRange,
 };
 
 use crate::CYGNET_MAX_BANDS;
@@ -416,36 +416,61 @@ fn place<'a>(engine: &'a mut Session<'_, '_>, index: u32, port: &Port, tensor: &
     }
 }
 
-/// Tells the numbers of scratch that cygnet_session_write_sound() needs.
+/// Numbers of scratch: for the samples at the model's rate where that is another, then for the features, which need the
+/// room of the resampler again.
+fn sound_scratch(spec: &AudioSpec, count: usize, sample_rate: u32) -> Outcome<(usize, usize)> {
+    let features = spec.scratch_len();
+    if sample_rate == spec.sample_rate {
+        return Ok((0, features));
+    }
+    let room = Resampler::scratch_len(sample_rate, spec.sample_rate)?;
+    Ok((resampled_len(spec, count, sample_rate)?.div_ceil(2), room.max(features)))
+}
+
+/// Samples at the model's rate, as [`Resampler::finish`] counts them.
+fn resampled_len(spec: &AudioSpec, count: usize, sample_rate: u32) -> Outcome<usize> {
+    let exact = (count as u128 * u128::from(spec.sample_rate)).div_ceil(u128::from(sample_rate.max(1)));
+    usize::try_from(exact).map_err(|_| CygnetStatus::ElementCount)
+}
+
+/// Tells how many numbers of scratch cygnet_session_write_sound() needs for `count` samples at a rate.
 ///
-/// Owner: `count` is yours. Threads: any number at a time.
-/// Pointers: `plan` is null or points to a CygnetPlan, `count` is null or points to room.
+/// Owner: `numbers` is yours. Threads: any number at a time.
+/// Pointers: `plan` is null or points to a CygnetPlan, `numbers` is null or points to room.
 #[unsafe(no_mangle)]
-pub unsafe extern "C" fn cygnet_sound_scratch(plan: *const CygnetPlan, index: u32, count: *mut usize) -> CygnetStatus {
+pub unsafe extern "C" fn cygnet_sound_scratch(
+    plan: *const CygnetPlan,
+    index: u32,
+    count: usize,
+    sample_rate: u32,
+    numbers: *mut usize,
+) -> CygnetStatus {
     answer(|| {
         // SAFETY: the caller's duty, as said above.
         let plan = unsafe { PlanMemory::at(plan)? }.plan()?;
         input(plan, index)?;
-        let needed = audio_spec(plan, index)?.scratch_len();
+        let (samples, rest) = sound_scratch(&audio_spec(plan, index)?, count, sample_rate)?;
+        let needed = samples.checked_add(rest).ok_or(CygnetStatus::ElementCount)?;
         // SAFETY: the caller's duty, as said above.
-        unsafe { put(count, needed) }
+        unsafe { put(numbers, needed) }
     })
 }
 
-/// Sets input `index` from mono sound at the sample rate that cygnet_plan_sound() tells: turned into features and
-/// quantized into the arena. What is shorter than a clip is followed by silence, of what is longer the loudest clip is
-/// taken.
+/// Sets input `index` from mono sound at `sample_rate` samples a second: brought to the model's rate, turned into
+/// features and quantized into the arena, as cygnet_plan_sound() tells. What is shorter than a clip is followed by
+/// silence, of what is longer the loudest clip is taken.
 ///
 /// Owner: `samples`, and `scratch` (as many numbers as cygnet_sound_scratch() tells), are yours and not kept.
 /// Threads: one at a time for this session.
-/// Pointers: `session` is null or points to a CygnetSession; `samples` is null or points to `count` samples; `scratch` is null or
-/// points to `scratch_count` numbers.
+/// Pointers: `session` is null or points to a CygnetSession; `samples` is null or points to `count` samples; `scratch`
+/// is null or points to `scratch_count` numbers.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cygnet_session_write_sound(
     session: *mut CygnetSession,
     index: u32,
     samples: *const i16,
     count: usize,
+    sample_rate: u32,
     scratch: *mut f32,
     scratch_count: usize,
 ) -> CygnetStatus {
@@ -464,6 +489,25 @@ pub unsafe extern "C" fn cygnet_session_write_sound(
         if !port.in_order() {
             return Err(CygnetStatus::NotPrepared);
         }
+        let (room, _) = sound_scratch(&spec, count, sample_rate)?;
+        let (room, scratch) = scratch.split_at_mut_checked(room).ok_or(CygnetStatus::ScratchTooSmall)?;
+        let samples = if sample_rate == spec.sample_rate {
+            samples
+        } else {
+            // SAFETY: any bits are an i16, and half of a number is aligned for one.
+            let (_, room, _) = unsafe { room.align_to_mut::<i16>() };
+            let mut resampler = Resampler::new(sample_rate, spec.sample_rate, scratch)?;
+            let mut filled = 0;
+            let mut emit = |sample| {
+                if let Some(to) = room.get_mut(filled) {
+                    *to = sample;
+                    filled += 1;
+                }
+            };
+            resampler.push(samples, &mut emit);
+            resampler.finish(&mut emit);
+            room.get(..filled).unwrap_or_default()
+        };
         let mut engine = running.engine()?;
         Ok(spec.prepare(samples, &mut place(&mut engine, index, &port, &tensor)?, scratch)?)
     })

@@ -65,14 +65,16 @@ pub enum CygnetStatus {
     NotPrepared = 18,
     /// The picture cannot be read: sides, stride, length or format.
     Picture = 19,
+    /// The sample rate is not between 4000 and 192000 Hz.
+    SampleRate = 20,
     /// The scratch is too small.
-    ScratchTooSmall = 20,
+    ScratchTooSmall = 21,
     /// The file cannot be opened or mapped; errno says why.
-    File = 21,
+    File = 22,
     /// This build of the library has no files.
-    NoFiles = 22,
+    NoFiles = 23,
     /// A bug in Cygnet; the session can be ended.
-    Internal = 23,
+    Internal = 24,
 }
 
 statuses! {
@@ -98,10 +100,11 @@ statuses! {
     NotPrepared = 18,
         c"the plan does not say how this input is made of that: give quantize a card, or write the tensor yourself";
     Picture = 19, c"the picture cannot be read: look at its sides, stride, length and format";
-    ScratchTooSmall = 20, c"the scratch is too small: ask for its size first";
-    File = 21, c"the file cannot be opened or mapped: see errno";
-    NoFiles = 22, c"this build of the library has no files: read the plan yourself and use cygnet_plan_open()";
-    Internal = 23, c"a bug in Cygnet: please report it";
+    SampleRate = 20, c"the sample rate is not between 4000 and 192000 Hz: record at one that is";
+    ScratchTooSmall = 21, c"the scratch is too small: ask for its size first";
+    File = 22, c"the file cannot be opened or mapped: see errno";
+    NoFiles = 23, c"this build of the library has no files: read the plan yourself and use cygnet_plan_open()";
+    Internal = 24, c"a bug in Cygnet: please report it";
 }
 
 /// The sentence for a number that may be a status.
@@ -137,6 +140,7 @@ impl From<cygnet_sense::Error> for CygnetStatus {
             Error::Pixels { .. } => Self::Picture,
             Error::OutputLength { .. } => Self::ElementCount,
             Error::ScratchLength { .. } => Self::ScratchTooSmall,
+            Error::SampleRate { .. } => Self::SampleRate,
             _ => Self::Internal,
         }
     }
@@ -149,8 +153,8 @@ mod tests {
     #[test]
     fn every_number_has_a_text() {
         assert_eq!(text(CygnetStatus::Ok as i32), c"done");
-        assert_eq!(text(-1), text(24));
-        assert!((0..24).all(|status| text(status) != text(-1)));
+        assert_eq!(text(-1), text(25));
+        assert!((0..25).all(|status| text(status) != text(-1)));
     }
 
     #[test]
