@@ -1,4 +1,5 @@
-//! Names the shared library by the version of its interface, so that no program meets another one.
+//! Names the shared library by the version of its interface, so that no program meets another one; finds the plan that
+//! the library is restricted to.
 
 fn main() {
     println!("cargo:rerun-if-changed=src/lib.rs");
@@ -7,5 +8,11 @@ fn main() {
     let linux = std::env::var("CARGO_CFG_TARGET_OS").is_ok_and(|system| system == "linux");
     if let (Some(version), true) = (version, linux) {
         println!("cargo:rustc-cdylib-link-arg=-Wl,-soname,libcygnet.so.{version}");
+    }
+    println!("cargo:rerun-if-env-changed=CYGNET_PLAN");
+    println!("cargo:rustc-check-cfg=cfg(cygnet_plan)");
+    if let Ok(plan) = std::env::var("CYGNET_PLAN") {
+        println!("cargo:rustc-cfg=cygnet_plan");
+        println!("cargo:rerun-if-changed={plan}");
     }
 }

@@ -32,6 +32,14 @@ static void fail(const char *doing, const char *problem)
     exit(EXIT_FAILURE);
 }
 
+static void *memory(size_t bytes)
+{
+    void *found = malloc(bytes ? bytes : 1);
+    if (!found)
+        fail("memory", "there is not enough");
+    return found;
+}
+
 /* A number of the picture's header, behind white space and comments; 0 when there is none below a million. */
 static uint32_t header_number(FILE *file)
 {
@@ -68,22 +76,13 @@ static CygnetPicture read_picture(const char *path)
         fail(path, "the picture is too large for this machine");
     picture.format = kind == '6' ? CYGNET_PICTURE_FORMAT_RGB8 : CYGNET_PICTURE_FORMAT_GREY8;
     picture.length = channels * picture.width * picture.height;
-    uint8_t *data = malloc(picture.length);
-    if (!data || fread(data, 1, picture.length, file) != picture.length)
-        fail(path, data ? "the file ends early: copy it again" : "no memory for the picture");
+    uint8_t *data = memory(picture.length);
+    if (fread(data, 1, picture.length, file) != picture.length)
+        fail(path, "the file ends early: copy it again");
     picture.data = data;
     if (file != stdin)
         fclose(file);
     return picture;
-}
-
-/* Memory that starts at a multiple of CYGNET_ALIGNMENT. */
-static void *aligned_memory(size_t bytes)
-{
-    char *memory = malloc(bytes + CYGNET_ALIGNMENT);
-    if (!memory)
-        fail("arena", "no memory");
-    return memory + (CYGNET_ALIGNMENT - (uintptr_t)memory % CYGNET_ALIGNMENT);
 }
 
 int main(int argc, char **argv)
@@ -102,18 +101,18 @@ int main(int argc, char **argv)
     must(cygnet_plan_load(&plan, argv[1]), argv[1]);
     must(cygnet_plan_facts(&plan, &facts), argv[1]);
     must(cygnet_plan_output(&plan, 0, &output), argv[1]);
-    must(cygnet_session_begin(&session, &plan, aligned_memory(facts.arena_bytes), facts.arena_bytes), "session");
+    uint8_t *room = memory(facts.arena_bytes + CYGNET_ALIGNMENT);
+    uint8_t *arena = room + (CYGNET_ALIGNMENT - (uintptr_t)room % CYGNET_ALIGNMENT);
+    must(cygnet_session_begin(&session, &plan, arena, facts.arena_bytes), "session");
 
     CygnetPicture picture = read_picture(argv[2]);
     size_t scratch_bytes;
     must(cygnet_picture_scratch(&plan, 0, picture.width, picture.height, &scratch_bytes), argv[1]);
-    uint8_t *scratch = malloc(scratch_bytes + 1);
+    uint8_t *scratch = memory(scratch_bytes);
     must(cygnet_session_write_picture(&session, 0, &picture, scratch, scratch_bytes), argv[2]);
     must(cygnet_session_run(&session), "run");
 
-    float *probabilities = malloc(output.elements * sizeof *probabilities);
-    if (!probabilities)
-        fail("output", "no memory");
+    float *probabilities = memory(output.elements * sizeof *probabilities);
     CygnetAnswer best[5];
     size_t found;
     must(cygnet_session_read_probabilities(&session, 0, probabilities, output.elements), "output");
@@ -129,5 +128,9 @@ int main(int argc, char **argv)
 
     must(cygnet_session_end(&session), "session");
     must(cygnet_plan_close(&plan), argv[1]);
+    free((void *)picture.data);
+    free(scratch);
+    free(probabilities);
+    free(room);
     return EXIT_SUCCESS;
 }

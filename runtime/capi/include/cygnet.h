@@ -116,8 +116,10 @@ enum CygnetStatus
     CYGNET_STATUS_FILE = 22,
     // This build of the library has no files.
     CYGNET_STATUS_NO_FILES = 23,
+    // The library was built for one plan, and this one has a step of another kind.
+    CYGNET_STATUS_NO_KERNEL = 24,
     // A bug in Cygnet; the session can be ended.
-    CYGNET_STATUS_INTERNAL = 24,
+    CYGNET_STATUS_INTERNAL = 25,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

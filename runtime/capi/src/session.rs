@@ -39,6 +39,21 @@ struct Begun {
     kernels: &'static Kernels,
 }
 
+/// The fastest kernels of this CPU, or those of the one plan that the library is built for.
+#[cfg(not(any(target_os = "none", cygnet_plan)))]
+fn kernels() -> &'static Kernels {
+    Kernels::best()
+}
+
+#[cfg(any(target_os = "none", cygnet_plan))]
+fn kernels() -> &'static Kernels {
+    #[cfg(not(cygnet_plan))]
+    static KERNELS: Kernels = Kernels::for_target();
+    #[cfg(cygnet_plan)]
+    static KERNELS: Kernels = Kernels::for_target().only(include_bytes!(env!("CYGNET_PLAN")));
+    &KERNELS
+}
+
 const _: () = assert!(
     size_of::<SessionMemory>() <= size_of::<CygnetSession>()
         && align_of::<SessionMemory>() <= align_of::<CygnetSession>()
@@ -122,7 +137,7 @@ pub unsafe extern "C" fn cygnet_session_begin(
         let claim = memory.seal.claim(seal::SESSION)?;
         // SAFETY: the caller gives at least so many bytes.
         unsafe { arena.write_bytes(0, parsed.arena_bytes()) };
-        let begun = Begun { owner: plan, plan: parsed, arena, kernels: Kernels::best() };
+        let begun = Begun { owner: plan, plan: parsed, arena, kernels: kernels() };
         // SAFETY: the claim gives this call alone the right to the cell.
         unsafe { (*memory.begun.get()).write(begun) };
         owner.count_session(true);

@@ -73,8 +73,10 @@ pub enum CygnetStatus {
     File = 22,
     /// This build of the library has no files.
     NoFiles = 23,
+    /// The library was built for one plan, and this one has a step of another kind.
+    NoKernel = 24,
     /// A bug in Cygnet; the session can be ended.
-    Internal = 24,
+    Internal = 25,
 }
 
 statuses! {
@@ -104,7 +106,8 @@ statuses! {
     ScratchTooSmall = 21, c"the scratch is too small: ask for its size first";
     File = 22, c"the file cannot be opened or mapped: see errno";
     NoFiles = 23, c"this build of the library has no files: read the plan yourself and use cygnet_plan_open()";
-    Internal = 24, c"a bug in Cygnet: please report it";
+    NoKernel = 24, c"the library was built for another plan (CYGNET_PLAN): build it for this one, or for all";
+    Internal = 25, c"a bug in Cygnet: please report it";
 }
 
 /// The sentence for a number that may be a status.
@@ -126,6 +129,7 @@ impl From<cygnet_core::Error> for CygnetStatus {
             Error::NoSuchTensor { .. } => Self::NotFound,
             Error::ElementCount { .. } => Self::ElementCount,
             Error::ElementType { .. } => Self::ElementType,
+            Error::NoKernel { .. } => Self::NoKernel,
             Error::NeedsHost { .. } | Error::HostFailed { .. } => Self::NeedsFallback,
             _ => Self::Internal,
         }
@@ -153,8 +157,8 @@ mod tests {
     #[test]
     fn every_number_has_a_text() {
         assert_eq!(text(CygnetStatus::Ok as i32), c"done");
-        assert_eq!(text(-1), text(25));
-        assert!((0..25).all(|status| text(status) != text(-1)));
+        assert_eq!(text(-1), text(26));
+        assert!((0..26).all(|status| text(status) != text(-1)));
     }
 
     #[test]
