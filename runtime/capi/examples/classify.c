@@ -46,10 +46,9 @@ static uint32_t header_number(FILE *file)
     uint32_t number = 0;
     int next = getc(file);
     while (isspace(next) || next == '#') {
-        while (next == '#' || (next != '\n' && next != EOF && !isspace(next)))
-            do
+        if (next == '#')
+            while (next != '\n' && next != EOF)
                 next = getc(file);
-            while (next != '\n' && next != EOF);
         next = getc(file);
     }
     for (; isdigit(next) && number < 100000; next = getc(file))

@@ -6,6 +6,9 @@
 #![no_std]
 #![allow(clippy::missing_safety_doc, reason = "it stands in the header, as «Pointers:»")]
 
+#[cfg(all(feature = "std", target_os = "none"))]
+compile_error!("bare metal has no standard library: --no-default-features");
+
 // Elsewhere the standard library brings the panic handler; only feature `std` uses more of it.
 #[cfg(not(target_os = "none"))]
 extern crate std;
