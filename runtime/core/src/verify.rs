@@ -56,9 +56,10 @@ fn tables(plan: &Plan<'_>) -> Result<(), Error> {
 }
 
 /// The product of `dims` when it is below 2³¹.
-pub(crate) fn product(dims: impl IntoIterator<Item = u32>) -> Option<usize> {
+#[inline(never)]
+pub(crate) fn product(dims: &[u32]) -> Option<usize> {
     let mut product = 1_u64;
-    for dim in dims {
+    for &dim in dims {
         product = product.checked_mul(u64::from(dim)).filter(|&value| value < 1 << 31)?;
     }
     usize::try_from(product).ok()
@@ -69,7 +70,7 @@ fn check_tensor(plan: &Plan<'_>, tensor: &Tensor) -> Result<(), &'static str> {
     if tensor.rank as usize > MAX_RANK || tensor.shape[tensor.dims().len()..].iter().any(|&dim| dim != 1) {
         return Err("its rank is too great");
     }
-    let bytes = product(tensor.shape)
+    let bytes = product(&tensor.shape)
         .and_then(|len| len.checked_mul(tensor.dtype.bytes()))
         .ok_or("it has too many elements")?;
     if bytes == 0 {
@@ -103,7 +104,7 @@ fn ports(plan: &Plan<'_>) -> Result<(), Error> {
         let tensor = plan.tensor(port.tensor).ok_or(rule("an input or output names it, but it is not there"))?;
         let mut seen = [false; MAX_RANK];
         let rank = port.rank as usize;
-        if rank > MAX_RANK || product(port.dims().iter().copied()) != Some(tensor.len()) {
+        if rank > MAX_RANK || product(port.dims()) != Some(tensor.len()) {
             return Err(rule("an input or output has another number of elements"));
         }
         for &axis in &port.order[..rank] {

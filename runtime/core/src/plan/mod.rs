@@ -207,7 +207,8 @@ impl<'p> Plan<'p> {
 
     /// A tensor of the table.
     #[must_use]
-    #[inline]
+    #[cfg_attr(target_os = "none", inline(never))]
+    #[cfg_attr(not(target_os = "none"), inline)]
     pub fn tensor(&self, id: TensorId) -> Option<Tensor> {
         self.entry(self.header.tensors, id.0 as usize)
     }
@@ -232,12 +233,14 @@ impl<'p> Plan<'p> {
 
     /// Input `index`.
     #[must_use]
+    #[inline(never)]
     pub fn input(&self, index: usize) -> Option<Port> {
         self.entry(self.header.inputs, index)
     }
 
     /// Output `index`.
     #[must_use]
+    #[inline(never)]
     pub fn output(&self, index: usize) -> Option<Port> {
         self.entry(self.header.outputs, index)
     }

@@ -1,9 +1,11 @@
 //! Int8 depthwise convolution: blocks of neighbouring channels, the weights of a block widened once.
 
+use crate::kernels::portable::SMALL;
 use crate::kernels::portable::pool::place;
 use crate::kernels::view::{chunk, i8s, part, part_mut};
 use crate::kernels::{ConvI8Args, ConvOutput};
 use crate::plan::step::Window;
+use crate::quantization::Multiplier;
 use crate::weights::BLOCK;
 
 /// Windows of up to this many taps have their weights widened beforehand: 5 × 5.
@@ -12,15 +14,15 @@ const TAPS: usize = 25;
 /// See [`crate::plan::step::DepthwiseI8`].
 #[inline(always)]
 pub(crate) fn depthwise(mut args: ConvI8Args<'_>) {
-    let window = *args.window;
+    let window = args.window;
     let channels = window.out_c as usize;
     let simple = window.out_c == window.in_c && window.taps() <= TAPS && args.weight_zero_points.is_empty();
     let mut whole = 0;
     while simple && channels - whole >= 4 {
         match channels - whole {
-            BLOCK.. => block::<BLOCK>(&window, &mut args, &mut whole),
-            8.. => block::<8>(&window, &mut args, &mut whole),
-            _ => block::<4>(&window, &mut args, &mut whole),
+            BLOCK.. if !SMALL => block::<BLOCK>(window, &mut args, &mut whole),
+            8.. if !SMALL => block::<8>(window, &mut args, &mut whole),
+            _ => block::<4>(window, &mut args, &mut whole),
         }
     }
     let lanes = if window.out_c == window.in_c { BLOCK } else { 1 };
@@ -28,7 +30,7 @@ pub(crate) fn depthwise(mut args: ConvI8Args<'_>) {
         let lanes = lanes.min(channels - start);
         for position in 0..window.positions() {
             let mut sums = [0_i32; BLOCK];
-            gather_sums(&window, &args, position, start, lanes, &mut sums);
+            gather_sums(window, &args, position, start, lanes, &mut sums);
             store(&mut args, position * channels + start, start, part(&sums, 0, lanes));
         }
     }
@@ -49,8 +51,8 @@ fn block<const L: usize>(window: &Window, args: &mut ConvI8Args<'_>, from: &mut 
     }
     let mut bias = [0_i32; L];
     bias.iter_mut().zip(args.bias.slice(start, L).iter()).for_each(|(to, from)| *to = from);
-    let mut multipliers = [0.0_f32; L];
-    multipliers.iter_mut().zip(args.multipliers.slice(start, L).iter()).for_each(|(to, from)| *to = from);
+    let mut multipliers = [Multiplier::default(); L];
+    multipliers.iter_mut().zip(args.multipliers.slice(start, L).iter()).for_each(|(to, m)| *to = Multiplier::new(m));
     let x_zero_point = i32::from(args.x_zero_point);
     let mut place = start;
     for image in 0..window.batch as usize {
@@ -83,14 +85,17 @@ fn block<const L: usize>(window: &Window, args: &mut ConvI8Args<'_>, from: &mut 
                         }
                     }
                 }
-                let scaled = sums.iter().zip(&multipliers).map(|(&sum, m)| sum as f32 * m);
+                let scaled = sums.iter().zip(&multipliers);
                 match &mut args.y {
                     ConvOutput::I8(y, target) => {
                         let out = part_mut(y, place, L);
-                        out.iter_mut().zip(scaled).for_each(|(y, value)| *y = target.store(value));
+                        out.iter_mut().zip(scaled).for_each(|(y, (&sum, &m))| *y = target.requantize(sum, m));
                     }
                     ConvOutput::F32(y) => {
-                        part_mut(y, place, L).iter_mut().zip(scaled).for_each(|(y, value)| *y = value);
+                        part_mut(y, place, L)
+                            .iter_mut()
+                            .zip(scaled)
+                            .for_each(|(y, (&sum, m))| *y = sum as f32 * m.value());
                     }
                 }
                 place += channels;
@@ -102,14 +107,18 @@ fn block<const L: usize>(window: &Window, args: &mut ConvI8Args<'_>, from: &mut 
 /// Adds the bias and stores the results of channels from `start` at `place`.
 #[inline(always)]
 fn store(args: &mut ConvI8Args<'_>, place: usize, start: usize, sums: &[i32]) {
-    let bias = args.bias.slice(start, sums.len()).iter();
-    let scaled = sums.iter().zip(bias).zip(args.multipliers.slice(start, sums.len()).iter());
-    let scaled = scaled.map(|((sum, bias), m)| sum.wrapping_add(bias) as f32 * m);
+    let len = sums.len();
+    let bias = args.bias.slice(start, len).iter();
+    let sums = sums.iter().zip(bias).map(|(sum, bias)| sum.wrapping_add(bias));
+    let scaled = sums.zip(args.multipliers.slice(start, len).iter());
     match &mut args.y {
         ConvOutput::I8(y, target) => {
-            part_mut(y, place, sums.len()).iter_mut().zip(scaled).for_each(|(y, v)| *y = target.store(v));
+            let y = part_mut(y, place, len);
+            y.iter_mut().zip(scaled).for_each(|(y, (sum, m))| *y = target.requantize(sum, Multiplier::new(m)));
         }
-        ConvOutput::F32(y) => part_mut(y, place, sums.len()).iter_mut().zip(scaled).for_each(|(y, v)| *y = v),
+        ConvOutput::F32(y) => {
+            part_mut(y, place, len).iter_mut().zip(scaled).for_each(|(y, (sum, m))| *y = sum as f32 * m)
+        }
     }
 }
 
