@@ -279,9 +279,10 @@ impl<'p> Plan<'p> {
 
     /// Label names in the order of the first output.
     pub fn labels(&self) -> impl Iterator<Item = &'p str> + use<'p> {
-        self.metadata_of(MetadataKind::Labels, 0)
-            .and_then(|bytes| core::str::from_utf8(bytes).ok())
-            .unwrap_or("")
-            .lines()
+        let text = self.metadata_of(MetadataKind::Labels, 0).unwrap_or_default();
+        let lines = text.strip_suffix(b"\n").unwrap_or(text).split(|&byte| byte == b'\n');
+        let text_of =
+            |line: &'p [u8]| core::str::from_utf8(line.strip_suffix(b"\r").unwrap_or(line)).unwrap_or_default();
+        lines.map(text_of).filter(move |_| !text.is_empty())
     }
 }

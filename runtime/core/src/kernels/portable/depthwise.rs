@@ -11,6 +11,12 @@ use crate::weights::BLOCK;
 /// Windows of up to this many taps have their weights widened beforehand: 5 × 5.
 const TAPS: usize = 25;
 
+/// A weight as it is kept for all positions: where the stack is small, as it is stored.
+#[cfg(target_os = "none")]
+type Weight = i8;
+#[cfg(not(target_os = "none"))]
+type Weight = i32;
+
 /// See [`crate::plan::step::DepthwiseI8`].
 #[inline(always)]
 pub(crate) fn depthwise(mut args: ConvI8Args<'_>) {
@@ -36,6 +42,11 @@ pub(crate) fn depthwise(mut args: ConvI8Args<'_>) {
     }
 }
 
+#[inline(always)]
+fn wide(weight: impl Into<i32>) -> i32 {
+    weight.into()
+}
+
 /// All positions of the `L` channels from `from`, which moves on behind them.
 #[inline(always)]
 fn block<const L: usize>(window: &Window, args: &mut ConvI8Args<'_>, from: &mut usize) {
@@ -44,10 +55,10 @@ fn block<const L: usize>(window: &Window, args: &mut ConvI8Args<'_>, from: &mut 
     let (in_h, in_w, channels) = (window.in_h as usize, window.in_w as usize, window.in_c as usize);
     let (kernel_h, kernel_w) = (window.kernel_h as usize, window.kernel_w as usize);
     let (dilation_h, dilation_w) = (window.dilation_h as usize, window.dilation_w as usize);
-    let mut weights = [[0_i32; L]; TAPS];
+    let mut weights = [[Weight::default(); L]; TAPS];
     for (tap, widened) in weights.iter_mut().enumerate().take(window.taps()) {
         let row = part(i8s(args.weights), tap * channels + start, L);
-        widened.iter_mut().zip(row).for_each(|(wide, &weight)| *wide = i32::from(weight));
+        widened.iter_mut().zip(row).for_each(|(wide, &weight)| *wide = Weight::from(weight));
     }
     let mut bias = [0_i32; L];
     bias.iter_mut().zip(args.bias.slice(start, L).iter()).for_each(|(to, from)| *to = from);
@@ -67,7 +78,9 @@ fn block<const L: usize>(window: &Window, args: &mut ConvI8Args<'_>, from: &mut 
                     let weights = part(&weights, kernel_row * kernel_w, kernel_w);
                     if y < 0 || y as usize >= in_h {
                         for weights in weights {
-                            sums.iter_mut().zip(weights).for_each(|(sum, w)| *sum = sum.wrapping_add(x_zero_point * w));
+                            sums.iter_mut()
+                                .zip(weights)
+                                .for_each(|(sum, w)| *sum = sum.wrapping_add(x_zero_point * wide(*w)));
                         }
                         continue;
                     }
@@ -75,12 +88,14 @@ fn block<const L: usize>(window: &Window, args: &mut ConvI8Args<'_>, from: &mut 
                     for (kernel_column, weights) in weights.iter().enumerate() {
                         let pixel = left + (kernel_column * dilation_w) as isize;
                         if pixel < 0 || pixel as usize >= in_w {
-                            sums.iter_mut().zip(weights).for_each(|(sum, w)| *sum = sum.wrapping_add(x_zero_point * w));
+                            sums.iter_mut()
+                                .zip(weights)
+                                .for_each(|(sum, w)| *sum = sum.wrapping_add(x_zero_point * wide(*w)));
                             continue;
                         }
                         if let Some(values) = chunk::<L, _>(line, pixel as usize * channels + start) {
                             for ((sum, &x), w) in sums.iter_mut().zip(values).zip(weights) {
-                                *sum = sum.wrapping_add(i32::from(x) * w);
+                                *sum = sum.wrapping_add(i32::from(x) * wide(*w));
                             }
                         }
                     }
