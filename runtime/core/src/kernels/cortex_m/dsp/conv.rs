@@ -64,12 +64,8 @@ impl Tiles<'_> {
         let window = self.input.window;
         let step = size * EXPANDED;
         let quads = self.input.segments.packed_len() / GROUP;
-        for row in 0..size {
-            let to = self.rows.wrapping_byte_add(row * EXPANDED);
-            // SAFETY: there is room for the row, as the caller says.
-            unsafe { self.input.expand(*position, group, to, step) };
-            *position = position.next(window);
-        }
+        // SAFETY: there is room for the rows, as the caller says.
+        unsafe { self.input.expand(position, group, self.rows, size) };
         let group_out = window.group_out();
         let stored = group_out.next_multiple_of(LANES) * GROUP * quads;
         let mut weights = self.weights.as_ptr().wrapping_add(group * stored);

@@ -5,18 +5,23 @@
 //! are in use, and compilers give out fewer.
 
 mod conv;
+mod depthwise;
 mod expand;
 mod operands;
 mod tile;
 
 use crate::kernels::Kernels;
-use crate::kernels::portable::KERNELS as PORTABLE;
+use crate::kernels::portable::PORTABLE;
 
-static DSP: Kernels = Kernels { name: "dsp", conv_i8: conv::conv, ..PORTABLE };
+static KERNELS: Kernels = DSP;
+
+/// The set, for whoever knows that the CPU has the instructions.
+pub(super) const DSP: Kernels =
+    Kernels { name: "dsp", conv_i8: conv::conv, depthwise_i8: depthwise::depthwise, ..PORTABLE };
 
 /// The set, when the CPU has the instructions.
 pub(super) fn available() -> Option<&'static Kernels> {
-    has_dsp().then_some(&DSP)
+    has_dsp().then_some(&KERNELS)
 }
 
 /// Whether there are SMLAD, SXTB16 and their like.
