@@ -29,50 +29,50 @@ pub(super) fn depthwise(mut args: ConvI8Args<'_>) {
     };
     let scratch = core::mem::take(&mut args.scratch);
     let (x, source) = (args.x, Source::of_depthwise(&window));
+    let mut table = [0; WORDS];
     for_each_strip(&window, source, x, args.x_zero_point, scratch, |strip| {
+        let taps = Taps::new(&window, strip.pitch);
         for start in (0..channels).step_by(LANES) {
             // The last block begins early enough to be full.
             let channel = start.min(channels - LANES);
-            let table = Table::new(&window, &operands, args.weights, channel, strip.pitch);
-            // SAFETY: the strip has all taps of its positions; `Operands` has seen that the results have places.
-            unsafe { block(&window, &operands, &strip, channel, &table) };
+            // SAFETY: `Operands` has seen the weights, bias, multipliers and places for the results; the strip has all
+            // taps of its positions.
+            unsafe {
+                let bias = operands.bias.cast::<[u32; LANES]>().byte_add(4 * channel);
+                table.as_mut_ptr().cast::<[u32; LANES]>().write(bias.read());
+                tabulate(args.weights.as_ptr().add(channel), channels, &taps, table.as_mut_ptr().add(LANES));
+                positions(&job(&window, &operands, &strip, channel, &table));
+            }
         }
     });
     operands.clamp(&mut args);
 }
 
-/// Runs all positions of a strip.
+/// All positions of a strip.
 ///
 /// # Safety
-/// The strip has the positions' taps, the operands have the channels, and places for the results.
-unsafe fn block(window: &Window, operands: &Operands, strip: &Strip<'_>, channel: usize, table: &Table) {
+/// The operands have the channels.
+unsafe fn job(window: &Window, operands: &Operands, strip: &Strip<'_>, channel: usize, table: &[u32; WORDS]) -> Job {
     let channels = operands.channels;
     let x_step = window.stride_w as usize * channels;
     let columns = window.out_w as usize;
     let y = operands.y.wrapping_add(strip.first * channels + channel);
     let line = columns * channels;
-    let pairs = window.taps() / 2;
-    let mut multipliers = [0.0; LANES];
-    for (lane, multiplier) in multipliers.iter_mut().enumerate() {
-        // SAFETY: the operands have the channels, aligned to 4 bytes.
-        *multiplier = unsafe { operands.multipliers.cast::<f32>().add(channel + lane).read() };
-    }
-    let job = Job {
-        table: table.words.as_ptr(),
+    Job {
+        table: table.as_ptr(),
         turn: (window.stride_h as usize * strip.pitch).wrapping_sub(columns * x_step),
         x_step,
         y,
         zero_point: operands.zero_point,
         y_step: channels,
         line_end: y.wrapping_add(line),
-        multipliers,
+        // SAFETY: as the caller says; they are aligned to 4 bytes.
+        multipliers: unsafe { operands.multipliers.cast::<[f32; LANES]>().byte_add(4 * channel).read() },
         line,
         end: y.wrapping_add(line * strip.lines),
-        skip: (PAIRS - pairs) * PAIR_CODE,
+        skip: (PAIRS - window.taps() / 2) * PAIR_CODE,
         x: strip.bytes.as_ptr().wrapping_add(channel),
-    };
-    // SAFETY: as the caller says.
-    unsafe { positions(&job) };
+    }
 }
 
 /// What the loop loads into FPU registers, in this order, and what it begins with.
@@ -95,61 +95,75 @@ struct Job {
     x: *const i8,
 }
 
-/// Words of [`Table`].
-const WORDS: usize = LANES + PAIRS * 6 + 3;
-
-/// Bias of four channels; for each pair of taps their distances from the first tap, and four pairs of weights; the
-/// same for the last tap, weights of channels 0 and 2 in one word, 1 and 3 in the next.
-struct Table {
-    words: [u32; WORDS],
+/// Where the taps of a window are, as distances from the first.
+#[repr(C)]
+struct Taps {
+    pairs: usize,
+    /// 1 where a tap is left over.
+    single: usize,
+    places: [usize; 2 * PAIRS + 1],
 }
 
-impl Table {
-    /// The table of the channels from `channel` on, for input lines `pitch` bytes apart.
-    fn new(window: &Window, operands: &Operands, weights: &[u8], channel: usize, pitch: usize) -> Self {
-        let channels = operands.channels;
-        let mut table = Self { words: [0; WORDS] };
-        let mut slots = table.words.iter_mut();
-        let mut push = |word| slots.next().into_iter().for_each(|slot| *slot = word);
-        for lane in 0..LANES {
-            // SAFETY: the operands have the channels, aligned to 4 bytes.
-            push(unsafe { operands.bias.cast::<u32>().add(channel + lane).read() });
-        }
-        let taps = weights.get(channel..).unwrap_or_default().chunks(channels);
-        let mut taps = taps.filter_map(|tap| tap.first_chunk::<LANES>());
-        let (column_step, row_step) = (window.dilation_w as usize * channels, window.dilation_h as usize * pitch);
-        let (mut row, mut column, mut place) = (0, 0, 0);
-        let mut tap = || {
-            let found = (place, taps.next().copied().unwrap_or_default());
-            place += column_step;
+impl Taps {
+    /// The taps for input lines `pitch` bytes apart.
+    fn new(window: &Window, pitch: usize) -> Self {
+        let taps = window.taps();
+        let mut places = [0; 2 * PAIRS + 1];
+        let (mut row, mut column) = (0, 0);
+        for place in places.iter_mut().take(taps) {
+            *place = row * window.dilation_h as usize * pitch
+                + column * window.dilation_w as usize * window.in_c as usize;
             column += 1;
-            if column == window.kernel_w {
-                (row, column) = (row + row_step, 0);
-                place = row;
+            if column == window.kernel_w as usize {
+                (row, column) = (row + 1, 0);
             }
-            found
-        };
-        for _ in 0..window.taps() / 2 {
-            let ((first, a), (second, b)) = (tap(), tap());
-            push(first as u32);
-            push(second as u32);
-            a.into_iter().zip(b).for_each(|(a, b)| push(pair(a, b)));
         }
-        // An even number of taps leaves none: weights of zero.
-        if window.taps() % 2 == 1 {
-            let (last, [a, b, c, d]) = tap();
-            push(last as u32);
-            push(pair(a, c));
-            push(pair(b, d));
-        }
-        table
+        Self { pairs: taps / 2, single: taps % 2, places }
     }
 }
 
-/// Two weights as 16-bit numbers in one word, the first one below.
-fn pair(low: u8, high: u8) -> u32 {
-    let half = |weight: u8| u32::from(i16::from(weight.cast_signed()).cast_unsigned());
-    half(low) | half(high) << 16
+/// Words of a table: bias of four channels; for each pair of taps their places and four pairs of weights; the same
+/// for the last tap, weights of channels 0 and 2 in one word, 1 and 3 in the next. Without a last tap these are zero.
+const WORDS: usize = LANES + PAIRS * 6 + 3;
+
+/// Writes the part of a table that stands behind the bias.
+///
+/// # Safety
+/// The CPU has the DSP extension. `weights` has four channels of all taps, each `channels` bytes behind the one before;
+/// there is room for the table.
+#[unsafe(naked)]
+unsafe extern "C" fn tabulate(weights: *const u8, channels: usize, taps: &Taps, table: *mut u32) {
+    naked_asm!(
+        ".cpu cortex-m33",
+        "push {{r4-r9, lr}}",
+        "ldm r2!, {{r4, r5}}",
+        "cbz r4, 3f",
+        "2:",
+        "ldm r2!, {{r6, r7}}",
+        "stm r3!, {{r6, r7}}",
+        "ldr r6, [r0]",
+        "add r0, r1",
+        "ldr r7, [r0]",
+        "add r0, r1",
+        "pkhbt r8, r6, r7, lsl #16",
+        "pkhtb r7, r7, r6, asr #16",
+        "sxtb16 r6, r8",
+        "sxtb16 r8, r8, ror #8",
+        "sxtb16 r9, r7",
+        "sxtb16 r12, r7, ror #8",
+        "stm.w r3!, {{r6, r8, r9, r12}}",
+        "subs r4, #1",
+        "bne 2b",
+        "3:",
+        "ldr r6, [r2]",
+        "cbz r5, 4f",
+        "ldr r5, [r0]",
+        "4:",
+        "sxtb16 r7, r5",
+        "sxtb16 r8, r5, ror #8",
+        "stm.w r3!, {{r6, r7, r8}}",
+        "pop {{r4-r9, pc}}",
+    )
 }
 
 /// Two taps of four channels: 8 multiply-accumulates in 13 instructions.
