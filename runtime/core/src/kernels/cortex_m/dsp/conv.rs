@@ -2,15 +2,10 @@
 
 use super::expand::{EXPANDED, Input, Position};
 use super::operands::Operands;
-use super::tile::{Job, six_rows, skip_of_six, skip_of_three, three_rows};
+use super::tile::{Job, Tile};
 use crate::kernels::ConvI8Args;
 use crate::kernels::portable::conv as portable;
 use crate::weights::{BLOCK, GROUP, LANES, Segments, block_width};
-
-/// Rows of a tile.
-const SIX: usize = 6;
-/// Rows of a tile where there are fewer, or little room.
-const THREE: usize = 3;
 
 /// See [`crate::plan::step::ConvI8`].
 pub(super) fn conv(mut args: ConvI8Args<'_>) {
@@ -19,29 +14,36 @@ pub(super) fn conv(mut args: ConvI8Args<'_>) {
     };
     let window = *args.window;
     let segments = Segments::of(&window);
-    let row_bytes = segments.packed_len() / GROUP * EXPANDED;
+    let input = Input { window: &window, segments, x: args.x, zero_point: args.x_zero_point };
     let scratch = core::mem::take(&mut args.scratch);
-    let positions = window.positions();
-    let room = (scratch.len() / row_bytes.max(1)).min(positions);
-    if room < THREE || !scratch.as_ptr().addr().is_multiple_of(4) {
+    let row_bytes = segments.packed_len() / GROUP * EXPANDED;
+    let aligned = scratch.as_ptr().addr().is_multiple_of(4);
+    // Rows that can be expanded at once.
+    let room = if aligned { scratch.len().checked_div(row_bytes).unwrap_or(0) } else { 0 };
+    if room == 0 && !input.lies_in_place() {
         args.scratch = scratch;
         return portable::conv(args);
     }
-    let input = Input { window: &window, segments, x: args.x, zero_point: args.x_zero_point };
     let tiles = Tiles { input, operands, rows: scratch.as_mut_ptr().cast(), weights: args.weights };
+    let positions = window.positions();
     for group in 0..window.groups as usize {
         let (mut at, mut position) = (0, Position::default());
         while at < positions {
             let left = positions - at;
-            let size = if left > THREE && room >= SIX { SIX } else { THREE };
-            if size > left {
+            let tile = match room.min(positions) {
+                6.. if left > Tile::Three.rows() => Tile::Six,
+                3.. => Tile::Three,
+                1.. => Tile::One,
+                0 => Tile::InPlace,
+            };
+            if tile.rows() > left {
                 // The last tile begins early enough to be full.
-                at = positions - size;
+                at = positions - tile.rows();
                 position = Position::of(&window, at);
             }
             // SAFETY: there is room for the rows, and there are the positions.
-            unsafe { tiles.multiply(group, at, &mut position, size) };
-            at += size;
+            unsafe { tiles.multiply(tile, group, at, &mut position) };
+            at += tile.rows();
         }
     }
     operands.clamp(&mut args);
@@ -56,16 +58,21 @@ struct Tiles<'a> {
 }
 
 impl Tiles<'_> {
-    /// Multiplies `size` rows, six or three, with all channels of a group; `position` moves on behind them.
+    /// Multiplies the rows from position `first` on with all channels of a group; `position` moves on behind them.
     ///
     /// # Safety
-    /// There is room for the rows, and there are so many positions from `first` on.
-    unsafe fn multiply(&self, group: usize, first: usize, position: &mut Position, size: usize) {
+    /// There is room for the rows, and there are the positions.
+    unsafe fn multiply(&self, tile: Tile, group: usize, first: usize, position: &mut Position) {
         let window = self.input.window;
-        let step = size * EXPANDED;
         let quads = self.input.segments.packed_len() / GROUP;
-        // SAFETY: there is room for the rows, as the caller says.
-        unsafe { self.input.expand(position, group, self.rows, size) };
+        let rows = if tile == Tile::InPlace {
+            let Some(row) = self.input.in_place(position, group) else { return };
+            row
+        } else {
+            // SAFETY: there is room for the rows, as the caller says.
+            unsafe { self.input.expand(position, group, self.rows, tile.rows()) };
+            self.rows
+        };
         let group_out = window.group_out();
         let stored = group_out.next_multiple_of(LANES) * GROUP * quads;
         let mut weights = self.weights.as_ptr().wrapping_add(group * stored);
@@ -73,27 +80,62 @@ impl Tiles<'_> {
             let width = block_width(start, group_out);
             let channel = group * group_out + start;
             let y = self.operands.y.wrapping_add(first * self.operands.channels + channel);
+            let lanes = width.min(group_out - start);
             let job = Job {
-                end: self.rows.wrapping_byte_add(step * quads),
-                rows: self.rows,
-                skip: if size == SIX { skip_of_six(quads, width * GROUP) } else { skip_of_three(quads) },
+                end: rows.wrapping_byte_add(tile.quad_bytes() * quads),
+                rows,
+                skip: tile.skip(quads, width * GROUP),
                 bias: self.operands.bias.wrapping_add(4 * channel),
                 weights,
                 multipliers: self.operands.multipliers.wrapping_add(4 * channel),
                 zero_point: self.operands.zero_point,
                 y,
                 y_step: self.operands.channels,
-                y_end: y.wrapping_add(width.min(group_out - start)),
+                y_end: y.wrapping_add(lanes),
                 quad_step: width * GROUP,
             };
-            // SAFETY: the rows are expanded; `Operands` has seen that all else is there.
+            // SAFETY: the rows are there, and `Operands` has seen that the channels are.
             unsafe {
-                match size {
-                    SIX => six_rows(&job),
-                    _ => three_rows(&job),
+                match tile.rows() {
+                    1 => one_row(tile, job, lanes),
+                    _ => tile.multiply(&job),
                 }
             }
             weights = weights.wrapping_add(width * GROUP * quads);
         }
+    }
+}
+
+/// Multiplies one row with `lanes` channels; those behind the last four pass through memory of their own.
+///
+/// # Safety
+/// As for [`Tile::multiply`], but any number of channels.
+unsafe fn one_row(tile: Tile, mut job: Job, lanes: usize) {
+    let (whole, rest) = (lanes / LANES * LANES, lanes % LANES);
+    let (y, y_end) = (job.y, job.y.wrapping_add(whole));
+    if whole > 0 {
+        job.y_end = y_end;
+        // SAFETY: as the caller says.
+        unsafe { tile.multiply(&job) };
+    }
+    if rest == 0 {
+        return;
+    }
+    let (mut bias, mut multipliers, mut results) = ([0_u32; LANES], [0_u32; LANES], [0_i8; LANES]);
+    let (from, factors) = (job.bias.cast::<u32>(), job.multipliers.cast::<u32>());
+    for lane in 0..rest {
+        // SAFETY: as the caller says.
+        unsafe { (bias[lane], multipliers[lane]) = (from.add(whole + lane).read(), factors.add(whole + lane).read()) };
+    }
+    job.bias = bias.as_ptr().cast();
+    job.multipliers = multipliers.as_ptr().cast();
+    job.weights = job.weights.wrapping_add(whole * GROUP);
+    job.y = results.as_mut_ptr();
+    job.y_end = job.y.wrapping_add(LANES);
+    // SAFETY: weights are stored for multiples of four channels; all else is here.
+    unsafe { tile.multiply(&job) };
+    for (lane, result) in results.into_iter().take(rest).enumerate() {
+        // SAFETY: as the caller says.
+        unsafe { y_end.add(lane).write(result) };
     }
 }

@@ -111,8 +111,8 @@ impl Taps {
         let mut places = [0; 2 * PAIRS + 1];
         let (mut row, mut column) = (0, 0);
         for place in places.iter_mut().take(taps) {
-            *place = row * window.dilation_h as usize * pitch
-                + column * window.dilation_w as usize * window.in_c as usize;
+            *place =
+                row * window.dilation_h as usize * pitch + column * window.dilation_w as usize * window.in_c as usize;
             column += 1;
             if column == window.kernel_w as usize {
                 (row, column) = (row + 1, 0);

@@ -102,6 +102,19 @@ copy!(
     /// Expands rows of a tile of three.
     copy_to_three "24"
 );
+copy!(
+    /// Expands a row.
+    copy_to_one "8"
+);
+
+/// The function for tiles of `size` rows: six, three or one.
+fn copy_to(size: usize) -> unsafe extern "C" fn(*const Copy) {
+    match size {
+        6 => copy_to_six,
+        3 => copy_to_three,
+        _ => copy_to_one,
+    }
+}
 
 /// The input of a convolution, and how its rows are cut.
 pub(super) struct Input<'a> {
@@ -141,12 +154,12 @@ impl Position {
 }
 
 impl Input<'_> {
-    /// Expands `size` rows, three or six, as `group` of channels sees them, from `position` on, which moves on.
+    /// Expands `size` rows, six, three or one, as `group` of channels sees them, from `position` on, which moves on.
     ///
     /// # Safety
     /// The CPU has the DSP extension. `to` is aligned to 4 bytes and has room for the rows.
     pub unsafe fn expand(&self, position: &mut Position, group: usize, to: *mut u32, size: usize) {
-        let copy = if size == 6 { copy_to_six } else { copy_to_three };
+        let copy = copy_to(size);
         let w = self.window;
         if w.is_pointwise() {
             let positions = (position.image * w.out_h as usize + position.row) * w.out_w as usize + position.column;
@@ -179,6 +192,19 @@ impl Input<'_> {
             }
             *position = position.next(w);
         }
+    }
+
+    /// Whether all rows lie in the input in one piece.
+    pub fn lies_in_place(&self) -> bool {
+        let w = self.window;
+        w.is_inside() && self.segments.count == 1 && self.segments.len == self.segments.padded
+    }
+
+    /// The row of `position`, which moves on; `None` unless it [`Self::lies_in_place`].
+    pub fn in_place(&self, position: &mut Position, group: usize) -> Option<*const u32> {
+        let from = self.start(*position, 0, group)?;
+        *position = position.next(self.window);
+        self.x.get(from..)?.get(..self.segments.padded).map(|row| row.as_ptr().cast())
     }
 
     /// Where the row of a position starts; `None` when it or that of the position `more` columns to the right sees
@@ -229,7 +255,8 @@ impl Input<'_> {
         for kernel_row in 0..w.kernel_h as usize {
             let row = top + (kernel_row * w.dilation_h as usize) as isize;
             let line = if row < 0 { None } else { Some(row as usize).filter(|row| *row < in_h) };
-            let line = line.and_then(|row| self.x.get((position.image * in_h + row) * in_w * in_c..)?.get(..in_w * in_c));
+            let line =
+                line.and_then(|row| self.x.get((position.image * in_h + row) * in_w * in_c..)?.get(..in_w * in_c));
             for segment in 0..segments {
                 let column = left + segment as isize * dilation;
                 // A segment of several pixels sees what is there of the line; one of channels the whole pixel or none.
@@ -248,7 +275,7 @@ impl Input<'_> {
     /// # Safety
     /// As for [`Self::expand`].
     unsafe fn expand_segment(&self, line: &[i8], start: isize, to: *mut u32, size: usize) -> *mut u32 {
-        let copy = if size == 6 { copy_to_six } else { copy_to_three };
+        let copy = copy_to(size);
         let padded = self.segments.padded;
         let before = start.min(0).unsigned_abs().min(padded);
         let behind = (line.len() as isize - start).clamp(0, padded as isize).unsigned_abs();

@@ -6,7 +6,8 @@
 use core::arch::naked_asm;
 use core::mem::offset_of;
 
-use crate::weights::BLOCK;
+use super::expand::EXPANDED;
+use crate::weights::{BLOCK, GROUP};
 
 /// What a kernel multiplies. Kernels load it into FPU registers in this order.
 #[repr(C)]
@@ -15,7 +16,7 @@ pub(super) struct Job {
     pub end: *const u32,
     /// The expanded rows.
     pub rows: *const u32,
-    /// Bytes of code to skip on entering the loop: see [`skip_of_six`].
+    /// Bytes of code to skip on entering the loop: see [`Tile::skip`].
     pub skip: usize,
     /// Bias of the first channel.
     pub bias: *const u8,
@@ -41,20 +42,76 @@ const SIX: (usize, usize) = (72, 8);
 const SIX_NARROW: (usize, usize) = (72, 2);
 /// The same for three rows.
 const THREE: (usize, usize) = (44, 4);
+/// The same for one row times four channels.
+const ONE: (usize, usize) = (76, 4);
+/// The same where the row is not expanded.
+const ONE_IN_PLACE: (usize, usize) = (84, 4);
 
 /// Bytes of code to skip so that a loop of `groups` ends with the last of `quads`.
 const fn skip((bytes, groups): (usize, usize), quads: usize) -> usize {
     (groups - 1 - (quads - 1) % groups) * bytes
 }
 
-/// See [`Job::skip`]; there is at least one group of four.
-pub(super) const fn skip_of_six(quads: usize, quad_step: usize) -> usize {
-    skip(if quad_step == 4 * BLOCK { SIX } else { SIX_NARROW }, quads)
+/// A kernel, and how it sees rows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tile {
+    /// Six expanded rows.
+    Six,
+    /// Three expanded rows.
+    Three,
+    /// One expanded row.
+    One,
+    /// One row as it lies in the input.
+    InPlace,
 }
 
-/// See [`Job::skip`]; there is at least one group of four.
-pub(super) const fn skip_of_three(quads: usize) -> usize {
-    skip(THREE, quads)
+impl Tile {
+    /// Rows of the tile.
+    pub const fn rows(self) -> usize {
+        match self {
+            Self::Six => 6,
+            Self::Three => 3,
+            Self::One | Self::InPlace => 1,
+        }
+    }
+
+    /// Bytes of a group of four of all rows.
+    pub const fn quad_bytes(self) -> usize {
+        match self {
+            Self::InPlace => GROUP,
+            _ => self.rows() * EXPANDED,
+        }
+    }
+
+    /// See [`Job::skip`]; there is at least one group of four.
+    pub const fn skip(self, quads: usize, quad_step: usize) -> usize {
+        let code = match self {
+            Self::Six if quad_step == GROUP * BLOCK => SIX,
+            Self::Six => SIX_NARROW,
+            Self::Three => THREE,
+            Self::One => ONE,
+            Self::InPlace => ONE_IN_PLACE,
+        };
+        skip(code, quads)
+    }
+
+    /// Multiplies the rows with the channels of a block.
+    ///
+    /// # Safety
+    /// The CPU has the DSP extension and an FPU. The job has the rows of the tile; its pointers but `y`, and `rows` in
+    /// place, are aligned to 4 bytes; there are weights, bias, multipliers and places for the results of as many
+    /// channels as lie from `y` to `y_end`; for one row it is a multiple of four.
+    pub unsafe fn multiply(self, job: &Job) {
+        // SAFETY: as the caller says.
+        unsafe {
+            match self {
+                Self::Six => six_rows(job),
+                Self::Three => three_rows(job),
+                Self::One => one_row(job),
+                Self::InPlace => one_row_in_place(job),
+            }
+        }
+    }
 }
 
 /// Four bytes of a channel's weights times six rows: 24 multiply-accumulates in 18 instructions.
@@ -146,10 +203,9 @@ macro_rules! begin {
 /// Six rows times the channels of a block.
 ///
 /// # Safety
-/// The CPU has the DSP extension and an FPU. The job's rows are six, expanded, its pointers aligned to 4 bytes; there
-/// are weights, bias, multipliers and places for the results of as many channels as lie from `y` to `y_end`.
+/// See [`Tile::multiply`].
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn six_rows(job: *const Job) {
+unsafe extern "C" fn six_rows(job: *const Job) {
     naked_asm!(
         ".cpu cortex-m33",
         "push {{r4-r11, lr}}",
@@ -235,9 +291,9 @@ pub(super) unsafe extern "C" fn six_rows(job: *const Job) {
 /// Three rows times the channels of a block.
 ///
 /// # Safety
-/// As for [`six_rows`], but for three rows.
+/// See [`Tile::multiply`].
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn three_rows(job: *const Job) {
+unsafe extern "C" fn three_rows(job: *const Job) {
     naked_asm!(
         ".cpu cortex-m33",
         "push {{r4-r11, lr}}",
@@ -275,3 +331,103 @@ pub(super) unsafe extern "C" fn three_rows(job: *const Job) {
         QUAD_STEP = const offset_of!(Job, quad_step),
     )
 }
+
+/// Four channels' weights times four bytes of one row: 16 multiply-accumulates in 18 instructions and those that load
+/// the row.
+macro_rules! one {
+    ($load:literal) => {
+        concat!(
+            $load,
+            "ldm.w lr, {{r6-r9}}\n",
+            "add.w lr, lr, r11\n",
+            "sxtb16 r10, r6\n",
+            "sxtb16 r6, r6, ror #8\n",
+            "smlad r0, r4, r10, r0\n",
+            "sxtb16 r10, r7\n",
+            "sxtb16 r7, r7, ror #8\n",
+            "smlad r1, r4, r10, r1\n",
+            "sxtb16 r10, r8\n",
+            "sxtb16 r8, r8, ror #8\n",
+            "smlad r2, r4, r10, r2\n",
+            "sxtb16 r10, r9\n",
+            "sxtb16 r9, r9, ror #8\n",
+            "smlad r3, r4, r10, r3\n",
+            "smlad r0, r5, r6, r0\n",
+            "smlad r1, r5, r7, r1\n",
+            "smlad r2, r5, r8, r2\n",
+            "smlad r3, r5, r9, r3\n",
+        )
+    };
+}
+
+/// Defines a function that multiplies one row with the channels of a block, four at a time.
+macro_rules! one_row {
+    ($(#[$doc:meta])* $name:ident $load:literal) => {
+        $(#[$doc])*
+        ///
+        /// # Safety
+        /// See [`Tile::multiply`].
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name(job: *const Job) {
+            naked_asm!(
+                ".cpu cortex-m33",
+                "push {{r4-r11, lr}}",
+                "vpush {{d8, d9}}",
+                "vldmia r0, {{s6-s15}}",
+                "ldr.w r11, [r0, {QUAD_STEP}]",
+                "adr.w r2, 13f",
+                "vmov r3, s8",
+                "add r2, r2, r3",
+                "orr r2, r2, #1",
+                "vmov s8, r2",
+                "3:",
+                "vmov r6, lr, s9, s10",
+                "ldm r6!, {{r0-r3}}",
+                "add.w r7, lr, #16",
+                "vmov s9, s10, r6, r7",
+                "vmov r12, r6, s7, s8",
+                "bx r6",
+                ".p2align 2",
+                "13:",
+                one!($load), one!($load), one!($load), one!($load),
+                "vmov r6, s6",
+                "cmp r12, r6",
+                "bne 13b",
+                "vmov s0, s1, r0, r1",
+                "vmov s2, s3, r2, r3",
+                "vmov r6, r7, s11, s12",
+                each!("vcvt.f32.s32 s" "0, s0" "1, s1" "2, s2" "3, s3" : ""),
+                "vldmia r6!, {{s16-s19}}",
+                "vmov s11, r6",
+                each!("vmul.f32 s" "0, s0, s16" "1, s1, s17" "2, s2, s18" "3, s3, s19" : ""),
+                each!("vcvtr.s32.f32 s" "0, s0" "1, s1" "2, s2" "3, s3" : ""),
+                "vmov r0, r1, s0, s1",
+                "vmov r2, r3, s2, s3",
+                each!("qadd r" "0, r0" "1, r1" "2, r2" "3, r3" : ", r7"),
+                each!("ssat r" "0, #8, r0" "1, #8, r1" "2, #8, r2" "3, #8, r3" : ""),
+                "vmov r6, s13",
+                "vmov r7, s15",
+                "strb r0, [r6]",
+                "strb r1, [r6, #1]",
+                "strb r2, [r6, #2]",
+                "strb r3, [r6, #3]",
+                "adds r6, #4",
+                "vmov s13, r6",
+                "cmp r6, r7",
+                "bne 3b",
+                "vpop {{d8, d9}}",
+                "pop {{r4-r11, pc}}",
+                QUAD_STEP = const offset_of!(Job, quad_step),
+            )
+        }
+    };
+}
+
+one_row!(
+    /// One expanded row.
+    one_row "ldrd r4, r5, [r12], #8\n"
+);
+one_row!(
+    /// One row as it lies in the input.
+    one_row_in_place "ldr.w r4, [r12], #4\nsxtb16 r5, r4, ror #8\nsxtb16 r4, r4\n"
+);
