@@ -224,7 +224,11 @@ impl Kernels {
     /// Whoever switches a feature on promises that the core can run it.
     #[must_use]
     pub const fn for_target() -> Self {
-        Self::PORTABLE
+        #[cfg(all(target_arch = "arm", target_os = "none", target_abi = "eabihf"))]
+        let kernels = cortex_m::FOR_TARGET;
+        #[cfg(not(all(target_arch = "arm", target_os = "none", target_abi = "eabihf")))]
+        let kernels = Self::PORTABLE;
+        kernels
     }
 
     /// The set restricted to the steps of a plan, for firmware: what is not needed is not linked. To be called in a
