@@ -5,7 +5,7 @@ use super::operands::Operands;
 use super::tile::{Job, Tile};
 use crate::kernels::ConvI8Args;
 use crate::kernels::portable::conv as portable;
-use crate::weights::{BLOCK, GROUP, LANES, Segments, block_width};
+use crate::weights::{BLOCK, GROUP, LANES, block_width};
 
 /// See [`crate::plan::step::ConvI8`].
 pub(super) fn conv(mut args: ConvI8Args<'_>) {
@@ -13,10 +13,9 @@ pub(super) fn conv(mut args: ConvI8Args<'_>) {
         return portable::conv(args);
     };
     let window = *args.window;
-    let segments = Segments::of(&window);
-    let input = Input { window: &window, segments, x: args.x, zero_point: args.x_zero_point };
+    let input = Input::new(&window, args.x, args.x_zero_point);
     let scratch = core::mem::take(&mut args.scratch);
-    let row_bytes = segments.packed_len() / GROUP * EXPANDED;
+    let row_bytes = input.quads() * EXPANDED;
     let aligned = scratch.as_ptr().addr().is_multiple_of(4);
     // Rows that can be expanded at once.
     let room = if aligned { scratch.len().checked_div(row_bytes).unwrap_or(0) } else { 0 };
@@ -39,7 +38,7 @@ pub(super) fn conv(mut args: ConvI8Args<'_>) {
             if tile.rows() > left {
                 // The last tile begins early enough to be full.
                 at = positions - tile.rows();
-                position = Position::of(&window, at);
+                position = tiles.input.position(at);
             }
             // SAFETY: there is room for the rows, and there are the positions.
             unsafe { tiles.multiply(tile, group, at, &mut position) };
@@ -64,7 +63,7 @@ impl Tiles<'_> {
     /// There is room for the rows, and there are the positions.
     unsafe fn multiply(&self, tile: Tile, group: usize, first: usize, position: &mut Position) {
         let window = self.input.window;
-        let quads = self.input.segments.packed_len() / GROUP;
+        let quads = self.input.quads();
         let rows = if tile == Tile::InPlace {
             let Some(row) = self.input.in_place(position, group) else { return };
             row

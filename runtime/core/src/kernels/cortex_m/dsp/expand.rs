@@ -1,6 +1,7 @@
 //! Rows of the input as pairs of 16-bit numbers, those of a tile interleaved.
 
 use core::arch::naked_asm;
+use core::ops::Range;
 
 use crate::plan::step::Window;
 use crate::weights::{GROUP, Segments};
@@ -22,6 +23,8 @@ struct Copy {
     gap: usize,
     /// Groups of four of a segment.
     quads: usize,
+    /// Bytes from where a segment's result ends to the next one's.
+    to_gap: usize,
 }
 
 /// Defines a function that expands segments; groups of four of a row lie `$step` bytes apart.
@@ -37,10 +40,11 @@ macro_rules! copy {
             naked_asm!(
                 ".cpu cortex-m33",
                 "push {{r4-r10, lr}}",
-                "ldm r0, {{r0-r6}}",
+                "ldm r0, {{r0-r7}}",
                 // From `r0`, to `r1`; rows `r2`, their gap `r3`; segments `r4`, their gap `r5`; groups `r6`.
                 "vmov s0, s1, r2, r3",
                 "vmov s2, s3, r4, r5",
+                "vmov s5, r7",
                 "2:",
                 "vmov s4, r1",
                 "vmov r12, s2",
@@ -78,7 +82,9 @@ macro_rules! copy {
                 "bne 5b",
                 "7:",
                 "vmov r5, s3",
+                "vmov r4, s5",
                 "add r0, r5",
+                "add r1, r4",
                 "subs.w r12, r12, #1",
                 "bne 3b",
                 "vmov r1, s4",
@@ -116,195 +122,233 @@ fn copy_to(size: usize) -> unsafe extern "C" fn(*const Copy) {
     }
 }
 
+/// Positions along one axis that see no padding.
+fn inside(out: u32, stride: u32, pad: u32, reach: u32, length: u32) -> Range<usize> {
+    let stride = stride.max(1);
+    let end = (length + pad).checked_sub(reach).map_or(0, |last| last / stride + 1);
+    pad.div_ceil(stride) as usize..end.min(out) as usize
+}
+
 /// The input of a convolution, and how its rows are cut.
 pub(super) struct Input<'a> {
     pub window: &'a Window,
-    pub segments: Segments,
-    pub x: &'a [i8],
-    pub zero_point: i8,
+    segments: Segments,
+    x: &'a [i8],
+    zero_point: i8,
+    /// Output lines and columns that see no padding.
+    lines: Range<usize>,
+    columns: Range<usize>,
 }
 
 /// An output position as coordinates.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Position {
     image: usize,
-    row: usize,
+    line: usize,
     column: usize,
 }
 
-impl Position {
+impl<'a> Input<'a> {
+    /// The input `x` of a window, padded by `zero_point`.
+    pub fn new(window: &'a Window, x: &'a [i8], zero_point: i8) -> Self {
+        let w = window;
+        let reach_h = (w.kernel_h - 1) * w.dilation_h + 1;
+        let reach_w = (w.kernel_w - 1) * w.dilation_w + 1;
+        let lines = inside(w.out_h, w.stride_h, w.pad_top, reach_h, w.in_h);
+        let columns = inside(w.out_w, w.stride_w, w.pad_left, reach_w, w.in_w);
+        Self { window, segments: Segments::of(window), x, zero_point, lines, columns }
+    }
+
+    /// Groups of four of a row.
+    pub fn quads(&self) -> usize {
+        self.segments.packed_len() / GROUP
+    }
+
     /// The position of this number.
-    pub fn of(window: &Window, position: usize) -> Self {
-        let (out_h, out_w) = (window.out_h as usize, window.out_w as usize);
-        let (line, column) = (position / out_w.max(1), position % out_w.max(1));
-        Self { image: line / out_h.max(1), row: line % out_h.max(1), column }
+    pub fn position(&self, index: usize) -> Position {
+        let (out_h, out_w) = ((self.window.out_h as usize).max(1), (self.window.out_w as usize).max(1));
+        let line = index / out_w;
+        Position { image: line / out_h, line: line % out_h, column: index % out_w }
     }
 
-    /// The one behind it.
-    pub fn next(mut self, window: &Window) -> Self {
-        self.column += 1;
-        if self.column == window.out_w as usize {
-            (self.row, self.column) = (self.row + 1, 0);
+    /// The position `count` further on, at most the first one of the next line.
+    fn step(&self, position: &mut Position, count: usize) {
+        position.column += count;
+        if position.column >= self.window.out_w as usize {
+            (position.line, position.column) = (position.line + 1, 0);
         }
-        if self.row == window.out_h as usize {
-            (self.image, self.row) = (self.image + 1, 0);
-        }
-        self
-    }
-}
-
-impl Input<'_> {
-    /// Expands `size` rows, six, three or one, as `group` of channels sees them, from `position` on, which moves on.
-    ///
-    /// # Safety
-    /// The CPU has the DSP extension. `to` is aligned to 4 bytes and has room for the rows.
-    pub unsafe fn expand(&self, position: &mut Position, group: usize, to: *mut u32, size: usize) {
-        let copy = copy_to(size);
-        let w = self.window;
-        if w.is_pointwise() {
-            let positions = (position.image * w.out_h as usize + position.row) * w.out_w as usize + position.column;
-            let from = positions * w.in_c as usize + group * w.group_in();
-            if let Some(job) = self.rows(from, size, to) {
-                // SAFETY: the rows lie in the input, as `rows` has seen.
-                unsafe { copy(&job) };
-                (0..size).for_each(|_| *position = position.next(w));
-                return;
-            }
-        }
-        if position.column + size <= w.out_w as usize
-            && let Some(from) = self.start(*position, size - 1, group)
-            && let Some(job) = self.rows(from, size, to)
-        {
-            // SAFETY: as above.
-            unsafe { copy(&job) };
-            (0..size).for_each(|_| *position = position.next(w));
-            return;
-        }
-        for row in 0..size {
-            let to = to.wrapping_byte_add(row * EXPANDED);
-            let job = self.start(*position, 0, group).and_then(|from| self.rows(from, 1, to));
-            // SAFETY: as above, and there is room for the row.
-            unsafe {
-                match job {
-                    Some(job) => copy(&job),
-                    None => self.expand_carefully(*position, group, to, size),
-                }
-            }
-            *position = position.next(w);
+        if position.line >= self.window.out_h as usize {
+            (position.image, position.line) = (position.image + 1, 0);
         }
     }
 
     /// Whether all rows lie in the input in one piece.
     pub fn lies_in_place(&self) -> bool {
-        let w = self.window;
-        w.is_inside() && self.segments.count == 1 && self.segments.len == self.segments.padded
+        self.window.is_inside() && self.segments.count == 1 && self.segments.len == self.segments.padded
     }
 
-    /// The row of `position`, which moves on; `None` unless it [`Self::lies_in_place`].
+    /// The row of `position`, which moves on, where it [`Self::lies_in_place`].
     pub fn in_place(&self, position: &mut Position, group: usize) -> Option<*const u32> {
-        let from = self.start(*position, 0, group)?;
-        *position = position.next(self.window);
+        let from = self.start(*position, group);
+        self.step(position, 1);
         self.x.get(from..)?.get(..self.segments.padded).map(|row| row.as_ptr().cast())
     }
 
-    /// Where the row of a position starts; `None` when it or that of the position `more` columns to the right sees
-    /// padding, or its segments are not all equally far from each other.
-    fn start(&self, position: Position, more: usize, group: usize) -> Option<usize> {
+    /// Where the row of a position starts that sees no padding.
+    fn start(&self, position: Position, group: usize) -> usize {
         let w = self.window;
-        let row = (position.row * w.stride_h as usize).checked_sub(w.pad_top as usize)?;
-        let column = (position.column * w.stride_w as usize).checked_sub(w.pad_left as usize)?;
-        let last_row = row + (w.kernel_h as usize - 1) * w.dilation_h as usize;
-        let last_column = column + more * w.stride_w as usize + (w.kernel_w as usize - 1) * w.dilation_w as usize;
-        let inside = last_row < w.in_h as usize && last_column < w.in_w as usize;
-        let regular = self.segments.rows || w.kernel_w == 1;
-        let pixel = (position.image * w.in_h as usize + row) * w.in_w as usize + column;
-        (inside && regular).then_some(pixel * w.in_c as usize + group * w.group_in())
+        let line = (position.line * w.stride_h as usize).wrapping_sub(w.pad_top as usize);
+        let column = (position.column * w.stride_w as usize).wrapping_sub(w.pad_left as usize);
+        let line = (position.image * w.in_h as usize).wrapping_add(line);
+        let pixel = (line.wrapping_mul(w.in_w as usize)).wrapping_add(column);
+        pixel.wrapping_mul(w.in_c as usize).wrapping_add(group * w.group_in())
     }
 
-    /// The job to expand rows of neighbouring positions that see no padding; `None` where the input ends before what
-    /// the last segment is padded to.
-    fn rows(&self, from: usize, rows: usize, to: *mut u32) -> Option<Copy> {
+    /// Expands `size` rows, six, three or one, as `group` of channels sees them, from `position` on, which moves on.
+    ///
+    /// # Safety
+    /// The CPU has the DSP extension and an FPU. `to` is aligned to 4 bytes and has room for the rows.
+    pub unsafe fn expand(&self, position: &mut Position, group: usize, to: *mut u32, size: usize) {
+        let regular = self.segments.rows || self.window.kernel_w == 1;
+        let mut row = 0;
+        while row < size {
+            let to = to.wrapping_byte_add(row * EXPANDED);
+            let mut count = 1;
+            let sees_none = self.lines.contains(&position.line) && self.columns.contains(&position.column);
+            // SAFETY: there is room for the rows, as the caller says.
+            unsafe {
+                if regular && sees_none {
+                    count = (size - row).min(self.columns.end - position.column);
+                    if !self.expand_rows(self.start(*position, group), count, to, size) {
+                        count = 1;
+                        self.expand_padded(*position, group, to, size);
+                    }
+                } else {
+                    self.expand_padded(*position, group, to, size);
+                }
+            }
+            self.step(position, count);
+            row += count;
+        }
+    }
+
+    /// Expands rows of neighbouring positions that see no padding; `false` where the input ends before what the last
+    /// segment is padded to.
+    ///
+    /// # Safety
+    /// As for [`Self::expand`]; segments lie equally far from each other.
+    unsafe fn expand_rows(&self, from: usize, rows: usize, to: *mut u32, size: usize) -> bool {
         let w = self.window;
         let line = w.in_w as usize * w.in_c as usize * w.dilation_h as usize;
-        let (count, padded) = (self.segments.count, self.segments.padded);
+        let (segments, padded) = (self.segments.count, self.segments.padded);
         let step = w.stride_w as usize * w.in_c as usize;
-        let end = from + (rows - 1) * step + (count - 1) * line + padded;
-        (end <= self.x.len()).then(|| Copy {
-            from: self.x.as_ptr().wrapping_add(from),
-            to,
-            rows,
-            row_gap: step.wrapping_sub(count * line),
-            segments: count,
-            gap: line.wrapping_sub(padded),
-            quads: padded / GROUP,
-        })
+        let end = from + (rows - 1) * step + (segments - 1) * line + padded;
+        if end > self.x.len() {
+            return false;
+        }
+        let row_gap = step.wrapping_sub(segments * line);
+        let gap = line.wrapping_sub(padded);
+        let from = self.x.as_ptr().wrapping_add(from);
+        let copy = Copy { from, to, rows, row_gap, segments, gap, quads: padded / GROUP, to_gap: 0 };
+        // SAFETY: as the caller says; the segments lie in the input.
+        unsafe { copy_to(size)(&copy) };
+        true
     }
 
     /// Expands a row that may see padding or the end of the input, for a tile of `size` rows.
     ///
     /// # Safety
     /// As for [`Self::expand`].
-    unsafe fn expand_carefully(&self, position: Position, group: usize, mut to: *mut u32, size: usize) {
+    unsafe fn expand_padded(&self, position: Position, group: usize, to: *mut u32, size: usize) {
         let w = self.window;
         let (in_h, in_w, in_c) = (w.in_h as usize, w.in_w as usize, w.in_c as usize);
-        let kernel_w = w.kernel_w as usize;
+        let padded = self.segments.padded;
         // Segments of a kernel row, and columns from one to the next.
-        let (segments, dilation) = if self.segments.rows { (1, 0) } else { (kernel_w, w.dilation_w as isize) };
-        let top = (position.row * w.stride_h as usize) as isize - w.pad_top as isize;
+        let (columns, dilation) =
+            if self.segments.rows { (1, 0) } else { (w.kernel_w as usize, w.dilation_w as usize) };
+        let top = (position.line * w.stride_h as usize) as isize - w.pad_top as isize;
         let left = (position.column * w.stride_w as usize) as isize - w.pad_left as isize;
+        let mut writer = Writer { to, size };
         for kernel_row in 0..w.kernel_h as usize {
-            let row = top + (kernel_row * w.dilation_h as usize) as isize;
-            let line = if row < 0 { None } else { Some(row as usize).filter(|row| *row < in_h) };
-            let line =
-                line.and_then(|row| self.x.get((position.image * in_h + row) * in_w * in_c..)?.get(..in_w * in_c));
-            for segment in 0..segments {
-                let column = left + segment as isize * dilation;
+            let line = top + (kernel_row * w.dilation_h as usize) as isize;
+            let line = usize::try_from(line).ok().filter(|line| *line < in_h);
+            let line = line.and_then(|line| self.x.get((position.image * in_h + line) * in_w * in_c..)?.get(..in_w * in_c));
+            for segment in 0..columns {
+                let column = left + (segment * dilation) as isize;
                 // A segment of several pixels sees what is there of the line; one of channels the whole pixel or none.
                 let seen = self.segments.rows || column >= 0 && column < in_w as isize;
                 let line = line.filter(|_| seen).unwrap_or_default();
                 let start = column * in_c as isize + (group * w.group_in()) as isize;
-                // SAFETY: as the caller says.
-                unsafe { to = self.expand_segment(line, start, to, size) };
+                let before = start.min(0).unsigned_abs().min(padded);
+                let behind = (line.len() as isize - start).clamp(before as isize, padded as isize).unsigned_abs();
+                let from = line.as_ptr().wrapping_offset(start);
+                // SAFETY: there is room for all segments; bytes from `before` to `behind` lie in the line.
+                unsafe { writer.segment(from, before..behind, padded, self.zero_point) };
             }
         }
     }
+}
 
-    /// Expands what the segment that begins at byte `start` of a line, perhaps in front of it, sees of the line, and
-    /// says where the next one belongs.
+/// Where a row's groups of four are written.
+struct Writer {
+    to: *mut u32,
+    size: usize,
+}
+
+impl Writer {
+    /// A segment of `padded` bytes; those of `from` that are not `inside` are `value`.
     ///
     /// # Safety
-    /// As for [`Self::expand`].
-    unsafe fn expand_segment(&self, line: &[i8], start: isize, to: *mut u32, size: usize) -> *mut u32 {
-        let copy = copy_to(size);
-        let padded = self.segments.padded;
-        let before = start.min(0).unsigned_abs().min(padded);
-        let behind = (line.len() as isize - start).clamp(0, padded as isize).unsigned_abs();
-        let (mut at, mut to) = (0, to);
-        while at < padded {
-            let inside = if at < before || behind < at { 0 } else { (behind - at) / GROUP };
-            if inside > 0 {
-                let from = line.as_ptr().wrapping_offset(start + at as isize);
-                let job = Copy { from, to, rows: 1, row_gap: 0, segments: 1, gap: 0, quads: inside };
-                // SAFETY: so many groups of four lie in the line; there is room for them, as the caller says.
-                unsafe { copy(&job) };
-                at += inside * GROUP;
-                to = to.wrapping_byte_add(inside * size * EXPANDED);
-                continue;
-            }
-            let mut values = [self.zero_point; GROUP];
-            if at + GROUP > before && at < behind {
-                for (value, place) in values.iter_mut().zip(start + at as isize..) {
-                    if let Some(x) = usize::try_from(place).ok().and_then(|place| line.get(place)) {
-                        *value = *x;
+    /// There is room for it; the bytes inside can be read.
+    unsafe fn segment(&mut self, from: *const i8, inside: Range<usize>, padded: usize, value: i8) {
+        let (before, len) = (inside.start, inside.end - inside.start);
+        // SAFETY: as the caller says.
+        unsafe {
+            if (before | len) % GROUP != 0 {
+                for at in (0..padded).step_by(GROUP) {
+                    let mut values = [value; GROUP];
+                    for (value, at) in values.iter_mut().zip(at..) {
+                        if inside.contains(&at) {
+                            *value = from.wrapping_add(at).read();
+                        }
                     }
+                    self.group(values);
                 }
+                return;
             }
-            let [a, b, c, d] = values.map(|value| u32::from(i16::from(value).cast_unsigned()));
-            // SAFETY: as the caller says.
-            unsafe { to.cast::<[u32; 2]>().write([a | c << 16, b | d << 16]) };
-            at += GROUP;
-            to = to.wrapping_byte_add(size * EXPANDED);
+            self.fill(value, before / GROUP);
+            if len > 0 {
+                let from = from.wrapping_add(before);
+                let copy =
+                    Copy { from, to: self.to, rows: 1, row_gap: 0, segments: 1, gap: 0, quads: len / GROUP, to_gap: 0 };
+                copy_to(self.size)(&copy);
+                self.to = self.to.wrapping_byte_add(len / GROUP * self.size * EXPANDED);
+            }
+            self.fill(value, (padded - inside.end) / GROUP);
         }
-        to
+    }
+
+    /// So many groups of four that are all `value`.
+    ///
+    /// # Safety
+    /// There is room for them.
+    unsafe fn fill(&mut self, value: i8, quads: usize) {
+        let half = u32::from(i16::from(value).cast_unsigned());
+        for _ in 0..quads {
+            // SAFETY: as the caller says.
+            unsafe { self.to.cast::<[u32; 2]>().write([half | half << 16; 2]) };
+            self.to = self.to.wrapping_byte_add(self.size * EXPANDED);
+        }
+    }
+
+    /// One group of four.
+    ///
+    /// # Safety
+    /// There is room for it.
+    unsafe fn group(&mut self, values: [i8; GROUP]) {
+        let [a, b, c, d] = values.map(|value| u32::from(i16::from(value).cast_unsigned()));
+        // SAFETY: as the caller says.
+        unsafe { self.to.cast::<[u32; 2]>().write([a | c << 16, b | d << 16]) };
+        self.to = self.to.wrapping_byte_add(self.size * EXPANDED);
     }
 }
