@@ -23,8 +23,6 @@ struct Copy {
     gap: usize,
     /// Groups of four of a segment.
     quads: usize,
-    /// Bytes from where a segment's result ends to the next one's.
-    to_gap: usize,
 }
 
 /// Defines a function that expands segments; groups of four of a row lie `$step` bytes apart.
@@ -40,11 +38,10 @@ macro_rules! copy {
             naked_asm!(
                 ".cpu cortex-m33",
                 "push {{r4-r10, lr}}",
-                "ldm r0, {{r0-r7}}",
+                "ldm r0, {{r0-r6}}",
                 // From `r0`, to `r1`; rows `r2`, their gap `r3`; segments `r4`, their gap `r5`; groups `r6`.
                 "vmov s0, s1, r2, r3",
                 "vmov s2, s3, r4, r5",
-                "vmov s5, r7",
                 "2:",
                 "vmov s4, r1",
                 "vmov r12, s2",
@@ -82,9 +79,7 @@ macro_rules! copy {
                 "bne 5b",
                 "7:",
                 "vmov r5, s3",
-                "vmov r4, s5",
                 "add r0, r5",
-                "add r1, r4",
                 "subs.w r12, r12, #1",
                 "bne 3b",
                 "vmov r1, s4",
@@ -120,6 +115,119 @@ fn copy_to(size: usize) -> unsafe extern "C" fn(*const Copy) {
         3 => copy_to_three,
         _ => copy_to_one,
     }
+}
+
+/// Byte `r9` of a segment, or padding, to a half of a group of four.
+macro_rules! padded_byte {
+    ($to:literal) => {
+        concat!(
+            "sub.w r11, r9, r6\n",
+            "cmp r11, lr\n",
+            "ite lo\n",
+            "ldrsblo.w r11, [r1, r9]\n",
+            "movhs r11, r4\n",
+            "strh.w r11, [r2, #", $to, "]\n",
+            "add.w r9, r9, #1\n",
+        )
+    };
+}
+
+/// A row that sees padding; assembly reads the fields in this order.
+#[repr(C)]
+struct Padded {
+    /// Byte 0 of the first segment that sees a line of the input, perhaps in front of the line.
+    from: *const i8,
+    to: *mut u32,
+    /// Bytes from one group of four to the next.
+    step: usize,
+    /// The padding, twice.
+    pair: u32,
+    /// Segments that see lines of the input.
+    segments: usize,
+    /// Bytes of a segment in front of the line.
+    before: usize,
+    /// Bytes of a segment in front of the line and inside.
+    behind: usize,
+    /// Bytes of a segment.
+    padded: usize,
+    /// Bytes from one segment to the next.
+    line: usize,
+    /// Groups of four of segments above the input.
+    above: usize,
+    /// Groups of four of segments below the input.
+    below: usize,
+}
+
+/// Expands a row that sees padding.
+///
+/// # Safety
+/// The CPU has the DSP extension. Bytes `before..behind` of the segments can be read, and all groups of four written to
+/// a place that is aligned to 4 bytes.
+#[unsafe(naked)]
+unsafe extern "C" fn copy_padded(row: *const Padded) {
+    naked_asm!(
+        ".cpu cortex-m33",
+        "push {{r4-r11, lr}}",
+        "ldm r0!, {{r1-r8}}",
+        "sub.w lr, r7, r6",
+        "ldr.w r9, [r0, #4]",
+        "cmp.w r9, #0",
+        "beq 3f",
+        "2:",
+        "strd r4, r4, [r2]",
+        "add r2, r3",
+        "subs.w r9, r9, #1",
+        "bne 2b",
+        "3:",
+        "cbz r5, 8f",
+        "4:",
+        "mov.w r9, #0",
+        "5:",
+        "add.w r10, r9, #4",
+        "cmp r9, r7",
+        "bhs 7f",
+        "cmp r10, r6",
+        "bls 7f",
+        "cmp r9, r6",
+        "blo 10f",
+        "cmp r10, r7",
+        "bhi 10f",
+        "ldr.w r11, [r1, r9]",
+        "sxtb16 r12, r11",
+        "sxtb16 r11, r11, ror #8",
+        "6:",
+        "strd r12, r11, [r2]",
+        "11:",
+        "add r2, r3",
+        "mov r9, r10",
+        "cmp r9, r8",
+        "blo 5b",
+        "ldr.w r12, [r0]",
+        "add r1, r12",
+        "subs r5, #1",
+        "bne 4b",
+        "8:",
+        "ldr r5, [r0, #8]",
+        "cbz r5, 12f",
+        "9:",
+        "strd r4, r4, [r2]",
+        "add r2, r3",
+        "subs r5, #1",
+        "bne 9b",
+        "12:",
+        "pop {{r4-r11, pc}}",
+        "7:",
+        "mov r12, r4",
+        "mov r11, r4",
+        "b 6b",
+        // A group of which some bytes are inside.
+        "10:",
+        padded_byte!("0"),
+        padded_byte!("4"),
+        padded_byte!("2"),
+        padded_byte!("6"),
+        "b 11b",
+    )
 }
 
 /// Positions along one axis that see no padding.
@@ -249,7 +357,7 @@ impl<'a> Input<'a> {
         let row_gap = step.wrapping_sub(segments * line);
         let gap = line.wrapping_sub(padded);
         let from = self.x.as_ptr().wrapping_add(from);
-        let copy = Copy { from, to, rows, row_gap, segments, gap, quads: padded / GROUP, to_gap: 0 };
+        let copy = Copy { from, to, rows, row_gap, segments, gap, quads: padded / GROUP };
         // SAFETY: as the caller says; the segments lie in the input.
         unsafe { copy_to(size)(&copy) };
         true
@@ -262,93 +370,57 @@ impl<'a> Input<'a> {
     unsafe fn expand_padded(&self, position: Position, group: usize, to: *mut u32, size: usize) {
         let w = self.window;
         let (in_h, in_w, in_c) = (w.in_h as usize, w.in_w as usize, w.in_c as usize);
+        let (kernel_h, kernel_w) = (w.kernel_h as usize, w.kernel_w as usize);
         let padded = self.segments.padded;
-        // Segments of a kernel row, and columns from one to the next.
-        let (columns, dilation) =
-            if self.segments.rows { (1, 0) } else { (w.kernel_w as usize, w.dilation_w as usize) };
+        let quads = padded / GROUP;
+        let line_bytes = in_w * in_c;
         let top = (position.line * w.stride_h as usize) as isize - w.pad_top as isize;
         let left = (position.column * w.stride_w as usize) as isize - w.pad_left as isize;
-        let mut writer = Writer { to, size };
-        for kernel_row in 0..w.kernel_h as usize {
-            let line = top + (kernel_row * w.dilation_h as usize) as isize;
-            let line = usize::try_from(line).ok().filter(|line| *line < in_h);
-            let line = line.and_then(|line| self.x.get((position.image * in_h + line) * in_w * in_c..)?.get(..in_w * in_c));
-            for segment in 0..columns {
-                let column = left + (segment * dilation) as isize;
-                // A segment of several pixels sees what is there of the line; one of channels the whole pixel or none.
-                let seen = self.segments.rows || column >= 0 && column < in_w as isize;
-                let line = line.filter(|_| seen).unwrap_or_default();
-                let start = column * in_c as isize + (group * w.group_in()) as isize;
-                let before = start.min(0).unsigned_abs().min(padded);
-                let behind = (line.len() as isize - start).clamp(before as isize, padded as isize).unsigned_abs();
-                let from = line.as_ptr().wrapping_offset(start);
-                // SAFETY: there is room for all segments; bytes from `before` to `behind` lie in the line.
-                unsafe { writer.segment(from, before..behind, padded, self.zero_point) };
+        // Kernel rows above the input, and those above and inside.
+        let rows = |distance: isize| distance.max(0).unsigned_abs().div_ceil(w.dilation_h as usize).min(kernel_h);
+        let (above, inside) = (rows(-top), rows(in_h as isize - top));
+        let half = u32::from(i16::from(self.zero_point).cast_unsigned());
+        let segment = |row: usize, column: usize, to: *mut u32| {
+            let column = left + (column * w.dilation_w as usize) as isize;
+            let start = column * in_c as isize + (group * w.group_in()) as isize;
+            // A segment of several pixels sees what is there of the line; one of channels the whole pixel or none.
+            let seen = self.segments.rows || column >= 0 && column < in_w as isize;
+            let end = if seen { line_bytes as isize } else { start };
+            let before = start.min(0).unsigned_abs().min(padded);
+            let line = ((position.image * in_h) as isize + top + (row * w.dilation_h as usize) as isize).unsigned_abs();
+            Padded {
+                from: self.x.as_ptr().wrapping_add(line * line_bytes).wrapping_offset(start),
+                to,
+                step: size * EXPANDED,
+                pair: half | half << 16,
+                segments: 1,
+                before,
+                behind: (end - start).clamp(before as isize, padded as isize).unsigned_abs(),
+                padded,
+                line: line_bytes * w.dilation_h as usize,
+                above: 0,
+                below: 0,
             }
-        }
-    }
-}
-
-/// Where a row's groups of four are written.
-struct Writer {
-    to: *mut u32,
-    size: usize,
-}
-
-impl Writer {
-    /// A segment of `padded` bytes; those of `from` that are not `inside` are `value`.
-    ///
-    /// # Safety
-    /// There is room for it; the bytes inside can be read.
-    unsafe fn segment(&mut self, from: *const i8, inside: Range<usize>, padded: usize, value: i8) {
-        let (before, len) = (inside.start, inside.end - inside.start);
-        // SAFETY: as the caller says.
+        };
+        // SAFETY: there is room for all segments; what is said to be inside the lines is.
         unsafe {
-            if (before | len) % GROUP != 0 {
-                for at in (0..padded).step_by(GROUP) {
-                    let mut values = [value; GROUP];
-                    for (value, at) in values.iter_mut().zip(at..) {
-                        if inside.contains(&at) {
-                            *value = from.wrapping_add(at).read();
-                        }
-                    }
-                    self.group(values);
-                }
+            if self.segments.rows {
+                let (above, below) = (above * quads, (kernel_h - inside.max(above)) * quads);
+                let segments = inside.saturating_sub(above / quads);
+                copy_padded(&Padded { segments, above, below, ..segment(above / quads, 0, to) });
                 return;
             }
-            self.fill(value, before / GROUP);
-            if len > 0 {
-                let from = from.wrapping_add(before);
-                let copy =
-                    Copy { from, to: self.to, rows: 1, row_gap: 0, segments: 1, gap: 0, quads: len / GROUP, to_gap: 0 };
-                copy_to(self.size)(&copy);
-                self.to = self.to.wrapping_byte_add(len / GROUP * self.size * EXPANDED);
+            let mut to = to;
+            for row in 0..kernel_h {
+                for column in 0..kernel_w {
+                    let mut job = segment(row.clamp(above, inside.max(above)), column, to);
+                    if row < above || row >= inside {
+                        (job.segments, job.above) = (0, quads);
+                    }
+                    copy_padded(&job);
+                    to = to.wrapping_byte_add(quads * size * EXPANDED);
+                }
             }
-            self.fill(value, (padded - inside.end) / GROUP);
         }
-    }
-
-    /// So many groups of four that are all `value`.
-    ///
-    /// # Safety
-    /// There is room for them.
-    unsafe fn fill(&mut self, value: i8, quads: usize) {
-        let half = u32::from(i16::from(value).cast_unsigned());
-        for _ in 0..quads {
-            // SAFETY: as the caller says.
-            unsafe { self.to.cast::<[u32; 2]>().write([half | half << 16; 2]) };
-            self.to = self.to.wrapping_byte_add(self.size * EXPANDED);
-        }
-    }
-
-    /// One group of four.
-    ///
-    /// # Safety
-    /// There is room for it.
-    unsafe fn group(&mut self, values: [i8; GROUP]) {
-        let [a, b, c, d] = values.map(|value| u32::from(i16::from(value).cast_unsigned()));
-        // SAFETY: as the caller says.
-        unsafe { self.to.cast::<[u32; 2]>().write([a | c << 16, b | d << 16]) };
-        self.to = self.to.wrapping_byte_add(self.size * EXPANDED);
     }
 }
