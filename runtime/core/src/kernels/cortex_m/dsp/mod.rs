@@ -7,7 +7,9 @@
 mod conv;
 mod depthwise;
 mod expand;
+mod lines;
 mod operands;
+mod plain;
 mod tile;
 
 use crate::kernels::Kernels;
