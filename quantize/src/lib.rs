@@ -5,7 +5,6 @@
 //! DequantizeLinear. The result is standard ONNX. [`quantize`] does all of it. [`engine`] makes the result a plan, and
 //! [`evaluate`] compares it with the float model.
 
-pub mod boards;
 pub mod calibrate;
 pub mod data;
 pub mod engine;

@@ -2,19 +2,21 @@
 //! memory that was promised. Prints a table.
 //!
 //! Runs where `CYGNET_CORTEX_M` is set (`tests/arm/firmware` does it); elsewhere it is skipped and says so. The variable
-//! may name boards, separated by commas; `all` stands for all of them.
+//! may name boards, separated by commas; `all` stands for all of them. With `CYGNET_MEASURE` set too, what firmware takes
+//! beside the plan is written down for `cygnet::boards` (`tests/arm/measure` does it).
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use cygnet::boards::{Board, Need};
 use cygnet_core::kernels::{Kernels, available};
+use cygnet_core::plan::StepSet;
 use cygnet_core::{Plan, Session};
 use cygnet_onnx::compile::{Options, compile};
 use cygnet_onnx::model::Model;
 use cygnet_tests::int8::int8_model;
 use cygnet_tests::run::{arena, arena_bytes};
-use quantize::boards::{Board, Need};
 
 /// The boards that QEMU shows, with a processor of each kind.
 const BOARDS: [&str; 5] = ["microbit", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547"];
@@ -90,29 +92,34 @@ fn expected(plan: Plan<'_>, input: &[u8], kernels: &'static Kernels) -> u64 {
     outputs.fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
-/// Builds the firmware and runs it: what it prints, by the first word of each line, and the bytes of its sections.
-fn firmware(board: &str, plan: &Path, input: &Path) -> (BTreeMap<String, String>, BTreeMap<String, usize>) {
-    let run = |command: &mut Command| {
-        let output = command.output().expect("starts");
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "{command:?}: {}\n{text}{said}", output.status);
-        text
-    };
-    let script = root().join("tests/arm/thumb");
-    let script = |arguments: &[&str]| {
-        let mut command = Command::new(&script);
-        command.arg(board).args(arguments).env("CYGNET_PLAN", plan).env("CYGNET_INPUT", input);
-        command
-    };
-    let text = run(&mut script(&["run", "--quiet", "--bin", "run"]));
-    let lines = text.lines().filter_map(|line| line.split_once(' ')).map(|(key, rest)| (key.into(), rest.into()));
-    let sizes = run(&mut script(&["size", "run"]));
+/// Runs `tests/arm/thumb` for a board with what is to be built in.
+fn thumb(board: &str, plan: &Path, input: &Path, arguments: &[&str]) -> String {
+    let mut command = Command::new(root().join("tests/arm/thumb"));
+    command.arg(board).args(arguments).env("CYGNET_PLAN", plan).env("CYGNET_INPUT", input);
+    let output = command.output().expect("starts");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {}\n{text}{said}", output.status);
+    text
+}
+
+/// Builds the firmware: the bytes of its sections.
+fn sections(board: &str, plan: &Path, input: &Path) -> BTreeMap<String, usize> {
+    thumb(board, plan, input, &["build", "--quiet", "--bin", "run"]);
+    let sizes = thumb(board, plan, input, &["size", "run"]);
     let sections = sizes.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
         Some((words.next()?.to_string(), words.next()?.parse().ok()?))
     });
-    (lines.collect(), sections.collect())
+    sections.collect()
+}
+
+/// Builds the firmware and runs it: what it prints, by the first word of each line, and the bytes of its sections.
+fn firmware(board: &str, plan: &Path, input: &Path) -> (BTreeMap<String, String>, BTreeMap<String, usize>) {
+    let sections = sections(board, plan, input);
+    let text = thumb(board, plan, input, &["run", "--quiet", "--bin", "run"]);
+    let lines = text.lines().filter_map(|line| line.split_once(' ')).map(|(key, rest)| (key.into(), rest.into()));
+    (lines.collect(), sections)
 }
 
 #[test]
@@ -123,7 +130,7 @@ fn firmware_gives_the_same_bits_in_the_promised_memory() {
     };
     let boards: Vec<&str> = BOARDS.into_iter().filter(|board| wanted == "all" || wanted.contains(board)).collect();
     let (cases, work) = (cases(), tempfile::tempdir().expect("a folder"));
-    let mut failures = Vec::new();
+    let (mut failures, mut deepest) = (Vec::new(), BTreeMap::new());
     println!(
         "model                       board        hash              instructions    arena  statics  stack     plan    code"
     );
@@ -133,18 +140,32 @@ fn firmware_gives_the_same_bits_in_the_promised_memory() {
         let threads: Vec<_> = halves.map(|boards| scope.spawn(|| on_boards(boards, &cases, work.path()))).collect();
         threads.into_iter().flat_map(|thread| thread.join().expect("no panic")).collect()
     });
-    for (row, problems) in rows {
+    for Outcome { row, board, stack, problems } in rows {
         println!("{row}");
+        let most: &mut usize = deepest.entry(board).or_default();
+        *most = stack.max(*most);
         failures.extend(problems);
+    }
+    if std::env::var_os("CYGNET_MEASURE").is_some() {
+        measure(&deepest, work.path());
+        return;
     }
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
-/// A row of the table and what is wrong with it, for each model that fits each board.
-fn on_boards(boards: &[&str], cases: &[Case], work: &Path) -> Vec<(String, Vec<String>)> {
+/// What a model did on a board.
+struct Outcome {
+    row: String,
+    board: &'static str,
+    stack: usize,
+    problems: Vec<String>,
+}
+
+/// Each model on each board that it fits.
+fn on_boards(boards: &[&str], cases: &[Case], work: &Path) -> Vec<Outcome> {
     let mut rows = Vec::new();
     for name in boards {
-        let board = Board::named(name).expect("a board");
+        let board: &Board = name.parse().expect("a board");
         for case in cases.iter().filter(|case| *name != "microbit" || SMALLEST.contains(&case.name.as_str())) {
             rows.push(on_board(board, case, work));
         }
@@ -152,7 +173,7 @@ fn on_boards(boards: &[&str], cases: &[Case], work: &Path) -> Vec<(String, Vec<S
     rows
 }
 
-fn on_board(board: &'static Board, case: &Case, work: &Path) -> (String, Vec<String>) {
+fn on_board(board: &'static Board, case: &Case, work: &Path) -> Outcome {
     let mut options = Options::default();
     options.fallback = false;
     options.arena_bytes = Some(board.arena_limit());
@@ -193,5 +214,67 @@ fn on_board(board: &'static Board, case: &Case, work: &Path) -> (String, Vec<Str
     check(number("stack") <= need.stack, format!("{} bytes of stack, {} were promised", number("stack"), need.stack));
     check(statics <= need.statics, format!("{statics} bytes of statics, {} were promised", need.statics));
     check(code <= need.code, format!("{code} bytes of code, {} were promised", need.code));
-    (row, problems)
+    Outcome { row, board: board.name, stack: number("stack"), problems }
+}
+
+/// Kinds of steps, by their bit of a [`StepSet`], in a plan that is never run.
+fn plan_of_kind(bit: Option<u32>) -> Vec<u8> {
+    use cygnet_core::bytes::Record;
+    let mut words = vec![0_u32; cygnet_core::plan::HEADER_BYTES / 4];
+    words[0] = u32::from_le_bytes(cygnet_core::plan::MAGIC);
+    // See `Header`: bytes of the arena, steps, tensors.
+    words[4] = 16;
+    let (tensors, entry) = (words.len() as u32 * 4, cygnet_core::plan::Tensor::WORDS);
+    words.extend(vec![0; entry]);
+    // The type is an entry's second word.
+    let dtype = words.len() - entry + 1;
+    words[dtype] = bit.unwrap_or(0) & 1;
+    let steps = words.len() as u32 * 4;
+    if let Some(bit) = bit {
+        words.extend([bit / 2 | 16 << 16]);
+        words.extend([0; 15]);
+    }
+    (words[7], words[8], words[9]) = (steps, words.len() as u32 * 4 - steps, tensors);
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+/// Writes what firmware takes beside the plan to `boards/measured.rs` of the crate `cygnet`.
+fn measure(deepest: &BTreeMap<&str, usize>, work: &Path) {
+    let mut text = String::from("//! Written by `tests/arm/measure`: bytes of firmware beside the plan.\n\n");
+    text += "use super::{Core, Measured};\n\n";
+    text += "/// By processor. `code` holds what each kind of step adds, by its bit of a `StepSet`.\n";
+    text += "pub(super) const MEASURED: [(Core, Measured); 5] = [\n";
+    for name in BOARDS {
+        let board: &Board = name.parse().expect("a board");
+        let code = |bit: Option<u32>| {
+            let (plan, input) = (work.join("kind.cyg"), work.join("kind.bin"));
+            let bytes = plan_of_kind(bit);
+            let set = StepSet::of(&bytes).bits();
+            assert_eq!(set, bit.map_or(0, |bit| 1 << bit), "the plan has just this kind");
+            std::fs::write(&plan, &bytes).expect("written");
+            std::fs::write(&input, []).expect("written");
+            let sections = sections(name, &plan, &input);
+            let section = |name: &str| sections.get(name).copied().unwrap_or(0);
+            let flash = section(".vector_table") + section(".text") + section(".rodata") + section(".data");
+            (flash - bytes.len(), section(".data") + section(".bss") + section(".uninit") - 16)
+        };
+        let (base, statics) = code(None);
+        let kinds: Vec<_> = (0..2 * OPCODES).filter(|bit| exists(*bit)).collect();
+        let added: Vec<_> = kinds.iter().map(|&bit| (bit, code(Some(bit)).0.saturating_sub(base))).collect();
+        let stack = deepest.get(name).copied().unwrap_or(0);
+        println!("{name}: {base} bytes of code, {statics} of statics, {stack} of stack");
+        text += &format!("    (Core::{:?}, Measured {{ stack: {stack}, statics: {statics}, base: {base}, ", board.core);
+        text += &format!("code: &{added:?} }}),\n");
+    }
+    text += "];\n";
+    std::fs::write(root().join("runtime/cygnet/src/boards/measured.rs"), text).expect("written");
+}
+
+/// Opcodes are below this.
+const OPCODES: u32 = 20;
+
+/// Whether there is such a kind, for firmware: two forms where a type decides, one else.
+fn exists(bit: u32) -> bool {
+    let two_forms = [5, 6, 7, 9, 10, 11, 15, 16].contains(&(bit / 2));
+    bit >= 2 && (two_forms || bit.is_multiple_of(2))
 }

@@ -5,9 +5,9 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use cygnet::boards::{Board, Need};
 use cygnet::core::Plan;
 use cygnet_onnx::model::Model;
-use quantize::boards::{BOARDS, Board, Need};
 use quantize::engine::{self, Memory};
 use quantize::facts::Dims;
 use serde::Serialize;
@@ -26,7 +26,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE.toml")]
     pub card: Option<PathBuf>,
     /// Make the plan fit this board, say what it takes of it, and refuse what cannot fit
-    #[arg(long, value_name = "NAME", value_parser = board)]
+    #[arg(long, value_name = "NAME")]
     pub board: Option<&'static Board>,
     /// Print one JSON object and nothing else on stdout
     #[arg(long)]
@@ -42,12 +42,6 @@ struct Report {
     memory: Memory,
     #[serde(skip_serializing_if = "Option::is_none")]
     need: Option<Need>,
-}
-
-/// The board of a name.
-fn board(name: &str) -> Result<&'static Board, String> {
-    let names = || BOARDS.map(|board| board.name).join(", ");
-    Board::named(name).ok_or_else(|| format!("the boards are {}", names()))
 }
 
 /// Compiles and prints the memory table.
@@ -98,31 +92,11 @@ pub fn memory_rows(memory: &Memory) -> Vec<Vec<String>> {
     ]
 }
 
-/// The lines of the table for a board.
+/// The table for a board.
 fn board_rows(need: &Need) -> Vec<Vec<String>> {
-    let row = |what: &str, bytes: usize| vec![what.to_string(), grouped(bytes)];
-    let mut rows = vec![
-        vec![need.board.into(), "bytes".into()],
-        row("RAM", need.ram),
-        row("  activations", need.activations),
-        row("  scratch", need.scratch),
-    ];
-    if need.gaps > 0 {
-        rows.push(row("  gaps between them", need.gaps));
-    }
-    if need.board_flash.is_some() {
-        rows.push(row("  stack, as deep as measured", need.stack));
-        rows.push(row("  variables of the firmware", need.statics));
-    }
-    rows.push(row("  of the board's", need.board_ram));
-    rows.push(row(if need.board_flash.is_some() { "flash" } else { "file" }, need.flash));
-    rows.push(row("  weights and other constants", need.weights));
-    rows.push(row("  steps, tensors, names, card", need.plan));
-    if let Some(flash) = need.board_flash {
-        rows.push(row("  code, with the kernels of these steps", need.code));
-        rows.push(row("  of the board's", flash));
-    }
-    rows
+    let head = vec![need.board.to_string(), "bytes".into()];
+    let rows = need.rows().into_iter().map(|(what, bytes)| vec![what.to_string(), grouped(bytes)]);
+    std::iter::once(head).chain(rows).collect()
 }
 
 impl fmt::Display for Report {

@@ -1,4 +1,4 @@
-//! The boards that `quantize compile --board` knows, and what a plan takes of them.
+//! The boards that `quantize compile --board` and `cygnet inspect --board` know, and what a plan takes of them.
 //!
 //! RAM and flash are the makers' figures. What firmware takes beside the plan was measured: code with the linker, by
 //! leaving one kind of step in after the other; the stack by painting it in QEMU, the deepest of all models tried
@@ -6,11 +6,10 @@
 
 mod measured;
 
-use cygnet::core::Plan;
-use cygnet::core::plan::step::Access;
+use cygnet_core::Plan;
+use cygnet_core::plan::StepSet;
+use cygnet_core::plan::step::Access;
 use serde::Serialize;
-
-use crate::engine::Memory;
 
 /// A board.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +55,33 @@ const fn linux(name: &'static str, title: &'static str, ram: usize) -> Board {
     Board { name, title, core: Core::Linux, ram, flash: None }
 }
 
+/// What firmware takes beside the plan, in bytes.
+struct Measured {
+    /// The deepest stack of all models tried.
+    stack: usize,
+    /// Variables beside the arena.
+    statics: usize,
+    /// Code without any kernel, with its constants.
+    base: usize,
+    /// What each kind of step adds to it.
+    code: &'static [(u32, usize)],
+}
+
+impl Core {
+    fn measured(self) -> &'static Measured {
+        const NOTHING: Measured = Measured { stack: 0, statics: 0, base: 0, code: &[] };
+        measured::MEASURED.iter().find(|(core, _)| *core == self).map_or(&NOTHING, |(_, measured)| measured)
+    }
+}
+
+impl Measured {
+    /// Code for the steps of a plan, at most: code that kinds share is counted for each.
+    fn code_of(&self, plan: &Plan<'_>) -> usize {
+        let set = StepSet::of(plan.bytes()).bits();
+        self.base + self.code.iter().filter(|(bit, _)| set >> bit & 1 == 1).map(|(_, bytes)| bytes).sum::<usize>()
+    }
+}
+
 /// All boards, the smallest first.
 pub const BOARDS: [Board; 16] = [
     firmware("microbit", "BBC micro:bit, nRF51822 (Cortex-M0)", Core::CortexM0, 16 * KIB, 256 * KIB),
@@ -76,15 +102,20 @@ pub const BOARDS: [Board; 16] = [
     linux("jetson-agx-orin", "NVIDIA Jetson AGX Orin, the smaller (Cortex-A78AE)", 32 * GIB),
 ];
 
-impl Board {
-    /// The board of this name.
-    pub fn named(name: &str) -> Option<&'static Board> {
-        BOARDS.iter().find(|board| board.name == name)
-    }
+impl std::str::FromStr for &'static Board {
+    type Err = String;
 
+    fn from_str(name: &str) -> Result<Self, String> {
+        let names = || BOARDS.map(|board| board.name).join(", ");
+        BOARDS.iter().find(|board| board.name == name).ok_or_else(|| format!("the boards are {}", names()))
+    }
+}
+
+impl Board {
     /// Bytes of RAM that are left for the arena of any plan.
     pub fn arena_limit(&self) -> usize {
-        self.ram.saturating_sub(measured::stack(self.core)).saturating_sub(measured::statics(self.core))
+        let measured = self.core.measured();
+        self.ram.saturating_sub(measured.stack + measured.statics)
     }
 }
 
@@ -124,7 +155,8 @@ pub struct Need {
 impl Need {
     /// What `plan` takes of `board`.
     pub fn of(plan: &Plan<'_>, board: &'static Board) -> Need {
-        let memory = Memory::of(plan);
+        let (arena, whole) = (plan.arena_bytes(), plan.bytes().len());
+        let constants = plan.header().constant_bytes as usize;
         // Scratch lives at one time only; what else lives then are the activations.
         let (mut peak, mut activations, mut scratch) = (None, 0, 0);
         for record in plan.steps() {
@@ -143,24 +175,49 @@ impl Need {
                 peak = Some((record.index, plan.text(record.name).to_string()));
             }
         }
-        let (stack, statics) = (measured::stack(board.core), measured::statics(board.core));
-        let code = measured::code(board.core, plan);
+        let measured = board.core.measured();
+        let (stack, statics, code) = (measured.stack, measured.statics, measured.code_of(plan));
         Need {
             board: board.name,
             activations,
             scratch,
-            gaps: memory.arena_bytes.saturating_sub(activations + scratch),
+            gaps: arena.saturating_sub(activations + scratch),
             stack,
             statics,
-            ram: memory.arena_bytes + stack + statics,
+            ram: arena + stack + statics,
             board_ram: board.ram,
-            weights: memory.constant_bytes,
-            plan: memory.plan_bytes.saturating_sub(memory.constant_bytes),
+            weights: constants,
+            plan: whole.saturating_sub(constants),
             code,
-            flash: memory.plan_bytes + code,
+            flash: whole + code,
             board_flash: board.flash,
             peak,
         }
+    }
+
+    /// The lines of a table for people: what, and bytes.
+    pub fn rows(&self) -> Vec<(&'static str, usize)> {
+        let firmware = self.board_flash.is_some();
+        let mut rows = vec![
+            ("RAM", self.ram),
+            ("  activations", self.activations),
+            ("  scratch", self.scratch),
+            ("  gaps between them", self.gaps),
+        ];
+        rows.retain(|&(what, bytes)| bytes > 0 || !what.contains("gaps"));
+        if firmware {
+            rows.extend([("  stack, as deep as measured", self.stack), ("  variables of the firmware", self.statics)]);
+        }
+        rows.extend([
+            ("  of the board's", self.board_ram),
+            (if firmware { "flash" } else { "file" }, self.flash),
+            ("  weights and other constants", self.weights),
+            ("  steps, tensors, names, card", self.plan),
+        ]);
+        if let Some(flash) = self.board_flash {
+            rows.extend([("  code, with the kernels of these steps", self.code), ("  of the board's", flash)]);
+        }
+        rows
     }
 
     /// Why the plan does not fit, and the smallest change that would help; `None` when it fits.
