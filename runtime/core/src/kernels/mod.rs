@@ -8,10 +8,10 @@
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
-#[cfg(all(target_arch = "arm", target_os = "none", target_abi = "eabihf"))]
-mod cortex_m;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod channel_blocks;
+#[cfg(all(target_arch = "arm", target_os = "none", target_abi = "eabihf"))]
+mod cortex_m;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod float;
 pub mod portable;

@@ -111,7 +111,7 @@ impl Tiles<'_> {
 /// As for [`Tile::multiply`], but any number of channels.
 unsafe fn one_row(tile: Tile, mut job: Job, lanes: usize) {
     let (whole, rest) = (lanes / LANES * LANES, lanes % LANES);
-    let (y, y_end) = (job.y, job.y.wrapping_add(whole));
+    let y_end = job.y.wrapping_add(whole);
     if whole > 0 {
         job.y_end = y_end;
         // SAFETY: as the caller says.
