@@ -373,13 +373,14 @@ impl<'a> Input<'a> {
         let w = self.window;
         let (in_h, in_w, in_c) = (w.in_h as usize, w.in_w as usize, w.in_c as usize);
         let (kernel_h, kernel_w) = (w.kernel_h as usize, w.kernel_w as usize);
+        let dilation_h = w.dilation_h.max(1) as usize;
         let padded = self.segments.padded;
         let quads = padded / GROUP;
         let line_bytes = in_w * in_c;
         let top = (position.line * w.stride_h as usize) as isize - w.pad_top as isize;
         let left = (position.column * w.stride_w as usize) as isize - w.pad_left as isize;
         // Kernel rows above the input, and those above and inside.
-        let rows = |distance: isize| distance.max(0).unsigned_abs().div_ceil(w.dilation_h as usize).min(kernel_h);
+        let rows = |distance: isize| distance.max(0).unsigned_abs().div_ceil(dilation_h).min(kernel_h);
         let (above, inside) = (rows(-top), rows(in_h as isize - top));
         let half = u32::from(i16::from(self.zero_point).cast_unsigned());
         let segment = |row: usize, column: usize, to: *mut u32| {
@@ -397,7 +398,7 @@ impl<'a> Input<'a> {
                 pair: half | half << 16,
                 segments: 1,
                 before,
-                behind: (end - start).clamp(before as isize, padded as isize).unsigned_abs(),
+                behind: (end - start).max(0).unsigned_abs().min(padded).max(before),
                 padded,
                 line: line_bytes * w.dilation_h as usize,
                 above: 0,
@@ -407,9 +408,14 @@ impl<'a> Input<'a> {
         // SAFETY: there is room for all segments; what is said to be inside the lines is.
         unsafe {
             if self.segments.rows {
-                let (above, below) = (above * quads, (kernel_h - inside.max(above)) * quads);
-                let segments = inside.saturating_sub(above / quads);
-                copy_padded(&Padded { segments, above, below, ..segment(above / quads, 0, to) });
+                let inside = inside.max(above);
+                let job = segment(above, 0, to);
+                copy_padded(&Padded {
+                    segments: inside - above,
+                    above: above * quads,
+                    below: (kernel_h - inside) * quads,
+                    ..job
+                });
                 return;
             }
             let mut to = to;
