@@ -10,6 +10,7 @@ use super::expand::EXPANDED;
 use crate::weights::{BLOCK, GROUP};
 
 /// What a kernel multiplies. Kernels load it into FPU registers in this order.
+#[derive(Clone, Copy)]
 #[repr(C)]
 pub(super) struct Job {
     /// Behind the expanded rows.
