@@ -124,7 +124,8 @@ unsafe fn one_row(tile: Tile, job: &Job, lanes: usize) {
         unsafe { tile.multiply(&Job { y_end, ..*job }) };
     }
     let (mut bias, mut multipliers, mut results) = ([0_u32; LANES], [0_u32; LANES], [0_i8; LANES]);
-    let (from, factors) = (job.bias.cast::<u32>().wrapping_add(whole), job.multipliers.cast::<u32>().wrapping_add(whole));
+    let (from, factors) =
+        (job.bias.cast::<u32>().wrapping_add(whole), job.multipliers.cast::<u32>().wrapping_add(whole));
     for (lane, (bias, multiplier)) in bias.iter_mut().zip(&mut multipliers).enumerate().take(rest) {
         // SAFETY: as the caller says.
         unsafe { (*bias, *multiplier) = (from.add(lane).read(), factors.add(lane).read()) };

@@ -6,12 +6,14 @@
 
 mod add;
 mod conv;
+mod copy;
 mod depthwise;
 mod expand;
 mod lines;
 mod operands;
 mod plain;
 mod pool;
+mod single;
 mod tile;
 
 use crate::kernels::Kernels;
