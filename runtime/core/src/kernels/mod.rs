@@ -8,6 +8,8 @@
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+#[cfg(all(target_arch = "arm", target_os = "none"))]
+mod cortex_m;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod float;
 pub mod portable;
@@ -226,7 +228,9 @@ pub fn available() -> impl Iterator<Item = &'static Kernels> {
     let others = x86::available();
     #[cfg(target_arch = "aarch64")]
     let others = aarch64::available();
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    #[cfg(all(target_arch = "arm", target_os = "none"))]
+    let others = cortex_m::available();
+    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", all(target_arch = "arm", target_os = "none"))))]
     let others = core::iter::empty();
     core::iter::once(Kernels::portable()).chain(others)
 }
