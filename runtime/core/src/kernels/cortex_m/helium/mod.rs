@@ -4,11 +4,14 @@
 //! picks 16 weights of one channel, four by four, out of the one layout of weights.
 
 mod conv;
+mod depthwise;
+mod patch;
 mod tile;
 
 use crate::kernels::{Kernels, portable};
 
-static HELIUM: Kernels = Kernels { name: "helium", conv_i8: conv::conv, ..portable::KERNELS };
+static HELIUM: Kernels =
+    Kernels { name: "helium", conv_i8: conv::conv, depthwise_i8: depthwise::depthwise, ..portable::KERNELS };
 
 /// The set, where the CPU has the instructions.
 pub(super) fn available() -> Option<&'static Kernels> {
