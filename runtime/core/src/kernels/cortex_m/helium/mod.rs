@@ -3,6 +3,7 @@
 //! VMLADAVA multiplies 16 bytes with 16 others and adds the products to one general register; a gathering VLDRW
 //! picks 16 weights of one channel, four by four, out of the one layout of weights.
 
+mod add;
 mod conv;
 mod depthwise;
 mod patch;
@@ -10,8 +11,13 @@ mod tile;
 
 use crate::kernels::{Kernels, portable};
 
-static HELIUM: Kernels =
-    Kernels { name: "helium", conv_i8: conv::conv, depthwise_i8: depthwise::depthwise, ..portable::KERNELS };
+static HELIUM: Kernels = Kernels {
+    name: "helium",
+    conv_i8: conv::conv,
+    depthwise_i8: depthwise::depthwise,
+    add_i8: add::add,
+    ..portable::KERNELS
+};
 
 /// The set, where the CPU has the instructions.
 pub(super) fn available() -> Option<&'static Kernels> {
