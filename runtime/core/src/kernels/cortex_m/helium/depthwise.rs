@@ -4,10 +4,7 @@ use core::mem::MaybeUninit;
 
 use super::patch::{self, CELL, Spread, Sweep};
 use crate::kernels::portable::depthwise as portable;
-use crate::kernels::rows::{Source, Strip, for_each_strip};
 use crate::kernels::{ConvI8Args, ConvOutput};
-use crate::plan::step::Window;
-use crate::quantization::Target;
 use crate::weights::BLOCK;
 
 /// Room for spread pixels: four lines of 26 columns at least.
@@ -21,129 +18,217 @@ const COLUMNS: [usize; 2] = [24, 12];
 pub(super) fn depthwise(mut args: ConvI8Args<'_>) {
     let w = *args.window;
     let strides = w.stride_h == w.stride_w && w.stride_h <= 2 && w.dilation_h == 1 && w.dilation_w == 1;
+    let simple = w.out_c == w.in_c && strides && args.weight_zero_points.is_empty();
     let channels = w.in_c as usize;
     let whole = args.bias.len() >= channels && args.multipliers.len() >= channels && args.weights.len() >= 9 * channels;
-    if w.out_c != w.in_c || (w.kernel_h, w.kernel_w) != (3, 3) || !strides || !whole {
+    if !simple || !whole || (w.kernel_h, w.kernel_w) != (3, 3) || matches!(args.y, ConvOutput::F32(_)) {
         return portable::depthwise(args);
     }
-    let ConvOutput::I8(y, target) = &mut args.y else { return portable::depthwise(args) };
-    if !args.weight_zero_points.is_empty() {
-        return portable::depthwise(args);
-    }
-    let target = *target;
-    let (y, scratch) = (core::mem::take(y), core::mem::take(&mut args.scratch));
-    for_each_strip(&w, Source::of_depthwise(&w), args.x, args.x_zero_point, scratch, |strip| {
+    let ConvOutput::I8(y, target) = &mut args.y else { return };
+    let (y, target) = (core::mem::take(y), *target);
+    let in_image = w.in_h as usize * w.in_w as usize * channels;
+    let out_image = w.out_h as usize * w.out_w as usize * channels;
+    for (x, y) in args.x.chunks_exact(in_image).zip(y.chunks_exact_mut(out_image)) {
         for channel in (0..channels).step_by(BLOCK) {
-            block(&args, &strip, channel, y, target);
+            block(&args, x, channel, y, target.parts().2);
         }
-    });
+    }
     let (low, high, _) = target.limits();
     if (low, high) != (i8::MIN, i8::MAX) {
         y.iter_mut().for_each(|y| *y = (*y).clamp(low, high));
     }
 }
 
-/// Up to 16 channels from `channel` on of all lines of a strip.
-fn block(args: &ConvI8Args<'_>, strip: &Strip<'_>, channel: usize, y: &mut [i8], target: Target) {
+/// A part of what a window sees along one axis: what is there between what is padding.
+struct Span {
+    /// Places of padding before it.
+    before: usize,
+    /// The first place of the input.
+    first: usize,
+    /// Places of the input.
+    count: usize,
+}
+
+impl Span {
+    /// What there is of `count` places from `start` on, where `pad` places of padding stand before `length` others.
+    fn of(start: usize, count: usize, pad: u32, length: u32) -> Self {
+        let (pad, length) = (pad as usize, length as usize);
+        let before = pad.saturating_sub(start).min(count);
+        let first = (start + before).saturating_sub(pad);
+        Self { before, first, count: length.saturating_sub(first).min(count - before) }
+    }
+}
+
+/// Up to 16 channels from `channel` on of an image.
+fn block(args: &ConvI8Args<'_>, x: &[i8], channel: usize, y: &mut [i8], zero_point: i32) {
     let w = args.window;
     let (channels, stride) = (w.in_c as usize, w.stride_h as usize);
     let lanes = BLOCK.min(channels - channel);
-    let out_w = w.out_w as usize;
+    let (out_h, out_w) = (w.out_h as usize, w.out_w as usize);
     // A row of zeros before and behind the kernel.
     let mut kernel = [[0_u32; CELL / 4]; 5];
-    let weights = Spread {
-        x: args.weights[channel..].as_ptr().cast(),
+    let weights = args.weights[channel..].as_ptr().cast();
+    let taps = Spread {
+        x: weights,
+        begin: weights,
+        span: 3 * channels,
         step: channels,
-        columns: 3,
         line_step: 3 * channels,
         lines: 3,
+        first: 0,
+        middle: 0,
+        last: 1,
         y: kernel[1].as_mut_ptr().cast(),
         lanes,
+        padding: [0; 16],
     };
     // SAFETY: nine taps of all channels are there, as `depthwise` has seen, and room for three rows.
-    unsafe { patch::spread(&weights) };
+    unsafe { patch::spread(&taps) };
     let mut room = MaybeUninit::<[u8; ROOM]>::uninit();
+    let room = room.as_mut_ptr().cast::<u8>();
     let most = COLUMNS[stride - 1];
     for column in (0..out_w).step_by(most) {
         let columns = most.min(out_w - column);
         let seen = (columns - 1) * stride + 3;
-        let pitch = seen.div_ceil(4) * CELL;
+        let cells = seen.div_ceil(4);
+        let pitch = cells * CELL;
+        let across = Span::of(column * stride, seen, w.pad_left, w.in_w);
         // The last patch has four lines, even if its windows have but three.
         let fit = (ROOM - SLACK * CELL) / pitch;
-        let rows = if stride == 1 { (fit - 2) & !1 } else { (fit - 2) / 2 };
-        for line in (0..strip.lines).step_by(rows) {
-            let rows = rows.min(strip.lines - line);
+        let most_rows = if stride == 1 { (fit - 2) & !1 } else { (fit - 2) / 2 };
+        for line in (0..out_h).step_by(most_rows) {
+            let rows = most_rows.min(out_h - line);
             let lines = (rows - 1) * stride + 3;
-            let x = &strip.bytes[line * stride * strip.pitch + column * stride * channels + channel..];
-            assert!((lines - 1) * strip.pitch + (seen - 1) * channels + lanes <= x.len());
-            let first = (strip.first + line * out_w + column) * channels + channel;
-            let y = &mut y[first..];
+            let down = Span::of(line * stride, lines, w.pad_top, w.in_h);
+            let line_step = w.in_w as usize * channels;
+            let spread = |from: usize, count: usize| {
+                // SAFETY: the room has all lines.
+                unsafe { room.add(from * pitch).write_bytes(args.x_zero_point.cast_unsigned(), count * pitch) };
+            };
+            let inside = if across.count == 0 { 0 } else { down.count };
+            spread(0, down.before);
+            spread(down.before + inside, lines - down.before - inside);
+            if inside > 0 {
+                let begin = down.first * line_step + across.first * channels + channel;
+                assert!(begin + (inside - 1) * line_step + (across.count - 1) * channels + lanes <= x.len());
+                let first = across.before.div_ceil(4);
+                let middle = ((across.before + across.count) / 4).saturating_sub(first);
+                let begin = x[begin..].as_ptr();
+                let pixels = Spread {
+                    x: begin.wrapping_sub(across.before * channels),
+                    begin,
+                    span: across.count * channels,
+                    step: channels,
+                    line_step,
+                    lines: inside,
+                    first,
+                    middle,
+                    last: cells - first - middle,
+                    y: room.wrapping_add(down.before * pitch),
+                    lanes,
+                    padding: [args.x_zero_point; 16],
+                };
+                // SAFETY: the pixels are there as asserted, and the room has all lines.
+                unsafe { patch::spread(&pixels) };
+            }
+            let y = &mut y[(line * out_w + column) * channels + channel..];
             assert!(((rows - 1) * out_w + columns - 1) * channels + lanes <= y.len());
-            let pixels = Spread {
-                x: x.as_ptr(),
-                step: channels,
-                columns: seen,
-                line_step: strip.pitch,
-                lines,
-                y: room.as_mut_ptr().cast(),
-                lanes,
+            let shape = Shape { channels, line: out_w * channels, pitch, columns };
+            let y = y.as_mut_ptr();
+            let sweep = |from: usize, rows: usize, lower: usize| Sweep {
+                x: room.wrapping_add(from * pitch),
+                weights: kernel[1].as_ptr().cast(),
+                lower,
+                bias: args.bias.bytes(channel, lanes).as_ptr(),
+                multipliers: args.multipliers.bytes(channel, lanes).as_ptr(),
+                y: y.wrapping_add(from * shape.line),
+                channels: lanes,
+                rows,
+                zero_point,
+                ..if stride == 1 { shape.by_1(lower > 0) } else { shape.by_2() }
             };
-            // SAFETY: the pixels are there as asserted, and the room holds so many lines.
-            unsafe { patch::spread(&pixels) };
-            let sweep = |row: usize, count: usize, lower: usize| {
-                let (rows, x_step) = if stride == 1 { (count.div_ceil(2), CELL) } else { (count, 2 * CELL) };
-                let (fours, rest) = (columns / 4, columns % 4);
-                let line = out_w * channels;
-                let down = if lower == 0 { 0 } else { line };
-                let (step, y_row) = if stride == 1 { (2 * channels, 2 * line) } else { (4 * channels, line) };
-                let behind = if stride == 1 { 4 } else { 4 };
-                Sweep {
-                    x: room.as_ptr().cast::<u8>().wrapping_add(row * stride * pitch),
-                    weights: kernel[1].as_ptr().cast(),
-                    lower,
-                    bias: args.bias.bytes(channel, lanes).as_ptr(),
-                    multipliers: args.multipliers.bytes(channel, lanes).as_ptr(),
-                    y: y.as_ptr().cast_mut().wrapping_add(row * line),
-                    channels: lanes,
-                    rows,
-                    fours,
-                    rest,
-                    y_step: step,
-                    y_turn: y_row.wrapping_sub(behind * fours * channels),
-                    x_turn: (2 * pitch).wrapping_sub(x_step * fours),
-                    zero_point: target.parts().2,
-                    mask: if stride == 1 { 0x0f0f } else { (1 << (4 * rest)) - 1 },
-                    results: if stride == 1 {
-                        [0, channels as u32, down as u32, (down + channels) as u32]
-                    } else {
-                        core::array::from_fn(|result| (result * channels) as u32)
-                    },
-                    even: halfwords(pitch, [0, 2]),
-                    odd: halfwords(pitch, [2, CELL]),
-                    kernel: core::array::from_fn(|row| (row * CELL) as u32),
+            // SAFETY: pixels, weights and results are there, as asserted; what is read behind the lines lies in the
+            // room.
+            unsafe {
+                match (stride, rows) {
+                    (2, _) => patch::sweep_by_2(&mut sweep(0, rows, CELL)),
+                    // Both rows of the patches are the same.
+                    (_, 1) => patch::sweep(&mut sweep(0, 1, 0)),
+                    _ => {
+                        patch::sweep(&mut sweep(0, rows / 2, CELL));
+                        if rows % 2 == 1 {
+                            // The row before the last is computed once more.
+                            patch::sweep(&mut sweep(rows - 2, 1, CELL));
+                        }
+                    }
                 }
-            };
-            if stride == 2 {
-                // SAFETY: as asserted; what is read behind the lines lies in the room.
-                unsafe { patch::sweep_by_2(&mut sweep(0, rows, 0)) };
-                continue;
-            }
-            if rows >= 2 {
-                // SAFETY: as above.
-                unsafe { patch::sweep(&mut sweep(0, rows & !1, CELL)) };
-            }
-            if rows == 1 {
-                // SAFETY: as above; both rows of a patch are the same.
-                unsafe { patch::sweep(&mut sweep(0, 1, 0)) };
-            } else if rows % 2 == 1 {
-                // SAFETY: as above; the row before the last is computed once more.
-                unsafe { patch::sweep(&mut sweep(rows - 2, 2, CELL)) };
             }
         }
     }
 }
 
-/// Distances of the halfwords of a patch: two in each of four lines.
-fn halfwords(pitch: usize, columns: [usize; 2]) -> [u16; 8] {
-    core::array::from_fn(|half| (half / 2 * pitch + columns[half % 2]) as u16)
+/// Distances between pixels and between results.
+struct Shape {
+    channels: usize,
+    line: usize,
+    pitch: usize,
+    columns: usize,
+}
+
+impl Shape {
+    /// Pairs of rows, or single ones that are computed twice, at stride 1.
+    fn by_1(&self, pairs: bool) -> Sweep {
+        let (column, line) = (self.channels, if pairs { self.line } else { 0 });
+        Sweep {
+            y_step: 2 * column,
+            y_turn: (2 * self.line).wrapping_sub(self.columns / 4 * 4 * column),
+            x_turn: (2 * self.pitch).wrapping_sub(self.columns / 4 * CELL),
+            // The first and the third.
+            mask: 0x0f0f,
+            results: [0, column, line, line + column].map(|distance| distance as u32),
+            ..self.any()
+        }
+    }
+
+    /// Rows at stride 2.
+    fn by_2(&self) -> Sweep {
+        let column = self.channels;
+        Sweep {
+            y_step: 4 * column,
+            y_turn: self.line.wrapping_sub(self.columns / 4 * 4 * column),
+            x_turn: (2 * self.pitch).wrapping_sub(self.columns / 4 * 2 * CELL),
+            mask: (1 << (4 * (self.columns % 4))) - 1,
+            results: [0, 1, 2, 3].map(|place| (place * column) as u32),
+            ..self.any()
+        }
+    }
+
+    /// What is common to both.
+    fn any(&self) -> Sweep {
+        let halves = |columns: [usize; 2]| {
+            // Two in each of four lines.
+            core::array::from_fn(|half| (half / 2 * self.pitch + columns[half % 2]) as u16)
+        };
+        Sweep {
+            x: core::ptr::null(),
+            weights: core::ptr::null(),
+            lower: 0,
+            bias: core::ptr::null(),
+            multipliers: core::ptr::null(),
+            y: core::ptr::null_mut(),
+            channels: 0,
+            rows: 0,
+            fours: self.columns / 4,
+            rest: self.columns % 4,
+            y_step: 0,
+            y_turn: 0,
+            x_turn: 0,
+            zero_point: 0,
+            mask: 0,
+            results: [0; 4],
+            even: halves([0, 2]),
+            odd: halves([2, CELL]),
+            kernel: [0, 1, 2, 3].map(|row| (row * CELL) as u32),
+        }
+    }
 }

@@ -10,26 +10,80 @@ use core::mem::offset_of;
 /// Bytes of four columns of 16 channels.
 pub(super) const CELL: usize = 64;
 
-/// Pixels whose channels are spread out.
+/// Lines of pixels whose channels are spread out.
 #[repr(C)]
 pub(super) struct Spread {
-    /// The first pixel of the first line, at the first channel.
+    /// Column 0 of the first line at the first channel, perhaps left of what is there.
     pub x: *const i8,
+    /// The first column that is there.
+    pub begin: *const i8,
+    /// Bytes from there to behind the last one.
+    pub span: usize,
     /// Bytes from one pixel to the next.
     pub step: usize,
-    /// Pixels of a line.
-    pub columns: usize,
     /// Bytes from one line to the next.
     pub line_step: usize,
     /// Lines.
     pub lines: usize,
+    /// Fours of columns not all of which are there,
+    pub first: usize,
+    /// those behind them that are all there,
+    pub middle: usize,
+    /// and those behind them, not all of which are there.
+    pub last: usize,
     /// Result, line by line: four columns of 16 channels in [`CELL`] bytes.
     pub y: *mut u8,
     /// Channels, 16 at most; those behind them become zero.
     pub lanes: usize,
+    /// What stands for a pixel that is not there.
+    pub padding: [i8; 16],
 }
 
-/// Writes four columns of each channel side by side; the last column of a line is repeated.
+/// Four columns of 16 channels: from the pixels that general registers point to.
+macro_rules! cell {
+    () => {
+        "vpstttt
+         vldrbt.u8 q0, [r1]
+         vldrbt.u8 q1, [r2]
+         vldrbt.u8 q2, [r3]
+         vldrbt.u8 q3, [r4]
+         vst40.8 {{q0, q1, q2, q3}}, [r10]
+         vst41.8 {{q0, q1, q2, q3}}, [r10]
+         vst42.8 {{q0, q1, q2, q3}}, [r10]
+         vst43.8 {{q0, q1, q2, q3}}, [r10]!\n"
+    };
+}
+
+/// Fours of columns, as many as `$count` says, whose pixels may not be there.
+macro_rules! edge {
+    ($count:literal, $loop:literal, $end:literal) => {
+        concat!(
+            "ldr r1, [r0, ",
+            $count,
+            "]\n",
+            "wls lr, r1, ",
+            $end,
+            "f\n",
+            $loop,
+            ":\n",
+            edge!("r1"),
+            edge!("r2"),
+            edge!("r3"),
+            edge!("r4"),
+            cell!(),
+            "le lr, ",
+            $loop,
+            "b\n",
+            $end,
+            ":\n",
+        )
+    };
+    ($to:literal) => {
+        concat!("sub ", $to, ", r8, r7\n", "cmp ", $to, ", r12\n", "csel ", $to, ", r8, r5, lo\n", "add r8, r8, r6\n",)
+    };
+}
+
+/// Writes four columns of each channel side by side.
 ///
 /// # Safety
 /// The CPU has Helium; pixels and room are there.
@@ -41,60 +95,46 @@ pub(super) unsafe extern "C" fn spread(spread: *const Spread) {
         "push {{r4-r11, lr}}",
         "ldr r1, [r0, {LANES}]",
         "vctp.8 r1",
-        "ldr r11, [r0, {X}]",
-        "ldrd r6, r7, [r0, {STEP}]",
-        "ldrd r8, r9, [r0, {LINE_STEP}]",
+        "ldrd r11, r7, [r0, {X}]",
+        "ldrd r12, r6, [r0, {SPAN}]",
+        "ldr r9, [r0, {LINES}]",
         "ldr r10, [r0, {Y}]",
+        "add r5, r0, {PADDING}",
         "2:",
-        "mov r1, r11",
+        "mov r8, r11",
+        edge!("{FIRST}", "3", "4"),
+        "ldr r4, [r0, {MIDDLE}]",
+        "mov r1, r8",
         "add r2, r1, r6",
         "add r3, r2, r6",
+        "wls lr, r4, 6f",
         "add r4, r3, r6",
-        "lsrs r12, r7, #2",
-        "wls lr, r12, 4f",
-        "3:",
-        "vpstttt",
-        "vldrbt.u8 q0, [r1]",
-        "vldrbt.u8 q1, [r2]",
-        "vldrbt.u8 q2, [r3]",
-        "vldrbt.u8 q3, [r4]",
+        "5:",
+        cell!(),
         "add r1, r1, r6, lsl #2",
         "add r2, r2, r6, lsl #2",
         "add r3, r3, r6, lsl #2",
         "add r4, r4, r6, lsl #2",
-        "vst40.8 {{q0, q1, q2, q3}}, [r10]",
-        "vst41.8 {{q0, q1, q2, q3}}, [r10]",
-        "vst42.8 {{q0, q1, q2, q3}}, [r10]",
-        "vst43.8 {{q0, q1, q2, q3}}, [r10]!",
-        "le lr, 3b",
-        "4:",
-        "ands r12, r7, #3",
-        "beq 5f",
-        "cmp r12, #2",
-        "it lo",
-        "movlo r2, r1",
-        "cmp r12, #3",
-        "it lo",
-        "movlo r3, r2",
-        "vpsttt",
-        "vldrbt.u8 q0, [r1]",
-        "vldrbt.u8 q1, [r2]",
-        "vldrbt.u8 q2, [r3]",
-        "vmov q3, q2",
-        "vst40.8 {{q0, q1, q2, q3}}, [r10]",
-        "vst41.8 {{q0, q1, q2, q3}}, [r10]",
-        "vst42.8 {{q0, q1, q2, q3}}, [r10]",
-        "vst43.8 {{q0, q1, q2, q3}}, [r10]!",
-        "5:",
-        "add r11, r11, r8",
+        "le lr, 5b",
+        "6:",
+        "mov r8, r1",
+        edge!("{LAST}", "7", "8"),
+        "ldr r1, [r0, {LINE_STEP}]",
+        "add r11, r11, r1",
+        "add r7, r7, r1",
         "subs r9, r9, #1",
         "bne 2b",
         "pop {{r4-r11, pc}}",
         X = const offset_of!(Spread, x),
-        STEP = const offset_of!(Spread, step),
+        SPAN = const offset_of!(Spread, span),
         LINE_STEP = const offset_of!(Spread, line_step),
+        LINES = const offset_of!(Spread, lines),
+        FIRST = const offset_of!(Spread, first),
+        MIDDLE = const offset_of!(Spread, middle),
+        LAST = const offset_of!(Spread, last),
         Y = const offset_of!(Spread, y),
         LANES = const offset_of!(Spread, lanes),
+        PADDING = const offset_of!(Spread, padding),
     )
 }
 
@@ -103,7 +143,8 @@ pub(super) unsafe extern "C" fn spread(spread: *const Spread) {
 pub(super) struct Sweep {
     /// The spread pixels of the first channel, from where the first window begins.
     pub x: *const u8,
-    /// The spread weights of the first channel, at the first kernel row; before and behind them zeros.
+    /// The spread weights of the first channel, at the first kernel row: three columns and a zero, and rows of zeros
+    /// before and behind them.
     pub weights: *const u8,
     /// Bytes back to the weights of the two lower windows of a patch.
     pub lower: usize,
@@ -198,14 +239,11 @@ macro_rules! sweep {
                 "vldrw.u32 q0, [r7, {KERNEL}]",
                 "ldrd r1, r2, [r7, {X}]",
                 "ldr r4, [r7, {LOWER}]",
-                "vldrw.u32 q5, [r2, q0]",
+                "vldrw.u32 q4, [r2, q0]",
                 "sub r4, r2, r4",
-                "vldrw.u32 q7, [r4, q0]",
-                // Windows have three columns; the fourth is cut off.
-                "vshl.i32 q5, q5, #8",
-                "vshl.i32 q7, q7, #8",
-                "vshr.u32 q4, q5, #8",
-                "vshr.u32 q6, q7, #8",
+                "vldrw.u32 q6, [r4, q0]",
+                "vshl.i32 q5, q4, #8",
+                "vshl.i32 q7, q6, #8",
                 "add r0, r1, #4",
                 "add r2, r2, #4",
                 "strd r0, r2, [r7, {X}]",
