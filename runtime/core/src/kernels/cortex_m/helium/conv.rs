@@ -55,6 +55,10 @@ fn multiply(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u8]) {
         piece.x = rows.pointer(rows.lines - 1, rows.columns - 1);
         row(&mut piece, &rows.reach, &channels, &mut y[pairs * out_c..]);
     }
+    let (low, high, _) = target.limits();
+    if (low, high) != (i8::MIN, i8::MAX) {
+        y.chunks_mut(out_c).for_each(|y| y[..group_out].iter_mut().for_each(|y| *y = (*y).clamp(low, high)));
+    }
 }
 
 /// The channels of a group.
@@ -90,7 +94,7 @@ impl Piece {
             if reach.columns == 1 { (reach.rows, reach.row_step) } else { (reach.columns, reach.column_step) };
         let bytes = GROUP * reach.quads;
         let whole = bytes / WHOLE;
-        let (low, high, zero_point) = target.limits();
+        let (_, _, zero_point) = target.limits();
         Self {
             x: core::ptr::null(),
             rows: 0,
@@ -111,9 +115,7 @@ impl Piece {
             y_step: 0,
             bias: [0; 4],
             multipliers: [0.0; 4],
-            low: [i32::from(low); 4],
-            high: [i32::from(high); 4],
-            zero_point: i32::from(zero_point),
+            zero_point: [zero_point; 8],
             octets: 0,
             octet_bias: core::ptr::null(),
             octet_multipliers: core::ptr::null(),
@@ -122,9 +124,20 @@ impl Piece {
         }
     }
 
+    /// The kernel for these segments and channels.
+    fn kernel(&self) -> tile::Kernel {
+        match (self.segments, self.whole, self.tail) {
+            (1, 0, _) | (1, 1, 0) => tile::resident,
+            (_, 0, _) => tile::short,
+            (1, _, 0) if self.stride == BLOCK * WHOLE => tile::pointwise,
+            (_, _, 0) if self.stride == BLOCK * WHOLE => tile::window,
+            _ => tile::any,
+        }
+    }
+
     /// Pairs of rows, `count` rows in all, times four channels, of whose results `lanes` are stored.
     fn tiles(&mut self, y: &mut [i8], y_step: usize, count: usize, lanes: usize) {
-        let kernel = if self.tail == 0 { tile::tiles } else { tile::tiles_with_tail };
+        let kernel = self.kernel();
         if lanes == TILE {
             assert!((count - 1) * y_step + TILE <= y.len());
             (self.y, self.y_step, self.rows) = (y.as_mut_ptr(), y_step, count);

@@ -1,7 +1,7 @@
 //! The products of rows and channels, in assembly.
 //!
-//! Sums lie in the eight even general registers, into which alone VMLADAVA adds: `tiles` keeps those of two rows and
-//! four channels, `octets` those of one row and eight channels.
+//! Sums lie in the eight even general registers, into which alone VMLADAVA adds: the tile kernels keep those of two
+//! rows and four channels, `octets` those of one row and eight channels. Results are saturated to int8, no more.
 
 use core::arch::naked_asm;
 use core::mem::offset_of;
@@ -11,13 +11,13 @@ use core::mem::offset_of;
 pub(super) struct Piece {
     /// The next row.
     pub x: *const i8,
-    /// Rows to come; `tiles` leaves an odd one.
+    /// Rows to come; tile kernels leave an odd one.
     pub rows: usize,
     /// Rows from `x` to the end of its line.
     pub left: usize,
     /// Rows of a line.
     pub columns: usize,
-    /// Bytes from behind the last row of a line to the first one of the next.
+    /// Bytes from behind the last row of a line to the first one of the next; stands behind `columns`.
     pub turn: usize,
     /// Bytes from where the last segment's last whole 16 bytes end to the next row.
     pub next: usize,
@@ -35,24 +35,20 @@ pub(super) struct Piece {
     pub tail: usize,
     /// Bytes of weights from one 16 bytes of input to the next.
     pub stride: usize,
-    /// Bytes of weights of one channel block that belong to a tail.
+    /// Bytes of weights from a tail to what is behind it.
     pub tail_stride: usize,
-    /// Addresses of the weights of the first four groups of four.
+    /// Addresses of the weights of the first channel for the first four groups of four.
     pub weights: [usize; 4],
-    /// Result, and bytes from one position to the next.
+    /// Result.
     pub y: *mut i8,
-    /// Stands behind `y`.
+    /// Bytes from one position to the next; stands behind `y`.
     pub y_step: usize,
     /// Of the channels of a tile.
     pub bias: [i32; 4],
     /// Of the channels of a tile.
     pub multipliers: [f32; 4],
-    /// Least result, four times.
-    pub low: [i32; 4],
-    /// Greatest result, four times.
-    pub high: [i32; 4],
-    /// Zero point of the results.
-    pub zero_point: i32,
+    /// Zero point of the results, eight times.
+    pub zero_point: [i16; 8],
     /// Eights of channels to come.
     pub octets: usize,
     /// Bias of the next eight channels, which follow each other.
@@ -65,226 +61,175 @@ pub(super) struct Piece {
     pub other_hop: usize,
 }
 
+/// A kernel of this module.
+///
+/// # Safety
+/// The CPU has Helium; rows, weights and results of the piece are there, weights, bias and multipliers at multiples
+/// of 4.
+pub(super) type Kernel = unsafe extern "C" fn(*mut Piece);
+
 macro_rules! begin {
     () => {
-        concat!(
-            ".arch armv8.1-m.main\n",
-            ".arch_extension mve.fp\n",
-            "push {{r4-r11, lr}}\n",
-            "vpush {{d8-d15}}\n",
-            "mov r7, r0\n",
-            "ldr r11, [r7, {STRIDE}]\n",
-            "vldrw.u32 q5, [r7, {WEIGHTS}]\n",
-        )
+        ".arch armv8.1-m.main
+         .arch_extension mve.fp
+         push {{r4-r11, lr}}
+         vpush {{d8-d15}}
+         mov r7, r0
+         vldrw.u32 q5, [r7, {WEIGHTS}]
+         vldrw.u32 q7, [r7, {ZERO_POINT}]\n"
     };
 }
 
 macro_rules! end {
     () => {
-        "vpop {{d8-d15}}\npop {{r4-r11, pc}}\n"
+        "vpop {{d8-d15}}
+         pop {{r4-r11, pc}}\n"
     };
 }
 
-/// Sums as floats times multipliers, rounded half to even, shifted and limited: four in each register.
+/// Eight sums to results: those of the first four registers end in the lowest bytes of the words of q0, the others in
+/// the third bytes. Rounded half to even and saturated, as the contract has it.
 macro_rules! finish {
-    ($a:literal $b:literal, $m:literal $n:literal, $zero_point:literal, $low:literal $high:literal) => {
+    ($m:literal $n:literal) => {
         concat!(
-            "vcvt.f32.s32 ",
-            $a,
-            ", ",
-            $a,
-            "\n",
-            "vcvt.f32.s32 ",
-            $b,
-            ", ",
-            $b,
-            "\n",
-            "vmul.f32 ",
-            $a,
-            ", ",
-            $a,
-            ", ",
+            "vmov q0[2], q0[0], r0, r4\n",
+            "vmov q0[3], q0[1], r2, r6\n",
+            "vmov q1[2], q1[0], r8, r12\n",
+            "vmov q1[3], q1[1], r10, lr\n",
+            "vcvt.f32.s32 q0, q0\n",
+            "vcvt.f32.s32 q1, q1\n",
+            "vmul.f32 q0, q0, ",
             $m,
             "\n",
-            "vmul.f32 ",
-            $b,
-            ", ",
-            $b,
-            ", ",
+            "vmul.f32 q1, q1, ",
             $n,
             "\n",
-            "vcvtn.s32.f32 ",
-            $a,
-            ", ",
-            $a,
-            "\n",
-            "vcvtn.s32.f32 ",
-            $b,
-            ", ",
-            $b,
-            "\n",
-            "vqadd.s32 ",
-            $a,
-            ", ",
-            $a,
-            ", ",
-            $zero_point,
-            "\n",
-            "vqadd.s32 ",
-            $b,
-            ", ",
-            $b,
-            ", ",
-            $zero_point,
-            "\n",
-            "vmax.s32 ",
-            $a,
-            ", ",
-            $a,
-            ", ",
-            $low,
-            "\n",
-            "vmax.s32 ",
-            $b,
-            ", ",
-            $b,
-            ", ",
-            $low,
-            "\n",
-            "vmin.s32 ",
-            $a,
-            ", ",
-            $a,
-            ", ",
-            $high,
-            "\n",
-            "vmin.s32 ",
-            $b,
-            ", ",
-            $b,
-            ", ",
-            $high,
-            "\n",
+            "vcvtn.s32.f32 q0, q0\n",
+            "vcvtn.s32.f32 q1, q1\n",
+            "vqmovnb.s32 q0, q0\n",
+            "vqmovnt.s32 q0, q1\n",
+            "vqadd.s16 q0, q0, q7\n",
+            "vqmovnb.s16 q0, q0\n",
         )
     };
 }
 
-/// The sums, four by four, in vectors.
-macro_rules! collect {
-    () => {
-        "vmov q0[2], q0[0], r0, r4
-         vmov q0[3], q0[1], r2, r6
-         vmov q1[2], q1[0], r8, r12
-         vmov q1[3], q1[1], r10, lr\n"
+/// 16 bytes of two rows times four channels; `$first` loads the weights of the first one.
+macro_rules! step {
+    ($first:literal) => {
+        concat!(
+            "vldrb.u8 q0, [r1], #16\n",
+            $first,
+            "\n",
+            "vmladava.s8 r0, q0, q2\n",
+            "vldrb.u8 q1, [r3], #16\n",
+            "vmladava.s8 r8, q1, q2\n",
+            "vldrw.u32 q3, [q4, #4]\n",
+            "vmladava.s8 r2, q0, q3\n",
+            "vmladava.s8 r10, q1, q3\n",
+            "vldrw.u32 q2, [q4, #8]\n",
+            "vmladava.s8 r4, q0, q2\n",
+            "vmladava.s8 r12, q1, q2\n",
+            "vldrw.u32 q3, [q4, #12]\n",
+            "vmladava.s8 r6, q0, q3\n",
+            "vmladava.s8 lr, q1, q3\n",
+        )
     };
 }
 
-/// A `tiles` kernel; `$tail` is what is done behind the last whole 16 bytes of each segment.
+/// Fewer bytes of two rows times four channels, as many as the predicate says.
+macro_rules! tail {
+    () => {
+        "vpstttt
+         vldrbt.u8 q0, [r1]
+         vldrbt.u8 q1, [r3]
+         vldrwt.u32 q2, [q4]
+         vldrwt.u32 q3, [q4, #4]
+         vmladava.s8 r0, q0, q2
+         vmladava.s8 r8, q1, q2
+         vmladava.s8 r2, q0, q3
+         vmladava.s8 r10, q1, q3
+         vpstt
+         vldrwt.u32 q2, [q4, #8]
+         vldrwt.u32 q3, [q4, #12]
+         vmladava.s8 r4, q0, q2
+         vmladava.s8 r12, q1, q2
+         vmladava.s8 r6, q0, q3
+         vmladava.s8 lr, q1, q3\n"
+    };
+}
+
+/// A kernel for pairs of rows times four channels: `$begin` stands before the first pair and `$products` multiplies
+/// one, q5 being where the weights are. `$count` counts a pair and `$pairs` keeps their number, which is in r6.
 macro_rules! tiles {
-    ($(#[$doc:meta])* $name:ident, $skip:literal, $tail:expr) => {
+    ($(#[$doc:meta])* $name:ident, $begin:expr, $products:expr, $count:literal, $pairs:literal) => {
         $(#[$doc])*
         ///
         /// # Safety
-        /// The CPU has Helium; rows, weights and results of the piece are there, weights at multiples of 4.
+        /// As [`Kernel`].
         #[unsafe(naked)]
         pub(super) unsafe extern "C" fn $name(piece: *mut Piece) {
             naked_asm!(
                 begin!(),
                 "ldr r1, [r7, {X}]",
                 "vldrw.u32 q6, [r7, {MULTIPLIERS}]",
-                "vldrw.u32 q7, [r7, {LOW}]",
-                "b 9f",
-                "2:",
+                $begin,
+                "b 20f",
+                "10:",
                 "ldrd r0, r2, [r7, {BIAS}]",
                 "ldrd r4, r6, [r7, {BIAS} + 8]",
                 "ldrd r8, r10, [r7, {BIAS}]",
                 "ldrd r12, lr, [r7, {BIAS} + 8]",
-                "ldr r9, [r7, {SEGMENTS}]",
-                "vmov q4, q5",
-                "b 4f",
-                "3:",
-                "ldr r5, [r7, {GAP}]",
-                "add r1, r1, r5",
-                "add r3, r3, r5",
-                "4:",
-                "ldr r5, [r7, {WHOLE}]",
-                $skip,
-                "5:",
-                "vldrb.u8 q0, [r1], #16",
-                "vldrw.u32 q2, [q4]",
-                "vmladava.s8 r0, q0, q2",
-                "vldrb.u8 q1, [r3], #16",
-                "vmladava.s8 r8, q1, q2",
-                "vldrw.u32 q3, [q4, #4]",
-                "vmladava.s8 r2, q0, q3",
-                "vmladava.s8 r10, q1, q3",
-                "vldrw.u32 q2, [q4, #8]",
-                "vmladava.s8 r4, q0, q2",
-                "vmladava.s8 r12, q1, q2",
-                "vldrw.u32 q3, [q4, #12]",
-                "vmladava.s8 r6, q0, q3",
-                "vmladava.s8 lr, q1, q3",
-                "vadd.i32 q4, q4, r11",
-                "subs r5, r5, #1",
-                "bne 5b",
-                "6:",
-                $tail,
-                "subs r9, r9, #1",
-                "bne 3b",
-                collect!(),
-                "ldr r5, [r7, {ZERO_POINT}]",
-                "vldrw.u32 q2, [r7, {HIGH}]",
-                finish!("q0" "q1", "q6" "q6", "r5", "q7" "q2"),
+                $products,
+                finish!("q6" "q6"),
                 "ldrd r2, r4, [r7, {Y}]",
                 "vstrb.32 q0, [r2]",
+                "vshr.u32 q0, q0, #16",
                 "add r2, r2, r4",
-                "vstrb.32 q1, [r2]",
+                "vstrb.32 q0, [r2]",
                 "add r2, r2, r4",
                 "str r2, [r7, {Y}]",
-                "ldr r5, [r7, {PAIRS}]",
                 "ldrd r0, r2, [r7, {NEXT}]",
-                "subs r5, r5, #1",
-                "str r5, [r7, {PAIRS}]",
+                $count,
                 "add r1, r3, r0",
                 "add r3, r1, r2",
-                "bne 2b",
+                "bne 10b",
                 // The next pairs: those of what is left of the line, or one whose second row is in the next line.
-                "9:",
+                "20:",
                 "ldr r0, [r7, {LEFT}]",
                 "ldrd r4, r5, [r7, {COLUMNS}]",
-                "cbnz r0, 10f",
+                "cbnz r0, 21f",
                 "add r1, r1, r5",
                 "mov r0, r4",
-                "10:",
+                "21:",
                 "ldr r2, [r7, {ROWS}]",
                 "cmp r2, #2",
-                "blo 12f",
+                "blo 24f",
                 "ldr r6, [r7, {STEP}]",
                 "add r3, r1, r6",
                 "cmp r0, #1",
-                "beq 11f",
+                "beq 22f",
                 "cmp r0, r2",
-                "ite lo",
-                "lsrlo r6, r0, #1",
-                "lsrhs r6, r2, #1",
-                "str r6, [r7, {PAIRS}]",
+                "csel r6, r0, r2, lo",
+                "lsrs r6, r6, #1",
+                "sub r0, r0, r6, lsl #1",
+                "b 23f",
+                "22:",
+                "mov r6, #1",
+                "add r3, r3, r5",
+                "sub r0, r4, #1",
+                "23:",
+                $pairs,
+                "str r0, [r7, {LEFT}]",
                 "sub r2, r2, r6, lsl #1",
                 "str r2, [r7, {ROWS}]",
-                "sub r0, r0, r6, lsl #1",
-                "str r0, [r7, {LEFT}]",
-                "b 2b",
-                "11:",
-                "add r3, r3, r5",
-                "str r0, [r7, {PAIRS}]",
-                "sub r2, r2, #2",
-                "str r2, [r7, {ROWS}]",
-                "sub r4, r4, #1",
-                "str r4, [r7, {LEFT}]",
-                "b 2b",
-                "12:",
+                "b 10b",
+                "24:",
                 "str r1, [r7, {X}]",
                 "str r0, [r7, {LEFT}]",
                 end!(),
+                // Not all kernels use all of these.
+                "/* {PAIRS} {SEGMENTS} {GAP} {WHOLE} {TAIL} {STRIDE} {TAIL_STRIDE} */",
                 X = const offset_of!(Piece, x),
                 ROWS = const offset_of!(Piece, rows),
                 LEFT = const offset_of!(Piece, left),
@@ -302,8 +247,6 @@ macro_rules! tiles {
                 Y = const offset_of!(Piece, y),
                 BIAS = const offset_of!(Piece, bias),
                 MULTIPLIERS = const offset_of!(Piece, multipliers),
-                LOW = const offset_of!(Piece, low),
-                HIGH = const offset_of!(Piece, high),
                 ZERO_POINT = const offset_of!(Piece, zero_point),
             )
         }
@@ -311,49 +254,149 @@ macro_rules! tiles {
 }
 
 tiles!(
-    /// Pairs of rows times four channels; segments are multiples of 16 bytes.
-    tiles,
-    "",
-    "/* {TAIL} {TAIL_STRIDE} */"
-);
-tiles!(
-    /// Pairs of rows times four channels; segments are not multiples of 16 bytes.
-    tiles_with_tail,
-    "cbz r5, 6f",
-    "ldr r5, [r7, {TAIL}]
-     vctp.8 r5
-     ldr r5, [r7, {TAIL_STRIDE}]
+    /// Rows of one segment of up to 16 bytes: the weights stay in registers.
+    resident,
+    "ldr r0, [r7, {TAIL}]
+     ldr r2, [r7, {WHOLE}]
+     add r0, r0, r2, lsl #4
+     vctp.8 r0
+     vmov q0, q5
      vpstttt
+     vldrwt.u32 q2, [q0]
+     vldrwt.u32 q3, [q0, #4]
+     vldrwt.u32 q4, [q0, #8]
+     vldrwt.u32 q5, [q0, #12]
+     lsls r11, r2, #4",
+    "vpstt
      vldrbt.u8 q0, [r1]
      vldrbt.u8 q1, [r3]
-     vldrwt.u32 q2, [q4]
-     vldrwt.u32 q3, [q4, #4]
      vmladava.s8 r0, q0, q2
      vmladava.s8 r8, q1, q2
      vmladava.s8 r2, q0, q3
      vmladava.s8 r10, q1, q3
-     vpstt
-     vldrwt.u32 q2, [q4, #8]
-     vldrwt.u32 q3, [q4, #12]
-     vmladava.s8 r4, q0, q2
-     vmladava.s8 r12, q1, q2
-     vmladava.s8 r6, q0, q3
-     vmladava.s8 lr, q1, q3
-     vadd.i32 q4, q4, r5"
+     vmladava.s8 r4, q0, q4
+     vmladava.s8 r12, q1, q4
+     vmladava.s8 r6, q0, q5
+     vmladava.s8 lr, q1, q5
+     add r3, r3, r11",
+    "subs r9, r9, #1",
+    "mov r9, r6"
+);
+tiles!(
+    /// Rows of one segment, a multiple of 16 bytes, and blocks of 16 channels.
+    pointwise,
+    "mov r0, #256
+     vsub.i32 q5, q5, r0",
+    concat!(
+        "vmov q4, q5\n",
+        "ldr r5, [r7, {WHOLE}]\n",
+        "11:\n",
+        step!("vldrw.u32 q2, [q4, #256]!"),
+        "subs r5, r5, #1\n",
+        "bne 11b\n",
+    ),
+    "subs r9, r9, #1",
+    "mov r9, r6"
+);
+tiles!(
+    /// Segments of a multiple of 16 bytes and blocks of 16 channels.
+    window,
+    "mov r0, #256
+     vsub.i32 q5, q5, r0
+     ldr r11, [r7, {GAP}]",
+    concat!(
+        "vmov q4, q5\n",
+        "ldr r9, [r7, {SEGMENTS}]\n",
+        "b 12f\n",
+        "11:\n",
+        "add r1, r1, r11\n",
+        "add r3, r3, r11\n",
+        "12:\n",
+        "ldr r5, [r7, {WHOLE}]\n",
+        "13:\n",
+        step!("vldrw.u32 q2, [q4, #256]!"),
+        "subs r5, r5, #1\n",
+        "bne 13b\n",
+        "subs r9, r9, #1\n",
+        "bne 11b\n",
+    ),
+    "ldr r5, [r7, {PAIRS}]
+     subs r5, r5, #1
+     str r5, [r7, {PAIRS}]",
+    "str r6, [r7, {PAIRS}]"
+);
+tiles!(
+    /// Segments of fewer than 16 bytes.
+    short,
+    "ldr r0, [r7, {TAIL}]
+     vctp.8 r0
+     ldr r11, [r7, {TAIL_STRIDE}]",
+    concat!(
+        "vmov q4, q5\n",
+        "ldr r9, [r7, {SEGMENTS}]\n",
+        "b 12f\n",
+        "11:\n",
+        "ldr r5, [r7, {GAP}]\n",
+        "add r1, r1, r5\n",
+        "add r3, r3, r5\n",
+        "vadd.i32 q4, q4, r11\n",
+        "12:\n",
+        tail!(),
+        "subs r9, r9, #1\n",
+        "bne 11b\n",
+    ),
+    "ldr r5, [r7, {PAIRS}]
+     subs r5, r5, #1
+     str r5, [r7, {PAIRS}]",
+    "str r6, [r7, {PAIRS}]"
+);
+tiles!(
+    /// Segments of any length.
+    any,
+    "ldr r11, [r7, {STRIDE}]",
+    concat!(
+        "vmov q4, q5\n",
+        "ldr r9, [r7, {SEGMENTS}]\n",
+        "b 12f\n",
+        "11:\n",
+        "ldr r5, [r7, {GAP}]\n",
+        "add r1, r1, r5\n",
+        "add r3, r3, r5\n",
+        "12:\n",
+        "ldr r5, [r7, {WHOLE}]\n",
+        "cbz r5, 14f\n",
+        "13:\n",
+        step!("vldrw.u32 q2, [q4]"),
+        "vadd.i32 q4, q4, r11\n",
+        "subs r5, r5, #1\n",
+        "bne 13b\n",
+        "14:\n",
+        "ldr r5, [r7, {TAIL}]\n",
+        "cbz r5, 15f\n",
+        "vctp.8 r5\n",
+        "ldr r5, [r7, {TAIL_STRIDE}]\n",
+        tail!(),
+        "vadd.i32 q4, q4, r5\n",
+        "15:\n",
+        "subs r9, r9, #1\n",
+        "bne 11b\n",
+    ),
+    "ldr r5, [r7, {PAIRS}]
+     subs r5, r5, #1
+     str r5, [r7, {PAIRS}]",
+    "str r6, [r7, {PAIRS}]"
 );
 
-/// One row times eights of channels, of all rows the next one.
+/// One row, the next of all, times eights of channels.
 ///
 /// # Safety
-/// The CPU has Helium; row, weights and results of the piece are there, weights, bias and multipliers at multiples
-/// of 4.
+/// As [`Kernel`].
 #[unsafe(naked)]
 pub(super) unsafe extern "C" fn octets(piece: *mut Piece) {
     naked_asm!(
         begin!(),
-        "vldrw.u32 q6, [r7, {LOW}]",
-        "vldrw.u32 q7, [r7, {HIGH}]",
-        "2:",
+        "ldr r11, [r7, {STRIDE}]",
+        "10:",
         "ldr r3, [r7, {BIAS}]",
         "ldrd r0, r2, [r3], #8",
         "ldrd r4, r6, [r3], #8",
@@ -363,14 +406,14 @@ pub(super) unsafe extern "C" fn octets(piece: *mut Piece) {
         "ldr r1, [r7, {X}]",
         "ldr r9, [r7, {SEGMENTS}]",
         "vmov q4, q5",
-        "b 4f",
-        "3:",
+        "b 12f",
+        "11:",
         "ldr r5, [r7, {GAP}]",
         "add r1, r1, r5",
-        "4:",
+        "12:",
         "ldr r5, [r7, {WHOLE}]",
-        "cbz r5, 6f",
-        "5:",
+        "cbz r5, 14f",
+        "13:",
         "vldrb.u8 q0, [r1], #16",
         "vldrw.u32 q1, [q4]",
         "vmladava.s8 r0, q0, q1",
@@ -390,10 +433,10 @@ pub(super) unsafe extern "C" fn octets(piece: *mut Piece) {
         "vmladava.s8 lr, q0, q2",
         "vadd.i32 q4, q4, r11",
         "subs r5, r5, #1",
-        "bne 5b",
-        "6:",
+        "bne 13b",
+        "14:",
         "ldr r5, [r7, {TAIL}]",
-        "cbz r5, 7f",
+        "cbz r5, 15f",
         "vctp.8 r5",
         "ldr r5, [r7, {TAIL_STRIDE}]",
         "vpstttt",
@@ -417,27 +460,26 @@ pub(super) unsafe extern "C" fn octets(piece: *mut Piece) {
         "vmladava.s8 r12, q0, q1",
         "vmladava.s8 lr, q0, q2",
         "vadd.i32 q4, q4, r5",
-        "7:",
+        "15:",
         "subs r9, r9, #1",
-        "bne 3b",
-        collect!(),
+        "bne 11b",
         "ldr r3, [r7, {MULTIPLIERS}]",
-        "ldr r5, [r7, {ZERO_POINT}]",
         "vldrw.u32 q2, [r3], #16",
         "vldrw.u32 q3, [r3], #16",
         "str r3, [r7, {MULTIPLIERS}]",
-        finish!("q0" "q1", "q2" "q3", "r5", "q6" "q7"),
+        finish!("q2" "q3"),
         "ldr r3, [r7, {Y}]",
         "ldrd r0, r2, [r7, {HOP}]",
         "vstrb.32 q0, [r3], #4",
-        "vstrb.32 q1, [r3], #4",
+        "vshr.u32 q0, q0, #16",
+        "vstrb.32 q0, [r3], #4",
         "str r3, [r7, {Y}]",
         "ldr r5, [r7, {OCTETS}]",
         "strd r2, r0, [r7, {HOP}]",
         "vadd.i32 q5, q5, r0",
         "subs r5, r5, #1",
         "str r5, [r7, {OCTETS}]",
-        "bne 2b",
+        "bne 10b",
         end!(),
         X = const offset_of!(Piece, x),
         SEGMENTS = const offset_of!(Piece, segments),
@@ -448,8 +490,6 @@ pub(super) unsafe extern "C" fn octets(piece: *mut Piece) {
         TAIL_STRIDE = const offset_of!(Piece, tail_stride),
         WEIGHTS = const offset_of!(Piece, weights),
         Y = const offset_of!(Piece, y),
-        LOW = const offset_of!(Piece, low),
-        HIGH = const offset_of!(Piece, high),
         ZERO_POINT = const offset_of!(Piece, zero_point),
         OCTETS = const offset_of!(Piece, octets),
         BIAS = const offset_of!(Piece, octet_bias),
