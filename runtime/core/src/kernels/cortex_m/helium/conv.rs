@@ -29,7 +29,48 @@ pub(super) fn conv(args: ConvI8Args<'_>) {
     if !aligned || !plain || !args.weight_zero_points.is_empty() || matches!(args.y, ConvOutput::F32(_)) {
         return portable::conv(args);
     }
-    for_each_rows(args, |args, rows, weights| multiply(args, rows, weights));
+    for_each_rows(args, |args, rows, weights| {
+        if pays_to_pack(&rows.reach, args.window.group_out()) {
+            multiply_packed(args, rows, weights);
+        } else {
+            multiply(args, rows, weights);
+        }
+    });
+}
+
+/// Whether it takes fewer instructions to copy the short segments of each row behind each other than to multiply them
+/// one by one. The numbers are those of a tile, two rows with four channels.
+fn pays_to_pack(reach: &Reach, group_out: usize) -> bool {
+    let segments = reach.rows * reach.columns;
+    let quads = segments * reach.quads;
+    let copies = 2 * (8 + 6 * segments) * TILE / group_out;
+    segments > 1 && reach.quads <= WHOLE / GROUP && 24 * segments > 17 * (quads / 4) + 26 + copies
+}
+
+/// Multiplies rows that are copied first, as many at a time as there is room for.
+#[inline(never)]
+fn multiply_packed(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u8]) {
+    const ROOM: usize = 1024;
+    let mut room = [0; ROOM];
+    let step = rows.reach.packed_len();
+    let most = ROOM / step;
+    let positions = rows.lines * rows.columns;
+    let ConvOutput::I8(_, target) = args.y else { return };
+    if most < 2 {
+        return multiply(args, rows, weights);
+    }
+    let mut piece = Piece::new(rows, target);
+    (piece.x, piece.left, piece.tail) = (rows.pointer(0, 0), rows.columns, GROUP * rows.reach.quads);
+    let reach = Reach { rows: 1, row_step: 0, columns: 1, column_step: 0, quads: step / GROUP };
+    for first in (0..positions).step_by(most) {
+        let columns = most.min(positions - first);
+        piece.rows = columns;
+        // SAFETY: `Rows` has the rows, and there is room for so many.
+        unsafe { tile::pack(&mut piece, room.as_mut_ptr()) };
+        let (start, lines, line_step, first) = (0, 1, 0, rows.first + first);
+        let packed = Rows { bytes: &room, start, columns, step, lines, line_step, reach, first, group: rows.group };
+        multiply(args, &packed, weights);
+    }
 }
 
 /// Multiplies all rows with all channels of their group.
@@ -105,6 +146,7 @@ impl Piece {
             step: rows.step,
             pairs: 0,
             segments,
+            segment_step,
             gap: segment_step.wrapping_sub(WHOLE * whole),
             whole,
             tail: bytes % WHOLE,

@@ -27,6 +27,8 @@ pub(super) struct Piece {
     pub pairs: usize,
     /// Segments of a row.
     pub segments: usize,
+    /// Bytes from one segment to the next.
+    pub segment_step: usize,
     /// Bytes from where a segment's last whole 16 bytes end to the next segment.
     pub gap: usize,
     /// Times 16 bytes in a segment.
@@ -495,5 +497,52 @@ pub(super) unsafe extern "C" fn octets(piece: *mut Piece) {
         BIAS = const offset_of!(Piece, octet_bias),
         MULTIPLIERS = const offset_of!(Piece, octet_multipliers),
         HOP = const offset_of!(Piece, hop),
+    )
+}
+
+/// Copies the segments of the next rows, `piece.tail` bytes each and 16 at most, behind each other.
+///
+/// # Safety
+/// The CPU has Helium; the rows of the piece are there, and there is room for them.
+#[unsafe(naked)]
+pub(super) unsafe extern "C" fn pack(piece: *mut Piece, room: *mut i8) {
+    naked_asm!(
+        ".arch armv8.1-m.main",
+        ".arch_extension mve.fp",
+        "push {{r4-r11, lr}}",
+        "ldr r4, [r0, {TAIL}]",
+        "vctp.8 r4",
+        "ldrd r2, r3, [r0, {X}]",
+        "ldrd r5, r6, [r0, {LEFT}]",
+        "ldr r7, [r0, {TURN}]",
+        "ldr r8, [r0, {STEP}]",
+        "ldrd r9, r10, [r0, {SEGMENTS}]",
+        "2:",
+        "mov r12, r2",
+        "dls lr, r9",
+        "3:",
+        "vpstt",
+        "vldrbt.u8 q0, [r12]",
+        "vstrbt.8 q0, [r1]",
+        "add r12, r12, r10",
+        "add r1, r1, r4",
+        "le lr, 3b",
+        "add r2, r2, r8",
+        "subs r5, r5, #1",
+        "bne 4f",
+        "add r2, r2, r7",
+        "mov r5, r6",
+        "4:",
+        "subs r3, r3, #1",
+        "bne 2b",
+        "str r2, [r0, {X}]",
+        "str r5, [r0, {LEFT}]",
+        "pop {{r4-r11, pc}}",
+        X = const offset_of!(Piece, x),
+        LEFT = const offset_of!(Piece, left),
+        TURN = const offset_of!(Piece, turn),
+        STEP = const offset_of!(Piece, step),
+        SEGMENTS = const offset_of!(Piece, segments),
+        TAIL = const offset_of!(Piece, tail),
     )
 }
