@@ -28,7 +28,7 @@ fn small_and_as_accurate_as_float() {
         let (calibration, evaluation) = (open("calib.npz"), open("eval.npz"));
         let quantized = quantize::quantize(model, &calibration, Options::default(), || ()).unwrap();
         let Quantized { model, float, dims, .. } = &quantized;
-        let engine = Engine::new(engine::plan(model, dims).unwrap()).unwrap();
+        let engine = Engine::new(engine::plan(model, dims, None).unwrap()).unwrap();
         let accuracy = evaluate::accuracy(float, &engine, dims, evaluation.samples(), || ()).unwrap();
         let ratio = model.to_bytes().len() as f64 / std::fs::metadata(&path).unwrap().len() as f64;
         let (before, after) = (accuracy.float_top1(), accuracy.int8_top1());

@@ -72,6 +72,11 @@ pub enum Error {
         /// Its index in the list of steps.
         step: u32,
     },
+    /// The kernels were chosen for another plan and have none for the step; see [`crate::kernels::Kernels::only`].
+    NoKernel {
+        /// Its index in the list of steps.
+        step: u32,
+    },
     /// The fallback of a step failed; the host has logged why.
     HostFailed {
         /// Its index in the list of steps.
@@ -104,6 +109,9 @@ impl fmt::Display for Error {
                 write!(f, "the tensor has {expected} elements, the slice {given}")
             }
             Self::ElementType { expected } => write!(f, "the tensor holds {expected}: use the call for that type"),
+            Self::NoKernel { step } => {
+                write!(f, "step {step} has no kernel here: restrict the kernels to the steps of this plan")
+            }
             Self::NeedsHost { step } => {
                 write!(f, "step {step} has no native kernel and needs the ONNX fallback of a machine with std")
             }

@@ -3,6 +3,8 @@
 mod execute;
 mod transfer;
 
+pub(crate) use execute::executors;
+
 use crate::error::Error;
 use crate::kernels::Kernels;
 use crate::plan::step::StepRecord;
@@ -94,13 +96,16 @@ impl<'p, 'a> Session<'p, 'a> {
     /// As [`Session::new`], with kernels of the caller's choice.
     ///
     /// # Errors
-    /// As [`Session::new`].
+    /// As [`Session::new`], and [`Error::NoKernel`] when `kernels` were restricted to other steps.
     pub fn with_kernels(plan: Plan<'p>, arena: &'a mut [u8], kernels: &'static Kernels) -> Result<Self, Error> {
         let needed = plan.arena_bytes();
         let given = arena.len();
         let arena = arena.get_mut(..needed).ok_or(Error::ArenaTooSmall { needed, given })?;
         if !arena.as_ptr().addr().is_multiple_of(ALIGNMENT) && needed > 0 {
             return Err(Error::ArenaMisaligned);
+        }
+        if let Some(step) = plan.outside(kernels.steps) {
+            return Err(Error::NoKernel { step });
         }
         log::debug!("{} steps in an arena of {needed} bytes, {} kernels", plan.header().steps, kernels.name);
         Ok(Self { plan, arena, kernels, team: None })

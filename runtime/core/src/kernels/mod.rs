@@ -13,6 +13,7 @@ mod cortex_m;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod float;
 pub mod portable;
+mod restricted;
 pub mod rows;
 pub mod view;
 #[cfg(target_arch = "x86_64")]
@@ -22,8 +23,10 @@ use core::cell::Cell;
 
 use crate::bytes::{F32s, I32s};
 use crate::math::Function;
-use crate::plan::step::{MatMul, Pool, Reduce, Softmax, Window};
+use crate::plan::StepSet;
+use crate::plan::step::{BinaryOp, MatMul, Pool, Reduce, Softmax, Window};
 use crate::quantization::Target;
+use crate::session::executors::Executors;
 
 /// Where a convolution puts its results.
 pub enum ConvOutput<'a> {
@@ -164,6 +167,9 @@ pub type UnaryKernel = fn(&[Cell<f32>], &[Cell<f32>], Function, f32, f32);
 pub struct Kernels {
     /// The name that `CYGNET_ISA` takes.
     pub name: &'static str,
+    /// The kinds of steps that the set has kernels for.
+    pub(crate) steps: StepSet,
+    pub(crate) executors: Executors,
     /// [`crate::plan::step::ConvI8`].
     pub conv_i8: fn(ConvI8Args<'_>),
     /// [`crate::plan::step::ConvI8`] whose groups have one input channel.
@@ -182,6 +188,8 @@ pub struct Kernels {
     pub add_i8: fn(&RowI8<'_>),
     /// One row of [`crate::plan::step::BinaryOp::Mul`].
     pub mul_i8: fn(&RowI8<'_>),
+    /// One row of any other [`BinaryOp`].
+    pub binary_i8: fn(BinaryOp, &RowI8<'_>),
     /// [`crate::plan::step::Table`]: `y[i] = table[x[i] + 128]`.
     pub table: TableKernel,
     /// [`Pool`].
@@ -203,10 +211,33 @@ impl core::fmt::Debug for Kernels {
 }
 
 impl Kernels {
+    /// The portable kernels by value, for [`Self::only`].
+    pub const PORTABLE: Self = portable::PORTABLE;
+
     /// The portable kernels, which every other set must equal in each bit.
     #[must_use]
     pub fn portable() -> &'static Self {
         &portable::KERNELS
+    }
+
+    /// The set that the features of this crate name for a core without an operating system: Helium, DSP, else portable.
+    /// Whoever switches a feature on promises that the core can run it.
+    #[must_use]
+    pub const fn for_target() -> Self {
+        Self::PORTABLE
+    }
+
+    /// The set restricted to the steps of a plan, for firmware: what is not needed is not linked. To be called in a
+    /// constant with the bytes that are embedded.
+    ///
+    /// ```
+    /// use cygnet_core::kernels::Kernels;
+    /// static PLAN: &[u8] = &[]; // include_bytes!("model.cyg")
+    /// static KERNELS: Kernels = Kernels::PORTABLE.only(PLAN);
+    /// ```
+    #[must_use]
+    pub const fn only(self, plan: &[u8]) -> Self {
+        restricted::restrict(self, StepSet::of(plan))
     }
 
     /// The fastest set that this CPU can run.

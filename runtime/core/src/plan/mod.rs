@@ -10,11 +10,13 @@
 
 mod records;
 pub mod step;
+mod step_set;
 mod tensor;
 
 use crate::bytes::{Reader, Record, Span, checksum};
 use crate::error::Error;
 pub use step::{Step, StepRecord};
+pub use step_set::StepSet;
 pub use tensor::{DType, MAX_RANK, Port, Tensor, TensorId};
 
 /// The first four bytes of a plan.
@@ -133,6 +135,16 @@ impl<'p> Plan<'p> {
         self.bytes
     }
 
+    /// What [`Self::arena_bytes`] will say of the plan in `bytes`, for the length of an [`crate::Arena`] in firmware; 0
+    /// when the bytes are no plan. Can be called in a constant.
+    #[must_use]
+    pub const fn arena_bytes_of(bytes: &[u8]) -> usize {
+        match step_set::word(bytes, CHECKSUM_FROM) {
+            Some(arena_bytes) => arena_bytes,
+            None => 0,
+        }
+    }
+
     /// Bytes of arena that a [`crate::Session`] needs.
     #[must_use]
     pub fn arena_bytes(&self) -> usize {
@@ -163,6 +175,13 @@ impl<'p> Plan<'p> {
     #[must_use]
     pub fn suits_teams(&self) -> bool {
         self.steps().any(|record| crate::team::pays(&record.step))
+    }
+
+    /// The first step whose kind is not in `set`.
+    pub(crate) fn outside(&self, set: StepSet) -> Option<u32> {
+        let float = |id| self.tensor(id).is_some_and(|tensor| tensor.dtype == DType::F32);
+        let inside = |step: &Step| set.has(step.opcode() as usize, step.deciding_tensor().is_some_and(float));
+        (set != StepSet::ALL).then(|| self.steps().find(|record| !inside(&record.step)))?.map(|record| record.index)
     }
 
     /// Bytes of room that a thread of a [`crate::Team`] needs: the most that a step takes as scratch.

@@ -8,6 +8,14 @@ use crate::bytes::{Reader, Record, Span, U32s};
 
 macro_rules! steps {
     ($($opcode:literal $variant:ident($record:ident)),* $(,)?) => {
+        /// The numbers that stand for the kinds in records.
+        #[allow(non_upper_case_globals, reason = "named as the kinds")]
+        pub(crate) mod opcode {
+            $(pub const $variant: usize = $opcode;)*
+            /// All are below it.
+            pub const COUNT: usize = 1 + [$($opcode),*].len();
+        }
+
         /// A decoded step.
         #[derive(Clone, Copy, Debug, PartialEq)]
         #[non_exhaustive]
@@ -160,6 +168,29 @@ impl Step {
             }
             _ => false,
         }
+    }
+
+    /// The tensor whose type says whether the step is the int8 or the float32 form of its kind; `None` where there is
+    /// one form.
+    #[must_use]
+    pub(crate) fn deciding_tensor(&self) -> Option<TensorId> {
+        match self {
+            Self::MatMul(s) => Some(s.y),
+            Self::Binary(s) => Some(s.y),
+            Self::Table(s) => Some(s.y),
+            Self::Pool(s) => Some(s.y),
+            Self::Reduce(s) => Some(s.y),
+            Self::Softmax(s) => Some(s.y),
+            Self::ResizeLinear(s) => Some(s.y),
+            Self::ArgMax(s) => Some(s.x),
+            _ => None,
+        }
+    }
+
+    /// Whether the step runs through the fallback of machines with `std`.
+    #[must_use]
+    pub fn needs_host(&self) -> bool {
+        matches!(self, Self::HostStep(_))
     }
 
     /// Multiply-accumulates of one run.

@@ -105,6 +105,9 @@ crate::record! {
 }
 
 impl Tensor {
+    /// The word of an entry that holds the type.
+    pub(crate) const DTYPE_WORD: usize = 1;
+
     /// The dimensions.
     #[must_use]
     pub fn dims(&self) -> &[u32] {

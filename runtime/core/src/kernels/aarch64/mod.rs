@@ -27,7 +27,7 @@ static NEON: Kernels = Kernels {
     add_i8: add::add,
     pool_i8: pool::pool,
     reduce_i8: pool::reduce,
-    ..super::portable::KERNELS
+    ..super::portable::PORTABLE
 };
 
 static NEON_DOTPROD: Kernels =

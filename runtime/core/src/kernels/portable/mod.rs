@@ -10,14 +10,23 @@ mod resize;
 pub(crate) mod softmax;
 
 pub(crate) use elementwise::for_each_row;
-pub use elementwise::{binary_f32, binary_i8, cast, table_f32};
+pub use elementwise::{binary_f32, cast, table_f32};
 pub use pool::{arg_max, matmul_i8, reduce_f32};
 pub use resize::resize_linear;
 pub use softmax::softmax_f32;
 
+use super::Kernels;
+use crate::plan::StepSet;
+use crate::session::executors;
+
 /// The portable set.
-pub static KERNELS: super::Kernels = super::Kernels {
+pub static KERNELS: Kernels = PORTABLE;
+
+/// The portable set, to be restricted in a constant.
+pub(crate) const PORTABLE: Kernels = Kernels {
     name: "portable",
+    steps: StepSet::ALL,
+    executors: executors::ALL,
     conv_i8: conv::conv,
     depthwise_i8: depthwise::depthwise,
     conv_f32: conv_f32::conv,
@@ -27,6 +36,7 @@ pub static KERNELS: super::Kernels = super::Kernels {
     unary: elementwise::unary,
     add_i8: elementwise::add_i8,
     mul_i8: elementwise::mul_i8,
+    binary_i8: elementwise::binary_i8,
     table: elementwise::table,
     pool_i8: pool::pool_i8,
     reduce_i8: pool::reduce_i8,

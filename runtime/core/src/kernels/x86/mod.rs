@@ -16,7 +16,7 @@ mod ymm;
 
 use core::cell::Cell;
 
-use super::portable::{conv, depthwise, elementwise, pool, softmax};
+use super::portable::{PORTABLE, conv, depthwise, elementwise, pool, softmax};
 use super::{ConvI8Args, Kernels, ReduceI8Args, RowI8};
 use crate::math::Function;
 use crate::plan::step::{MatMul, Pool, Reduce, Softmax};
@@ -86,6 +86,7 @@ macro_rules! kernels {
             softmax_i8: $module::softmax_i8,
             quantize: $module::quantize,
             dequantize: $module::dequantize,
+            ..PORTABLE
         }
     };
 }

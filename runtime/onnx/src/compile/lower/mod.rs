@@ -25,6 +25,7 @@ use super::builder::Builder;
 use super::{CompileError, Options};
 use crate::model::{self, Model, Node, Tensor};
 use crate::reference;
+pub(super) use conv::scratch_bytes;
 pub(super) use value::{Constant, Kind, Val, Value};
 
 /// Why a node did not become native steps.

@@ -1,0 +1,33 @@
+//! The plan and the input that were built in, and memory of exactly the plan's size.
+
+use cygnet_core::kernels::Kernels;
+use cygnet_core::plan::Plan;
+use cygnet_core::{Arena, Error, Session};
+
+/// Word access to weights and tensors wants an aligned start.
+#[repr(C, align(16))]
+struct Aligned<T: ?Sized>(T);
+
+/// The plan.
+pub static PLAN: &[u8] = {
+    static BYTES: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/plan.cyg")));
+    &BYTES.0
+};
+
+/// The first input of the plan, as it lies in the arena.
+pub static INPUT: &[u8] = {
+    static BYTES: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/input.bin")));
+    &BYTES.0
+};
+
+/// The kernels that the plan needs, for this core.
+pub static KERNELS: Kernels = Kernels::for_target().only(PLAN);
+
+/// Bytes of the arena.
+pub const ARENA_BYTES: usize = Plan::arena_bytes_of(include_bytes!(concat!(env!("OUT_DIR"), "/plan.cyg")));
+
+/// The session of the embedded plan. There is one: a second call gives `None`.
+pub fn session() -> Option<Result<Session<'static, 'static>, Error>> {
+    let arena: &'static mut Arena<ARENA_BYTES> = cortex_m::singleton!(ARENA: Arena<ARENA_BYTES> = Arena::new())?;
+    Some(Plan::parse(PLAN).and_then(|plan| Session::with_kernels(plan, arena.bytes(), &KERNELS)))
+}

@@ -1,0 +1,101 @@
+//! Which kinds of steps a plan has, found while firmware is compiled, so that only their kernels are linked.
+
+use super::step::opcode;
+use super::tensor::{DType, Tensor};
+use super::{HEADER_BYTES, MAGIC};
+use crate::bytes::Record;
+
+/// A set of kinds of steps. Kinds that exist for int8 and for float32 count as two.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepSet(u64);
+
+impl StepSet {
+    /// Every kind.
+    pub const ALL: Self = Self(u64::MAX);
+
+    /// The kinds of steps of a plan (`.cyg`), or [`Self::ALL`] when the bytes are none. Can be called in a constant.
+    #[must_use]
+    pub const fn of(plan: &[u8]) -> Self {
+        match scan(plan) {
+            Some(bits) => Self(bits),
+            None => Self::ALL,
+        }
+    }
+
+    /// The set as bits: kind by kind, bit `2 · opcode`, and one more where float32 decides.
+    #[must_use]
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
+    /// Whether the kind of an opcode is in the set; `float` says which type decides, see [`deciding_word`].
+    #[must_use]
+    pub(crate) const fn has(self, opcode: usize, float: bool) -> bool {
+        self.0 & bit(opcode, float) != 0
+    }
+}
+
+const fn bit(opcode: usize, float: bool) -> u64 {
+    1 << ((2 * opcode + float as usize) & 63)
+}
+
+/// Which word of a record, behind its head, names the tensor whose type decides between the int8 and the float32 form;
+/// `None` where there is one form.
+pub(crate) const fn deciding_word(opcode: usize) -> Option<usize> {
+    match opcode {
+        opcode::MatMul => Some(2),
+        opcode::Binary => Some(5),
+        opcode::Table | opcode::Pool | opcode::Reduce | opcode::Softmax | opcode::ResizeLinear => Some(1),
+        opcode::ArgMax => Some(0),
+        _ => None,
+    }
+}
+
+/// The little-endian word at `at`.
+pub(super) const fn word(bytes: &[u8], at: usize) -> Option<usize> {
+    let Some((_, rest)) = bytes.split_at_checked(at) else { return None };
+    match rest.first_chunk::<4>() {
+        Some(word) => Some(u32::from_le_bytes(*word) as usize),
+        None => None,
+    }
+}
+
+const fn scan(plan: &[u8]) -> Option<u64> {
+    // Behind the sixteen bytes before the header's own words: see `Header`.
+    const STEP_TABLE: usize = 16 + 4 * 3;
+    const TENSORS: usize = STEP_TABLE + 8;
+    // Words of a record in front of the step's own.
+    const HEAD: usize = 3;
+    match plan.first_chunk::<4>() {
+        Some(&[a, b, c, d]) if plan.len() >= HEADER_BYTES => {
+            if a != MAGIC[0] || b != MAGIC[1] || c != MAGIC[2] || d != MAGIC[3] {
+                return None;
+            }
+        }
+        _ => return None,
+    }
+    let (Some(start), Some(len)) = (word(plan, STEP_TABLE), word(plan, STEP_TABLE + 4)) else { return None };
+    let Some(tensors) = word(plan, TENSORS) else { return None };
+    let (mut at, mut bits) = (start, 0);
+    while at < start.saturating_add(len) {
+        let Some(head) = word(plan, at) else { return None };
+        let (opcode, words) = (head & 0xffff, head >> 16);
+        if words < HEAD || opcode >= opcode::COUNT {
+            return None;
+        }
+        let float = match deciding_word(opcode) {
+            None => false,
+            Some(index) => {
+                let Some(tensor) = word(plan, at.saturating_add(4 * (HEAD + index))) else { return None };
+                let entry = tensors.saturating_add(tensor.saturating_mul(4 * Tensor::WORDS));
+                match word(plan, entry.saturating_add(4 * Tensor::DTYPE_WORD)) {
+                    Some(dtype) => dtype == DType::F32 as usize,
+                    None => return None,
+                }
+            }
+        };
+        bits |= bit(opcode, float);
+        at = at.saturating_add(4 * words);
+    }
+    Some(bits)
+}

@@ -1,0 +1,361 @@
+//! What runs each kind of step, in a table: firmware leaves out the kinds that its plan has not.
+
+use core::cell::Cell;
+
+use super::{Context, PIECE, range};
+use crate::bytes::{F32s, U32s};
+use crate::error::Error;
+use crate::kernels::portable::{self, movement};
+use crate::kernels::view::{f32_cells, f32s, f32s_mut, i8_cells, i8s, i8s_mut};
+use crate::kernels::{ConvF32Args, Operand, ReduceI8Args, RowI8};
+use crate::plan::step::{BinaryOp, MAX_HOST_TENSORS, Step, opcode};
+use crate::plan::{DType, MAX_RANK, StepSet, Tensor, TensorId};
+use crate::quantization::Target;
+use crate::session::{Host, HostTensor};
+use crate::team;
+
+/// Runs one step of its kind.
+pub(crate) type Executor = fn(&mut Context<'_, '_>, &Step, &mut dyn Host) -> Result<(), Error>;
+
+/// By opcode; the second of each pair is for kinds whose deciding tensor is float32.
+pub(crate) type Executors = [[Executor; 2]; opcode::COUNT];
+
+/// All of them. Int8 convolutions run without a look at the table.
+pub(crate) const ALL: Executors = {
+    let mut table: Executors = [[refuse; 2]; opcode::COUNT];
+    table[opcode::ConvF32] = [conv_f32, refuse];
+    table[opcode::DepthwiseF32] = [depthwise_f32, refuse];
+    table[opcode::MatMul] = [matmul_i8, matmul_f32];
+    table[opcode::Binary] = [binary_i8, binary_f32];
+    table[opcode::Table] = [table_i8, table_f32];
+    table[opcode::Unary] = [unary, refuse];
+    table[opcode::Pool] = [pool_i8, pool_f32];
+    table[opcode::Reduce] = [reduce_i8, reduce_f32];
+    table[opcode::Softmax] = [softmax_i8, softmax_f32];
+    table[opcode::Copy] = [copy, refuse];
+    table[opcode::Fill] = [fill, refuse];
+    table[opcode::Gather] = [gather, refuse];
+    table[opcode::ResizeLinear] = [resize_i8, resize_f32];
+    table[opcode::ArgMax] = [arg_max_i8, arg_max_f32];
+    table[opcode::Quantize] = [quantize, refuse];
+    table[opcode::Dequantize] = [dequantize, refuse];
+    table[opcode::Cast] = [cast, refuse];
+    table[opcode::HostStep] = [host, refuse];
+    table
+};
+
+/// Those of the kinds in `set`.
+pub(crate) const fn only(set: StepSet) -> Executors {
+    let mut table = ALL;
+    let mut kind = 0;
+    while kind < opcode::COUNT {
+        if !set.has(kind, false) {
+            table[kind][0] = refuse;
+        }
+        if !set.has(kind, true) {
+            table[kind][1] = refuse;
+        }
+        kind += 1;
+    }
+    table
+}
+
+/// Runs a step that is no int8 convolution.
+#[inline(never)]
+pub(super) fn run(context: &mut Context<'_, '_>, step: &Step, host: &mut dyn Host) -> Result<(), Error> {
+    let float = match step.deciding_tensor() {
+        Some(id) => context.tensor(id)?.dtype == DType::F32,
+        None => false,
+    };
+    let pair = context.kernels.executors.get(step.opcode() as usize).ok_or(context.refused())?;
+    pair[usize::from(float)](context, step, host)
+}
+
+fn refuse(context: &mut Context<'_, '_>, _: &Step, _: &mut dyn Host) -> Result<(), Error> {
+    Err(Error::NoKernel { step: context.index })
+}
+
+/// Functions for the table, each with the fields of its kind of step.
+macro_rules! executors {
+    ($($name:ident($context:ident, $s:ident: $variant:ident) $body:block)*) => {
+        $(
+            fn $name($context: &mut Context<'_, '_>, step: &Step, _: &mut dyn Host) -> Result<(), Error> {
+                let Step::$variant($s) = step else { return Err($context.refused()) };
+                $body
+                Ok(())
+            }
+        )*
+    };
+}
+
+executors! {
+    conv_f32(context, s: ConvF32) {
+        let (plan, team, kernel) = (context.plan, context.team, context.kernels.conv_f32);
+        let (_, _, x, y) = context.pair(s.x, s.y)?;
+        let (weights, bias) = (F32s::new(plan.constant(s.weights)), F32s::new(plan.constant(s.bias)));
+        let (x, y) = (f32s(x), f32s_mut(y));
+        let args = ConvF32Args { window: &s.window, x, y, weights, bias, low: s.low, high: s.high };
+        team::conv_f32(team, true, args, kernel);
+    }
+    depthwise_f32(context, s: DepthwiseF32) {
+        let (plan, team, kernel) = (context.plan, context.team, context.kernels.depthwise_f32);
+        let (_, _, x, y) = context.pair(s.x, s.y)?;
+        let (weights, bias) = (F32s::new(plan.constant(s.weights)), F32s::new(plan.constant(s.bias)));
+        let (x, y) = (f32s(x), f32s_mut(y));
+        let args = ConvF32Args { window: &s.window, x, y, weights, bias, low: s.low, high: s.high };
+        team::conv_f32(team, false, args, kernel);
+    }
+    matmul_i8(context, s: MatMul) {
+        let [a, b, y] = [s.a, s.b, s.y].map(|id| context.tensor(id));
+        let (a, b, y) = (a?, b?, y?);
+        let (a_bytes, b_bytes, y_bytes) = context.sides(&a, &b, s.a == s.b, &y)?;
+        let target = Target::new(y.zero_point, -128, 127);
+        let zero_points = [a.zero_point, b.zero_point];
+        portable::matmul_i8(s, i8s(a_bytes), i8s(b_bytes), zero_points, i8s_mut(y_bytes), target);
+    }
+    matmul_f32(context, s: MatMul) {
+        let kernel = context.kernels.matmul_f32;
+        let [a, b, y] = [s.a, s.b, s.y].map(|id| context.tensor(id));
+        let (a, b, y) = (a?, b?, y?);
+        let (a_bytes, b_bytes, y_bytes) = context.sides(&a, &b, s.a == s.b, &y)?;
+        kernel(s, f32s(a_bytes), f32s(b_bytes), f32s_mut(y_bytes));
+    }
+    binary_i8(context, s: Binary) {
+        let refused = context.refused();
+        let (a, y) = (context.tensor(s.a)?, context.tensor(s.y)?);
+        let b = s.b.map(|id| context.tensor(id)).transpose()?;
+        let kernels = context.kernels;
+        let constant = context.plan.constant(s.constant);
+        let cells = Cell::from_mut(&mut *context.arena).as_slice_of_cells();
+        let bytes = |tensor: &Tensor| cells.get(range(tensor)).ok_or(refused);
+        let last = MAX_RANK - 1;
+        let length = s.dims[last] as usize;
+        // A stride of 0 along the last dimension repeats one element.
+        let count = |stride: u32| if stride == 0 { 1 } else { length };
+        let (a_count, b_count) = (count(s.a_strides[last]), count(s.b_strides[last]));
+        let zero_points = [a.zero_point, s.b_zero_point];
+        let target = Target::new(y.zero_point, s.low, s.high);
+        let a = Operand::Shared(i8_cells(bytes(&a)?));
+        let b = match &b {
+            Some(b) => Operand::Shared(i8_cells(bytes(b)?)),
+            None => Operand::Constant(i8s(constant)),
+        };
+        let y = i8_cells(bytes(&y)?);
+        let kernel = match s.op {
+            BinaryOp::Add => Some(kernels.add_i8),
+            BinaryOp::Mul => Some(kernels.mul_i8),
+            _ => None,
+        };
+        let mut failed = false;
+        portable::for_each_row(&s.dims, &s.a_strides, &s.b_strides, |at, a_at, b_at| {
+            match (a.row(a_at, a_count), b.row(b_at, b_count), y.get(at..at + length)) {
+                (Some(a), Some(b), Some(y)) => {
+                    let multipliers = [s.a_multiplier, s.b_multiplier];
+                    let row = RowI8 { a, b, y, zero_points, multipliers, target };
+                    match kernel {
+                        Some(kernel) => kernel(&row),
+                        None => (kernels.binary_i8)(s.op, &row),
+                    }
+                }
+                _ => failed = true,
+            }
+        });
+        if failed {
+            return Err(refused);
+        }
+    }
+    binary_f32(context, s: Binary) {
+        let refused = context.refused();
+        let (a, y) = (context.tensor(s.a)?, context.tensor(s.y)?);
+        let b = s.b.map(|id| context.tensor(id)).transpose()?;
+        let constant = context.plan.constant(s.constant);
+        let cells = Cell::from_mut(&mut *context.arena).as_slice_of_cells();
+        let bytes = |tensor: &Tensor| cells.get(range(tensor)).ok_or(refused);
+        let last = MAX_RANK - 1;
+        let length = s.dims[last] as usize;
+        let count = |stride: u32| if stride == 0 { 1 } else { length };
+        let (a_count, b_count) = (count(s.a_strides[last]), count(s.b_strides[last]));
+        let values = f32s(constant);
+        // An empty view of a constant means that the plan lies at an odd address: it is read piece by piece.
+        let pieces = (s.b.is_none() && values.is_empty()).then_some(F32s::new(constant));
+        let a = Operand::Shared(f32_cells(bytes(&a)?));
+        let b = match &b {
+            Some(b) => Operand::Shared(f32_cells(bytes(b)?)),
+            None => Operand::Constant(values),
+        };
+        let y = f32_cells(bytes(&y)?);
+        let mut failed = false;
+        portable::for_each_row(&s.dims, &s.a_strides, &s.b_strides, |at, a_at, b_at| {
+            let Some(constant) = pieces else {
+                match (a.row(a_at, a_count), b.row(b_at, b_count), y.get(at..at + length)) {
+                    (Some(a), Some(b), Some(y)) => portable::binary_f32(s.op, &a, &b, y),
+                    _ => failed = true,
+                }
+                return;
+            };
+            for start in (0..length).step_by(PIECE) {
+                let len = PIECE.min(length - start);
+                let mut piece = [0.0_f32; PIECE];
+                let from = if b_count == 1 { b_at } else { b_at + start };
+                let count = if b_count == 1 { 1 } else { len };
+                piece.iter_mut().zip(constant.slice(from, count).iter()).for_each(|(to, from)| *to = from);
+                let a = if a_count == 1 { a.row(a_at, 1) } else { a.row(a_at + start, len) };
+                match (a, y.get(at + start..at + start + len), piece.get(..count)) {
+                    (Some(a), Some(y), Some(piece)) => portable::binary_f32(s.op, &a, &Operand::Constant(piece), y),
+                    _ => failed = true,
+                }
+            }
+        });
+        if failed {
+            return Err(refused);
+        }
+    }
+    table_i8(context, s: Table) {
+        let kernel = context.kernels.table;
+        let table = context.plan.constant(s.table).first_chunk::<256>().ok_or(context.refused())?;
+        let [x, y] = context.shared_pair(s.x, s.y)?;
+        kernel(i8_cells(x), i8_cells(y), table);
+    }
+    table_f32(context, s: Table) {
+        let table = F32s::new(context.plan.constant(s.table));
+        let (_, _, x, y) = context.pair(s.x, s.y)?;
+        portable::table_f32(i8s(x), f32s_mut(y), table);
+    }
+    unary(context, s: Unary) {
+        let kernel = context.kernels.unary;
+        let [x, y] = context.shared_pair(s.x, s.y)?;
+        kernel(f32_cells(x), f32_cells(y), s.function, s.alpha, s.beta);
+    }
+    pool_i8(context, s: Pool) {
+        let (team, kernel) = (context.team, context.kernels.pool_i8);
+        let (x, y, x_bytes, y_bytes) = context.pair(s.x, s.y)?;
+        let target = Target::new(y.zero_point, -128, 127);
+        let (x_zero_point, y) = (x.zero_point, i8s_mut(y_bytes));
+        team::pool_i8(team, ReduceI8Args { step: s, x: i8s(x_bytes), x_zero_point, y, target }, kernel);
+    }
+    pool_f32(context, s: Pool) {
+        let kernel = context.kernels.pool_f32;
+        let (_, _, x, y) = context.pair(s.x, s.y)?;
+        kernel(s, f32s(x), f32s_mut(y));
+    }
+    reduce_i8(context, s: Reduce) {
+        let kernel = context.kernels.reduce_i8;
+        let (x, y, x_bytes, y_bytes) = context.pair(s.x, s.y)?;
+        let target = Target::new(y.zero_point, -128, 127);
+        let (x_zero_point, y) = (x.zero_point, i8s_mut(y_bytes));
+        kernel(ReduceI8Args { step: s, x: i8s(x_bytes), x_zero_point, y, target });
+    }
+    reduce_f32(context, s: Reduce) {
+        let (_, _, x, y) = context.pair(s.x, s.y)?;
+        portable::reduce_f32(s, f32s(x), f32s_mut(y));
+    }
+    softmax_i8(context, s: Softmax) {
+        let (kernel, table) = (context.kernels.softmax_i8, context.plan.constant(s.table));
+        let (x, y, x_bytes, y_bytes) = context.pair(s.x, s.y)?;
+        let target = Target::new(y.zero_point, -128, 127);
+        let (x_zero_point, inverse_scale, y) = (x.zero_point, 1.0 / y.scale, i8s_mut(y_bytes));
+        kernel(ReduceI8Args { step: s, x: i8s(x_bytes), x_zero_point, y, target }, table, inverse_scale);
+    }
+    softmax_f32(context, s: Softmax) {
+        let (_, _, x, y) = context.pair(s.x, s.y)?;
+        portable::softmax_f32(s, f32s(x), f32s_mut(y));
+    }
+    copy(context, s: Copy) {
+        let table = context.plan.constant(s.table);
+        let refused = context.refused();
+        if let Some(x) = s.x {
+            let (_, y, x_bytes, y_bytes) = context.pair(x, s.y)?;
+            movement::copy(s, x_bytes, y_bytes, y.dtype.bytes(), table);
+        } else {
+            let y = context.tensor(s.y)?;
+            let bytes = context.arena.get_mut(range(&y)).ok_or(refused)?;
+            movement::copy(s, context.plan.constant(s.constant), bytes, y.dtype.bytes(), table);
+        }
+    }
+    fill(context, s: Fill) {
+        let refused = context.refused();
+        let y = context.tensor(s.y)?;
+        movement::fill(s.value, context.arena.get_mut(range(&y)).ok_or(refused)?, y.dtype.bytes());
+    }
+    gather(context, s: Gather) {
+        let indices = U32s::new(context.plan.constant(s.indices));
+        let (_, y, x_bytes, y_bytes) = context.pair(s.x, s.y)?;
+        movement::gather(s, x_bytes, indices, y_bytes, y.dtype.bytes());
+    }
+    resize_i8(context, s: ResizeLinear) {
+        let plan = context.plan;
+        let (rows, columns) = (U32s::new(plan.constant(s.rows)), U32s::new(plan.constant(s.columns)));
+        let (x, y, x_bytes, y_bytes) = context.pair(s.x, s.y)?;
+        let (values, out) = (i8s(x_bytes), i8s_mut(y_bytes));
+        let target = Target::new(y.zero_point, -128, 127);
+        let real = |at: usize| (i32::from(values[at]) - x.zero_point) as f32;
+        let store = |at: usize, value: f32| out[at] = target.store(value * s.multiplier);
+        portable::resize_linear(s, rows, columns, real, store);
+    }
+    resize_f32(context, s: ResizeLinear) {
+        let plan = context.plan;
+        let (rows, columns) = (U32s::new(plan.constant(s.rows)), U32s::new(plan.constant(s.columns)));
+        let (_, _, x_bytes, y_bytes) = context.pair(s.x, s.y)?;
+        let (values, out) = (f32s(x_bytes), f32s_mut(y_bytes));
+        portable::resize_linear(s, rows, columns, |at| values[at], |at, value| out[at] = value);
+    }
+    arg_max_i8(context, s: ArgMax) {
+        let (_, _, x, y) = context.pair(s.x, s.y)?;
+        let values = i8s(x);
+        portable::arg_max(s, |at| f32::from(values[at]), y);
+    }
+    arg_max_f32(context, s: ArgMax) {
+        let (_, _, x, y) = context.pair(s.x, s.y)?;
+        let values = f32s(x);
+        portable::arg_max(s, |at| values[at], y);
+    }
+    quantize(context, s: Quantize) {
+        let kernel = context.kernels.quantize;
+        let (_, y, x_bytes, y_bytes) = context.pair(s.x, s.y)?;
+        kernel(f32s(x_bytes), y.scale, i8s_mut(y_bytes), Target::new(y.zero_point, -128, 127));
+    }
+    dequantize(context, s: Dequantize) {
+        let kernel = context.kernels.dequantize;
+        let (x, _, x_bytes, y_bytes) = context.pair(s.x, s.y)?;
+        kernel(i8s(x_bytes), x.scale, x.zero_point, f32s_mut(y_bytes));
+    }
+    cast(context, s: Cast) {
+        let (x, y, x_bytes, y_bytes) = context.pair(s.x, s.y)?;
+        portable::cast(x_bytes, x.dtype, y_bytes, y.dtype);
+    }
+}
+
+fn host(context: &mut Context<'_, '_>, step: &Step, host: &mut dyn Host) -> Result<(), Error> {
+    let Step::HostStep(s) = step else { return Err(context.refused()) };
+    let refused = context.refused();
+    let mut ids = heapless::Vec::<(TensorId, bool), { 2 * MAX_HOST_TENSORS }>::new();
+    for (id, output) in s.input_ids().map(|id| (id, false)).chain(s.output_ids().map(|id| (id, true))) {
+        ids.push((id, output)).map_err(|_| refused)?;
+    }
+    // The arena is cut from the front, so the tensors are taken in the order of their places.
+    let mut order = heapless::Vec::<usize, { 2 * MAX_HOST_TENSORS }>::new();
+    for index in 0..ids.len() {
+        order.push(index).map_err(|_| refused)?;
+    }
+    let plan = context.plan;
+    let offset = |index: usize| plan.tensor(ids[index].0).map_or(0, |tensor| tensor.offset);
+    order.sort_unstable_by_key(|&index| offset(index));
+    let mut slots: [Option<HostTensor<'_>>; 2 * MAX_HOST_TENSORS] = [const { None }; 2 * MAX_HOST_TENSORS];
+    let (mut rest, mut at) = (&mut *context.arena, 0);
+    for &index in &order {
+        let tensor = plan.tensor(ids[index].0).ok_or(refused)?;
+        let place = range(&tensor);
+        let skip = place.start.checked_sub(at).ok_or(refused)?;
+        let (_, behind) = rest.split_at_mut_checked(skip).ok_or(refused)?;
+        let (bytes, behind) = behind.split_at_mut_checked(place.len()).ok_or(refused)?;
+        (rest, at) = (behind, place.end);
+        slots[index] = Some(HostTensor { tensor, bytes });
+    }
+    let mut inputs = heapless::Vec::<HostTensor<'_>, MAX_HOST_TENSORS>::new();
+    let mut outputs = heapless::Vec::<HostTensor<'_>, MAX_HOST_TENSORS>::new();
+    for (slot, &(_, output)) in slots.into_iter().zip(&ids) {
+        let list = if output { &mut outputs } else { &mut inputs };
+        list.push(slot.ok_or(refused)?).map_err(|_| refused)?;
+    }
+    host.run(context.index, plan.constant(s.model), &mut inputs, &mut outputs)
+}
