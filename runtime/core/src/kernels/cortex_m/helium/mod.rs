@@ -9,19 +9,23 @@ mod depthwise;
 mod patch;
 mod tile;
 
-use crate::kernels::{Kernels, portable};
+use crate::kernels::Kernels;
+use crate::kernels::portable::PORTABLE;
 
-static HELIUM: Kernels = Kernels {
+static KERNELS: Kernels = HELIUM;
+
+/// The set, for whoever knows that the CPU has the instructions.
+pub(in crate::kernels) const HELIUM: Kernels = Kernels {
     name: "helium",
     conv_i8: conv::conv,
     depthwise_i8: depthwise::depthwise,
     add_i8: add::add,
-    ..portable::KERNELS
+    ..PORTABLE
 };
 
 /// The set, where the CPU has the instructions.
 pub(super) fn available() -> Option<&'static Kernels> {
-    is_present().then_some(&HELIUM)
+    is_present().then_some(&KERNELS)
 }
 
 /// Whether the CPU has vectors of integers and floats.
