@@ -284,12 +284,22 @@ fn copy_lines(window: &Window, x: &[i8], zero_point: i8, lines: Range<usize>, pi
         {
             let data = start + before;
             out[filled..data].fill(zero_point);
-            out[data..][..inside].copy_from_slice(&x[line * in_line..][..inside]);
+            copy(&x[line * in_line..][..inside], &mut out[data..][..inside]);
             filled = data + inside;
         }
         start += pitch;
     }
     out[filled..start].fill(zero_point);
+}
+
+/// Copies bytes that are as many as there is room for.
+#[cfg(all(target_arch = "arm", target_os = "none", target_abi = "eabihf", feature = "helium"))]
+use super::cortex_m::helium::copy::copy;
+/// Copies bytes that are as many as there is room for.
+#[cfg(not(all(target_arch = "arm", target_os = "none", target_abi = "eabihf", feature = "helium")))]
+#[inline(always)]
+fn copy(from: &[i8], to: &mut [i8]) {
+    to.copy_from_slice(from);
 }
 
 /// Calls `multiply(args, rows, weights of the group)` for all rows of a convolution.

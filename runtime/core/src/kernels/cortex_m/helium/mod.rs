@@ -5,6 +5,7 @@
 
 mod add;
 mod conv;
+pub(in crate::kernels) mod copy;
 mod depthwise;
 mod patch;
 mod tile;
