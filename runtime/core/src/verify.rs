@@ -14,6 +14,7 @@ use crate::plan::{ALIGNMENT, HEADER_BYTES, MAX_RANK, Metadata, Plan, Port, Tenso
 ///
 /// # Errors
 /// The first broken rule.
+#[inline(never)]
 pub(crate) fn verify(plan: &Plan<'_>) -> Result<(), Error> {
     tables(plan)?;
     for (index, tensor) in plan.tensors().enumerate() {
@@ -24,6 +25,7 @@ pub(crate) fn verify(plan: &Plan<'_>) -> Result<(), Error> {
     disjoint(plan)
 }
 
+#[inline(never)]
 fn tables(plan: &Plan<'_>) -> Result<(), Error> {
     let header = plan.header();
     let table = |span: Span, words: usize, what: &'static str| {
@@ -62,6 +64,7 @@ pub(crate) fn product(dims: impl IntoIterator<Item = u32>) -> Option<usize> {
     usize::try_from(product).ok()
 }
 
+#[inline(never)]
 fn check_tensor(plan: &Plan<'_>, tensor: &Tensor) -> Result<(), &'static str> {
     if tensor.rank as usize > MAX_RANK || tensor.shape[tensor.dims().len()..].iter().any(|&dim| dim != 1) {
         return Err("its rank is too great");
@@ -91,6 +94,7 @@ fn check_tensor(plan: &Plan<'_>, tensor: &Tensor) -> Result<(), &'static str> {
     Ok(())
 }
 
+#[inline(never)]
 fn ports(plan: &Plan<'_>) -> Result<(), Error> {
     let end = plan.header().steps.saturating_add(1);
     for (port, is_input) in plan.inputs().map(|port| (port, true)).chain(plan.outputs().map(|port| (port, false))) {
@@ -122,6 +126,7 @@ fn ports(plan: &Plan<'_>) -> Result<(), Error> {
     Ok(())
 }
 
+#[inline(never)]
 fn steps(plan: &Plan<'_>) -> Result<(), Error> {
     let mut steps = plan.steps();
     let mut count = 0;
@@ -181,6 +186,7 @@ fn steps(plan: &Plan<'_>) -> Result<(), Error> {
 
 /// Tensors that live at the same time are apart, but for an output in the place of an input that
 /// ends at the same step, where the step allows it.
+#[inline(never)]
 fn disjoint(plan: &Plan<'_>) -> Result<(), Error> {
     let count = plan.tensor_count() as u32;
     for index in 0..count {

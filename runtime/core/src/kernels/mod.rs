@@ -8,6 +8,8 @@
 
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod channel_blocks;
 #[cfg(all(target_arch = "arm", target_os = "none", target_abi = "eabihf"))]
 mod cortex_m;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
@@ -88,7 +90,7 @@ pub enum Operand<'a, T> {
     Constant(&'a [T]),
 }
 
-impl<'a, T: Copy> Operand<'a, T> {
+impl<'a, T: Copy + Default> Operand<'a, T> {
     /// Elements `start..start + len`, or one element when `len` is 1; `None` outside.
     #[must_use]
     pub fn row(&self, start: usize, len: usize) -> Option<Self> {
@@ -114,13 +116,13 @@ impl<'a, T: Copy> Operand<'a, T> {
         self.len() == 0
     }
 
-    /// Element `index`; must be inside.
+    /// Element `index`, or zero when there is none.
     #[must_use]
     #[inline(always)]
     pub fn get(&self, index: usize) -> T {
         match self {
-            Self::Shared(cells) => cells[index].get(),
-            Self::Constant(values) => values[index],
+            Self::Shared(cells) => cells.get(index).map_or(T::default(), Cell::get),
+            Self::Constant(values) => values.get(index).copied().unwrap_or_default(),
         }
     }
 }

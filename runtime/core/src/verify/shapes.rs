@@ -100,6 +100,7 @@ fn broadcast(dims: &[u32; MAX_RANK], strides: &[u32; MAX_RANK], len: usize) -> R
 ///
 /// # Errors
 /// The broken rule.
+#[inline(never)]
 pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
     match step {
         Step::ConvI8(s) => check_conv(plan, s, false),
@@ -273,7 +274,7 @@ fn check_conv(plan: &Plan<'_>, s: &ConvI8, depthwise: bool) -> Rule {
     let bound = Bound { bias, zero_points, taps: w.taps() * w.group_in() };
     if depthwise {
         for channel in 0..channels {
-            let column = stored.iter().skip(channel).step_by(channels);
+            let column = stored.chunks_exact(channels.max(1)).filter_map(|tap| tap.get(channel));
             bound.check(channel, column.map(|&b| u64::from(b.cast_signed().unsigned_abs())).sum())?;
         }
         return Ok(());
@@ -337,14 +338,14 @@ fn each_channel_sum(window: &Window, packed: &[u8], visit: &mut dyn FnMut(usize,
             let Some((block, behind)) = rest.split_at_checked(width * segments.packed_len()) else { return Ok(()) };
             rest = behind;
             let mut sums = [0_u32; BLOCK];
-            for segment in block.chunks_exact(width * segments.padded) {
-                for quads in segment.chunks_exact(width * GROUP) {
+            for segment in block.chunks_exact((width * segments.padded).max(1)) {
+                for quads in segment.chunks_exact((width * GROUP).max(1)) {
                     for (sum, quad) in sums.iter_mut().zip(quads.as_chunks::<GROUP>().0) {
                         *sum += quad.iter().map(|&byte| u32::from(byte.cast_signed().unsigned_abs())).sum::<u32>();
                     }
                 }
-                let last = segment[segment.len() - width * GROUP..].as_chunks::<GROUP>().0;
-                let clean = last.iter().all(|quad| quad[GROUP - behind_end..].iter().all(|&byte| byte == 0));
+                let mut last = segment.as_chunks::<GROUP>().0.iter().rev().take(width);
+                let clean = last.all(|quad| quad.iter().rev().take(behind_end).all(|&byte| byte == 0));
                 require(clean, "its weights go on behind the end of a kernel row")?;
             }
             for (lane, &sum) in sums.iter().take(width.min(group_out - start)).enumerate() {

@@ -5,7 +5,9 @@
 #[cfg(feature = "dsp")]
 mod dsp;
 #[cfg(feature = "helium")]
-pub(super) mod helium;
+mod helium;
+#[cfg(any(feature = "dsp", feature = "helium"))]
+mod plain;
 
 use super::Kernels;
 

@@ -4,13 +4,13 @@ use super::expand::{EXPANDED, Input, Position};
 use super::operands::Operands;
 use super::tile::{Job, Tile};
 use crate::kernels::ConvI8Args;
-use crate::kernels::portable::conv as portable;
+use crate::kernels::cortex_m::plain;
 use crate::weights::{BLOCK, GROUP, LANES, block_width};
 
 /// See [`crate::plan::step::ConvI8`].
 pub(super) fn conv(mut args: ConvI8Args<'_>) {
     let Some(operands) = Operands::of(&mut args) else {
-        return portable::conv(args);
+        return plain::conv(args, false);
     };
     let window = *args.window;
     let input = Input::new(&window, args.x, args.x_zero_point);
@@ -21,7 +21,7 @@ pub(super) fn conv(mut args: ConvI8Args<'_>) {
     let room = if aligned { scratch.len().checked_div(row_bytes).unwrap_or(0) } else { 0 };
     if room == 0 && !input.lies_in_place() {
         args.scratch = scratch;
-        return portable::conv(args);
+        return plain::conv(args, false);
     }
     let tiles = Tiles { input, operands, rows: scratch.as_mut_ptr().cast(), weights: args.weights };
     let positions = window.positions();

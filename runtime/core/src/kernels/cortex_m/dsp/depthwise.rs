@@ -6,10 +6,10 @@
 use core::arch::naked_asm;
 use core::mem::offset_of;
 
+use super::lines::{Lines, Strip};
 use super::operands::Operands;
 use crate::kernels::ConvI8Args;
-use crate::kernels::portable::depthwise as portable;
-use crate::kernels::rows::{Source, Strip, for_each_strip};
+use crate::kernels::cortex_m::plain;
 use crate::plan::step::Window;
 
 /// Channels worked on at once.
@@ -25,34 +25,41 @@ pub(super) fn depthwise(mut args: ConvI8Args<'_>) {
     let channels = window.out_c as usize;
     let suits = window.out_c == window.in_c && channels >= LANES && window.taps() <= 2 * PAIRS + 1;
     let Some(operands) = Operands::of(&mut args).filter(|_| suits) else {
-        return portable::depthwise(args);
+        return plain::conv(args, true);
     };
     let scratch = core::mem::take(&mut args.scratch);
-    let (x, source) = (args.x, Source::of_depthwise(&window));
+    let lines = Lines { window: &window, x: args.x, zero_point: args.x_zero_point };
     let mut table = [0; WORDS];
-    for_each_strip(&window, source, x, args.x_zero_point, scratch, |strip| {
+    let done = lines.for_each_strip(scratch, |strip| {
         let taps = Taps::new(&window, strip.pitch);
-        for start in (0..channels).step_by(LANES) {
-            // The last block begins early enough to be full.
-            let channel = start.min(channels - LANES);
+        let mut channel = 0;
+        loop {
             // SAFETY: `Operands` has seen the weights, bias, multipliers and places for the results; the strip has all
             // taps of its positions.
             unsafe {
                 let bias = operands.bias.cast::<[u32; LANES]>().byte_add(4 * channel);
                 table.as_mut_ptr().cast::<[u32; LANES]>().write(bias.read());
                 tabulate(args.weights.as_ptr().add(channel), channels, &taps, table.as_mut_ptr().add(LANES));
-                positions(&job(&window, &operands, &strip, channel, &table));
+                positions(&job(&window, &operands, strip, channel, &table));
             }
+            if channel + LANES >= channels {
+                break;
+            }
+            // The last block begins early enough to be full.
+            channel = (channel + LANES).min(channels - LANES);
         }
     });
-    operands.clamp(&mut args);
+    match done {
+        Some(()) => operands.clamp(&mut args),
+        None => plain::conv(args, true),
+    }
 }
 
 /// All positions of a strip.
 ///
 /// # Safety
 /// The operands have the channels.
-unsafe fn job(window: &Window, operands: &Operands, strip: &Strip<'_>, channel: usize, table: &[u32; WORDS]) -> Job {
+unsafe fn job(window: &Window, operands: &Operands, strip: &Strip, channel: usize, table: &[u32; WORDS]) -> Job {
     let channels = operands.channels;
     let x_step = window.stride_w as usize * channels;
     let columns = window.out_w as usize;
@@ -69,9 +76,9 @@ unsafe fn job(window: &Window, operands: &Operands, strip: &Strip<'_>, channel: 
         // SAFETY: as the caller says; they are aligned to 4 bytes.
         multipliers: unsafe { operands.multipliers.cast::<[f32; LANES]>().byte_add(4 * channel).read() },
         line,
-        end: y.wrapping_add(line * strip.lines),
+        end: y.wrapping_add(line * strip.count),
         skip: (PAIRS - window.taps() / 2) * PAIR_CODE,
-        x: strip.bytes.as_ptr().wrapping_add(channel),
+        x: strip.lines.wrapping_add(channel),
     }
 }
 

@@ -126,7 +126,9 @@ macro_rules! padded_byte {
             "ite lo\n",
             "ldrsblo.w r11, [r1, r9]\n",
             "movhs r11, r4\n",
-            "strh.w r11, [r2, #", $to, "]\n",
+            "strh.w r11, [r2, #",
+            $to,
+            "]\n",
             "add.w r9, r9, #1\n",
         )
     };

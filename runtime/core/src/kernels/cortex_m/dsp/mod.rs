@@ -4,10 +4,13 @@
 //! of a word, and rotated by 8 of bytes 1 and 3. Loops are written in assembly: all registers but the stack pointer
 //! are in use, and compilers give out fewer.
 
+mod add;
 mod conv;
 mod depthwise;
 mod expand;
+mod lines;
 mod operands;
+mod pool;
 mod tile;
 
 use crate::kernels::Kernels;
@@ -16,8 +19,15 @@ use crate::kernels::portable::PORTABLE;
 static KERNELS: Kernels = DSP;
 
 /// The set, for whoever knows that the CPU has the instructions.
-pub(super) const DSP: Kernels =
-    Kernels { name: "dsp", conv_i8: conv::conv, depthwise_i8: depthwise::depthwise, ..PORTABLE };
+pub(super) const DSP: Kernels = Kernels {
+    name: "dsp",
+    conv_i8: conv::conv,
+    depthwise_i8: depthwise::depthwise,
+    add_i8: add::add,
+    pool_i8: pool::pool,
+    reduce_i8: pool::reduce,
+    ..PORTABLE
+};
 
 /// The set, when the CPU has the instructions.
 pub(super) fn available() -> Option<&'static Kernels> {

@@ -1,16 +1,18 @@
 //! Int8 addition, four elements at a time.
 
 use core::arch::naked_asm;
-use core::cell::Cell;
 use core::mem::offset_of;
 
-use crate::kernels::portable::elementwise as portable;
 use crate::kernels::{Operand, RowI8};
+
+/// Elements added to one that is repeated, at once.
+const REPEATED: usize = 64;
 
 /// What the loop reads.
 #[repr(C)]
 struct Sums {
     a: *const i8,
+    /// Stands behind `a`.
     b: *const i8,
     y: *mut i8,
     count: usize,
@@ -23,31 +25,44 @@ struct Sums {
 
 /// One row of [`crate::plan::step::BinaryOp::Add`].
 pub(super) fn add(row: &RowI8<'_>) {
-    let (Some(a), Some(b)) = (whole(&row.a, row.y), whole(&row.b, row.y)) else {
-        return portable::add_i8(row);
+    let length = row.y.len();
+    let (repeated_a, repeated_b) = (side(&row.a), side(&row.b));
+    let step = match (repeated_a.is_ok(), repeated_b.is_ok()) {
+        (true, true) => length.max(1),
+        _ => REPEATED,
     };
     let (low, high, y_zero_point) = row.target.parts();
-    let sums = Sums {
-        a,
-        b,
-        y: row.y.as_ptr().cast_mut().cast(),
-        count: row.y.len(),
-        zero_points: row.zero_points,
-        multipliers: row.multipliers,
-        y_zero_point,
-        low: [low; 4],
-        high: [high; 4],
-    };
-    // SAFETY: `whole` has seen that both sides are as long as the result, and nobody else writes to them.
-    unsafe { add_all(&sums) };
+    for start in (0..length).step_by(step) {
+        let place = |side: &Result<*const i8, [i8; REPEATED]>| match side {
+            Ok(elements) => elements.wrapping_add(start),
+            Err(repeated) => repeated.as_ptr(),
+        };
+        let sums = Sums {
+            a: place(&repeated_a),
+            b: place(&repeated_b),
+            y: row.y.as_ptr().cast_mut().cast::<i8>().wrapping_add(start),
+            count: step.min(length - start),
+            zero_points: row.zero_points,
+            multipliers: row.multipliers,
+            y_zero_point,
+            low: [low; 4],
+            high: [high; 4],
+        };
+        let there = |side: &Operand<'_, i8>| side.len() == length || side.len() == 1;
+        if there(&row.a) && there(&row.b) {
+            // SAFETY: both sides are as long as the result, or repeated often enough.
+            unsafe { add_all(&sums) };
+        }
+    }
 }
 
-/// The elements of a side that is as long as the result.
-fn whole(side: &Operand<'_, i8>, y: &[Cell<i8>]) -> Option<*const i8> {
+/// The elements of a side, or its only one repeated.
+fn side(side: &Operand<'_, i8>) -> Result<*const i8, [i8; REPEATED]> {
     match side {
-        Operand::Shared(cells) if cells.len() == y.len() => Some(cells.as_ptr().cast()),
-        Operand::Constant(values) if values.len() == y.len() => Some(values.as_ptr()),
-        _ => None,
+        Operand::Shared([element]) => Err([element.get(); REPEATED]),
+        Operand::Constant([element]) => Err([*element; REPEATED]),
+        Operand::Shared(elements) => Ok(elements.as_ptr().cast()),
+        Operand::Constant(elements) => Ok(elements.as_ptr()),
     }
 }
 

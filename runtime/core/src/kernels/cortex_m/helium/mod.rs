@@ -5,7 +5,7 @@
 
 mod add;
 mod conv;
-pub(in crate::kernels) mod copy;
+mod copy;
 mod depthwise;
 mod patch;
 mod tile;
@@ -16,13 +16,8 @@ use crate::kernels::portable::PORTABLE;
 static KERNELS: Kernels = HELIUM;
 
 /// The set, for whoever knows that the CPU has the instructions.
-pub(in crate::kernels) const HELIUM: Kernels = Kernels {
-    name: "helium",
-    conv_i8: conv::conv,
-    depthwise_i8: depthwise::depthwise,
-    add_i8: add::add,
-    ..PORTABLE
-};
+pub(super) const HELIUM: Kernels =
+    Kernels { name: "helium", conv_i8: conv::conv, depthwise_i8: depthwise::depthwise, add_i8: add::add, ..PORTABLE };
 
 /// The set, where the CPU has the instructions.
 pub(super) fn available() -> Option<&'static Kernels> {

@@ -63,6 +63,38 @@ pub(super) struct Piece {
     pub other_hop: usize,
 }
 
+impl Piece {
+    /// Nothing to multiply.
+    pub const EMPTY: Self = Self {
+        x: core::ptr::null(),
+        rows: 0,
+        left: 0,
+        columns: 0,
+        turn: 0,
+        next: 0,
+        step: 0,
+        pairs: 0,
+        segments: 0,
+        segment_step: 0,
+        gap: 0,
+        whole: 0,
+        tail: 0,
+        stride: 0,
+        tail_stride: 0,
+        weights: [0; 4],
+        y: core::ptr::null_mut(),
+        y_step: 0,
+        bias: [0; 4],
+        multipliers: [0.0; 4],
+        zero_point: [0; 8],
+        octets: 0,
+        octet_bias: core::ptr::null(),
+        octet_multipliers: core::ptr::null(),
+        hop: 0,
+        other_hop: 0,
+    };
+}
+
 /// A kernel of this module.
 ///
 /// # Safety
