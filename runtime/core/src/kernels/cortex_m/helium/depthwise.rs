@@ -1,42 +1,100 @@
-//! Int8 depthwise convolution by windows of 3 × 3, 16 channels at a time.
+//! Int8 depthwise convolution: windows of 3 × 3 in patches, 16 channels at a time; others tap by tap, four channels at
+//! a time.
 
 use core::mem::MaybeUninit;
 
+use super::copy::copy;
 use super::patch::{self, CELL, Spread, Sweep};
-use crate::kernels::portable::depthwise as portable;
+use super::taps::{self, Taps};
+use crate::kernels::cortex_m::plain;
+use crate::kernels::rows::{Source, for_each_strip};
+use crate::kernels::view::{i8s, part, part_mut};
 use crate::kernels::{ConvI8Args, ConvOutput};
+use crate::quantization::Target;
 use crate::weights::BLOCK;
 
 /// Room for spread pixels: four lines of 26 columns at least.
 const ROOM: usize = 36 * CELL;
 /// Cells that are read behind the lines of a patch, though never used.
 const SLACK: usize = 2;
-/// Columns of results at once, a multiple of four, at most.
+/// Columns of results at once, a multiple of four, at most, at each stride.
 const COLUMNS: [usize; 2] = [24, 12];
+/// Channels that are worked on tap by tap.
+const LANES: usize = 4;
 
 /// See [`crate::plan::step::DepthwiseI8`].
 pub(super) fn depthwise(mut args: ConvI8Args<'_>) {
     let w = *args.window;
-    let strides = w.stride_h == w.stride_w && w.stride_h <= 2 && w.dilation_h == 1 && w.dilation_w == 1;
-    let simple = w.out_c == w.in_c && strides && args.weight_zero_points.is_empty();
-    let channels = w.in_c as usize;
-    let whole = args.bias.len() >= channels && args.multipliers.len() >= channels && args.weights.len() >= 9 * channels;
-    if !simple || !whole || (w.kernel_h, w.kernel_w) != (3, 3) || matches!(args.y, ConvOutput::F32(_)) {
-        return portable::depthwise(args);
-    }
-    let ConvOutput::I8(y, target) = &mut args.y else { return };
+    let (in_c, out_c) = (w.in_c as usize, w.out_c as usize);
+    let whole = args.bias.len() >= out_c && args.multipliers.len() >= out_c && args.weights.len() >= w.taps() * out_c;
+    let ConvOutput::I8(y, target) = &mut args.y else { return plain::conv(args, true) };
     let (y, target) = (core::mem::take(y), *target);
-    let in_image = w.in_h as usize * w.in_w as usize * channels;
-    let out_image = w.out_h as usize * w.out_w as usize * channels;
-    for (x, y) in args.x.chunks_exact(in_image).zip(y.chunks_exact_mut(out_image)) {
-        for channel in (0..channels).step_by(BLOCK) {
+    if !whole {
+        return;
+    }
+    let strides = w.stride_h == w.stride_w && (1..=2).contains(&w.stride_h);
+    let dense = w.out_c == w.in_c && w.dilation_h == 1 && w.dilation_w == 1 && (w.kernel_h, w.kernel_w) == (3, 3);
+    if !dense || !strides || !args.weight_zero_points.is_empty() {
+        return tap_by_tap(args, y, target);
+    }
+    let (in_image, out_image) = (w.in_h as usize * w.in_w as usize * in_c, w.out_h as usize * w.out_w as usize * in_c);
+    for (x, y) in args.x.chunks_exact(in_image.max(1)).zip(y.chunks_exact_mut(out_image.max(1))) {
+        for channel in (0..in_c).step_by(BLOCK) {
             block(&args, x, channel, y, target.parts().2);
         }
     }
     let (low, high, _) = target.limits();
     if (low, high) != (i8::MIN, i8::MAX) {
-        y.iter_mut().for_each(|y| *y = (*y).clamp(low, high));
+        y.iter_mut().for_each(|y| *y = (*y).max(low).min(high));
     }
+}
+
+/// Windows of any shape, many channels from one, weights with zero points.
+#[inline(never)]
+fn tap_by_tap(mut args: ConvI8Args<'_>, y: &mut [i8], target: Target) {
+    let w = *args.window;
+    let (in_c, out_c, out_w) = (w.in_c as usize, w.out_c as usize, w.out_w as usize);
+    let many = (out_c / in_c.max(1)).max(1);
+    let scratch = core::mem::take(&mut args.scratch);
+    let (low, high, zero_point) = target.parts();
+    for_each_strip(&w, Source::of_depthwise(&w), args.x, args.x_zero_point, scratch, copy, |strip| {
+        let (row_step, column_step) = (w.dilation_h as usize * strip.pitch, w.dilation_w as usize * in_c);
+        let (kernel_h, kernel_w) = (w.kernel_h as usize, w.kernel_w as usize);
+        let step = w.stride_w as usize * in_c;
+        let seen = (out_w - 1) * step + (kernel_w - 1) * column_step + (kernel_h - 1) * row_step + in_c;
+        for line in 0..strip.lines {
+            let x = part(strip.bytes, line * w.stride_h as usize * strip.pitch, seen);
+            let y = part_mut(y, (strip.first + line * out_w) * out_c, out_w * out_c);
+            if x.len() != seen || y.len() != out_w * out_c {
+                return;
+            }
+            for channel in (0..out_c).step_by(LANES) {
+                let input = channel / many;
+                let mut taps = Taps {
+                    x: x.as_ptr().wrapping_add(input),
+                    weights: i8s(args.weights).as_ptr().wrapping_add(channel),
+                    step,
+                    columns: out_w,
+                    kernel_h,
+                    kernel_w,
+                    column_step,
+                    turn: row_step.wrapping_sub(kernel_w * column_step),
+                    y: y.as_mut_ptr().wrapping_add(channel),
+                    channels: out_c,
+                    lanes: LANES.min(out_c - channel),
+                    zero_point,
+                    inputs: core::array::from_fn(|lane| ((channel + lane) / many - input) as u32),
+                    weight_zero_points: core::array::from_fn(|lane| args.weight_zero_points.get(channel + lane)),
+                    bias: core::array::from_fn(|lane| args.bias.get(channel + lane)),
+                    multipliers: core::array::from_fn(|lane| args.multipliers.get(channel + lane)),
+                    low: [low; LANES],
+                    high: [high; LANES],
+                };
+                // SAFETY: what the windows of the line see is there, as are all weights and results of the line.
+                unsafe { taps::taps(&mut taps) };
+            }
+        }
+    });
 }
 
 /// A part of what a window sees along one axis: what is there between what is padding.
@@ -67,7 +125,7 @@ fn block(args: &ConvI8Args<'_>, x: &[i8], channel: usize, y: &mut [i8], zero_poi
     let (out_h, out_w) = (w.out_h as usize, w.out_w as usize);
     // A row of zeros before and behind the kernel.
     let mut kernel = [[0_u32; CELL / 4]; 5];
-    let weights = args.weights[channel..].as_ptr().cast();
+    let weights = i8s(args.weights).as_ptr().wrapping_add(channel);
     let taps = Spread {
         x: weights,
         begin: weights,
@@ -86,7 +144,7 @@ fn block(args: &ConvI8Args<'_>, x: &[i8], channel: usize, y: &mut [i8], zero_poi
     unsafe { patch::spread(&taps) };
     let mut room = MaybeUninit::<[u8; ROOM]>::uninit();
     let room = room.as_mut_ptr().cast::<u8>();
-    let most = COLUMNS[stride - 1];
+    let most = if stride == 1 { COLUMNS[0] } else { COLUMNS[1] };
     for column in (0..out_w).step_by(most) {
         let columns = most.min(out_w - column);
         let seen = (columns - 1) * stride + 3;
@@ -110,10 +168,14 @@ fn block(args: &ConvI8Args<'_>, x: &[i8], channel: usize, y: &mut [i8], zero_poi
             spread(down.before + inside, lines - down.before - inside);
             if inside > 0 {
                 let begin = down.first * line_step + across.first * channels + channel;
-                assert!(begin + (inside - 1) * line_step + (across.count - 1) * channels + lanes <= x.len());
+                let seen = (inside - 1) * line_step + (across.count - 1) * channels + lanes;
+                let x = part(x, begin, seen);
+                if x.len() != seen {
+                    return;
+                }
                 let first = across.before.div_ceil(4);
                 let middle = ((across.before + across.count) / 4).saturating_sub(first);
-                let begin = x[begin..].as_ptr();
+                let begin = x.as_ptr();
                 let pixels = Spread {
                     x: begin.wrapping_sub(across.before * channels),
                     begin,
@@ -131,8 +193,11 @@ fn block(args: &ConvI8Args<'_>, x: &[i8], channel: usize, y: &mut [i8], zero_poi
                 // SAFETY: the pixels are there as asserted, and the room has all lines.
                 unsafe { patch::spread(&pixels) };
             }
-            let y = &mut y[(line * out_w + column) * channels + channel..];
-            assert!(((rows - 1) * out_w + columns - 1) * channels + lanes <= y.len());
+            let results = ((rows - 1) * out_w + columns - 1) * channels + lanes;
+            let y = part_mut(y, (line * out_w + column) * channels + channel, results);
+            if y.len() != results {
+                return;
+            }
             let shape = Shape { channels, line: out_w * channels, pitch, columns };
             let y = y.as_mut_ptr();
             let sweep = |from: usize, rows: usize, lower: usize| Sweep {

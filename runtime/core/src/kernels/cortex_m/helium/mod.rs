@@ -8,6 +8,8 @@ mod conv;
 mod copy;
 mod depthwise;
 mod patch;
+mod pool;
+mod taps;
 mod tile;
 
 use crate::kernels::Kernels;
@@ -16,8 +18,15 @@ use crate::kernels::portable::PORTABLE;
 static KERNELS: Kernels = HELIUM;
 
 /// The set, for whoever knows that the CPU has the instructions.
-pub(super) const HELIUM: Kernels =
-    Kernels { name: "helium", conv_i8: conv::conv, depthwise_i8: depthwise::depthwise, add_i8: add::add, ..PORTABLE };
+pub(super) const HELIUM: Kernels = Kernels {
+    name: "helium",
+    conv_i8: conv::conv,
+    depthwise_i8: depthwise::depthwise,
+    add_i8: add::add,
+    pool_i8: pool::pool,
+    reduce_i8: pool::reduce,
+    ..PORTABLE
+};
 
 /// The set, where the CPU has the instructions.
 pub(super) fn available() -> Option<&'static Kernels> {
