@@ -150,6 +150,7 @@ impl Piece {
             segment_step,
             gap: segment_step.wrapping_sub(WHOLE * whole),
             whole,
+            whole_and_1: whole + 1,
             tail: bytes % WHOLE,
             zero_point: [zero_point; 8],
             ..Self::EMPTY
@@ -175,6 +176,7 @@ impl Piece {
             // SAFETY: `Rows` has the rows, `place` has seen the weights, and there is room for the results.
             return unsafe { kernel(self) };
         }
+        let y_step = y_step.max(1);
         for (start, chunk) in (0..count).step_by(ROOM).zip(y.chunks_mut(ROOM * y_step)) {
             let mut room = [[0; TILE]; ROOM];
             let count = ROOM.min(count - start);

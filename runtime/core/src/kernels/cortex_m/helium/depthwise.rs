@@ -54,7 +54,7 @@ pub(super) fn depthwise(mut args: ConvI8Args<'_>) {
 fn tap_by_tap(mut args: ConvI8Args<'_>, y: &mut [i8], target: Target) {
     let w = *args.window;
     let (in_c, out_c, out_w) = (w.in_c as usize, w.out_c as usize, w.out_w as usize);
-    let many = (out_c / in_c.max(1)).max(1);
+    let many = u32::max(w.out_c / w.in_c.max(1), 1);
     let scratch = core::mem::take(&mut args.scratch);
     let (low, high, zero_point) = target.parts();
     for_each_strip(&w, Source::of_depthwise(&w), args.x, args.x_zero_point, scratch, copy, |strip| {
@@ -69,9 +69,9 @@ fn tap_by_tap(mut args: ConvI8Args<'_>, y: &mut [i8], target: Target) {
                 return;
             }
             for channel in (0..out_c).step_by(LANES) {
-                let input = channel / many;
+                let input = channel as u32 / many;
                 let mut taps = Taps {
-                    x: x.as_ptr().wrapping_add(input),
+                    x: x.as_ptr().wrapping_add(input as usize),
                     weights: i8s(args.weights).as_ptr().wrapping_add(channel),
                     step,
                     columns: out_w,
@@ -83,7 +83,7 @@ fn tap_by_tap(mut args: ConvI8Args<'_>, y: &mut [i8], target: Target) {
                     channels: out_c,
                     lanes: LANES.min(out_c - channel),
                     zero_point,
-                    inputs: core::array::from_fn(|lane| ((channel + lane) / many - input) as u32),
+                    inputs: core::array::from_fn(|lane| (channel + lane) as u32 / many - input),
                     weight_zero_points: core::array::from_fn(|lane| args.weight_zero_points.get(channel + lane)),
                     bias: core::array::from_fn(|lane| args.bias.get(channel + lane)),
                     multipliers: core::array::from_fn(|lane| args.multipliers.get(channel + lane)),
@@ -149,11 +149,11 @@ fn block(args: &ConvI8Args<'_>, x: &[i8], channel: usize, y: &mut [i8], zero_poi
         let columns = most.min(out_w - column);
         let seen = (columns - 1) * stride + 3;
         let cells = seen.div_ceil(4);
-        let pitch = cells * CELL;
+        let pitch = cells.max(1) * CELL;
         let across = Span::of(column * stride, seen, w.pad_left, w.in_w);
         // The last patch has four lines, even if its windows have but three.
         let fit = (ROOM - SLACK * CELL) / pitch;
-        let most_rows = if stride == 1 { (fit - 2) & !1 } else { (fit - 2) / 2 };
+        let most_rows = if stride == 1 { (fit - 2) & !1 } else { (fit - 2) / 2 }.max(1);
         for line in (0..out_h).step_by(most_rows) {
             let rows = most_rows.min(out_h - line);
             let lines = (rows - 1) * stride + 3;

@@ -33,6 +33,8 @@ pub(super) struct Piece {
     pub gap: usize,
     /// Times 16 bytes in a segment.
     pub whole: usize,
+    /// One more than `whole`.
+    pub whole_and_1: usize,
     /// Bytes of a segment behind those.
     pub tail: usize,
     /// Bytes of weights from one 16 bytes of input to the next.
@@ -78,6 +80,7 @@ impl Piece {
         segment_step: 0,
         gap: 0,
         whole: 0,
+        whole_and_1: 0,
         tail: 0,
         stride: 0,
         tail_stride: 0,
@@ -263,7 +266,7 @@ macro_rules! tiles {
                 "str r0, [r7, {LEFT}]",
                 end!(),
                 // Not all kernels use all of these.
-                "/* {PAIRS} {SEGMENTS} {GAP} {WHOLE} {TAIL} {STRIDE} {TAIL_STRIDE} */",
+                "/* {PAIRS} {SEGMENTS} {GAP} {WHOLE} {WHOLE_AND_1} {TAIL} {STRIDE} {TAIL_STRIDE} */",
                 X = const offset_of!(Piece, x),
                 ROWS = const offset_of!(Piece, rows),
                 LEFT = const offset_of!(Piece, left),
@@ -274,6 +277,7 @@ macro_rules! tiles {
                 SEGMENTS = const offset_of!(Piece, segments),
                 GAP = const offset_of!(Piece, gap),
                 WHOLE = const offset_of!(Piece, whole),
+                WHOLE_AND_1 = const offset_of!(Piece, whole_and_1),
                 TAIL = const offset_of!(Piece, tail),
                 STRIDE = const offset_of!(Piece, stride),
                 TAIL_STRIDE = const offset_of!(Piece, tail_stride),
@@ -320,11 +324,16 @@ tiles!(
     /// Rows of one segment, a multiple of 16 bytes, and blocks of 16 channels.
     pointwise,
     "mov r0, #256
-     vsub.i32 q5, q5, r0",
+     vsub.i32 q5, q5, r0
+     ldr r11, [r7, {WHOLE_AND_1}]",
     concat!(
         "vmov q4, q5\n",
-        "ldr r5, [r7, {WHOLE}]\n",
+        // Two at a time; an odd number begins with the second.
+        "lsrs r5, r11, #1\n",
+        "bcc 12f\n",
         "11:\n",
+        step!("vldrw.u32 q2, [q4, #256]!"),
+        "12:\n",
         step!("vldrw.u32 q2, [q4, #256]!"),
         "subs r5, r5, #1\n",
         "bne 11b\n",
@@ -346,8 +355,12 @@ tiles!(
         "add r1, r1, r11\n",
         "add r3, r3, r11\n",
         "12:\n",
-        "ldr r5, [r7, {WHOLE}]\n",
+        "ldr r5, [r7, {WHOLE_AND_1}]\n",
+        "lsrs r5, r5, #1\n",
+        "bcc 14f\n",
         "13:\n",
+        step!("vldrw.u32 q2, [q4, #256]!"),
+        "14:\n",
         step!("vldrw.u32 q2, [q4, #256]!"),
         "subs r5, r5, #1\n",
         "bne 13b\n",
