@@ -2,9 +2,9 @@
 
 use super::expand::{EXPANDED, Input, Position};
 use super::operands::Operands;
-use super::plain;
 use super::tile::{Job, Tile};
 use crate::kernels::ConvI8Args;
+use crate::kernels::cortex_m::plain;
 use crate::weights::{BLOCK, GROUP, LANES};
 
 /// See [`crate::plan::step::ConvI8`].

@@ -11,7 +11,6 @@ mod depthwise;
 mod expand;
 mod lines;
 mod operands;
-mod plain;
 mod pool;
 mod single;
 mod tile;
