@@ -69,7 +69,7 @@ macro_rules! numbers {
             pub fn slice(&self, start: usize, len: usize) -> Self {
                 let start = start.min(self.0.len());
                 let end = start.saturating_add(len).min(self.0.len());
-                Self(&self.0[start..end])
+                Self(self.0.get(start..end).unwrap_or_default())
             }
 
             /// The bytes of the elements `start..start + len`, cut at the end.
@@ -300,7 +300,7 @@ pub fn checksum(bytes: &[u8]) -> u32 {
     }
     for (lane, bytes) in lanes.iter_mut().zip(rest.chunks(4)) {
         let mut word = [0; 4];
-        word[..bytes.len()].copy_from_slice(bytes);
+        word.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
         *lane = (*lane ^ u32::from_le_bytes(word)).wrapping_mul(PRIME);
     }
     let mut hash = 0x811c_9dc5_u32;

@@ -97,6 +97,7 @@ impl<'p, 'a> Session<'p, 'a> {
     ///
     /// # Errors
     /// As [`Session::new`], and [`Error::NoKernel`] when `kernels` were restricted to other steps.
+    #[inline(never)]
     pub fn with_kernels(plan: Plan<'p>, arena: &'a mut [u8], kernels: &'static Kernels) -> Result<Self, Error> {
         let needed = plan.arena_bytes();
         let given = arena.len();
@@ -111,7 +112,8 @@ impl<'p, 'a> Session<'p, 'a> {
         Ok(Self { plan, arena, kernels, team: None })
     }
 
-    /// Lets a team of threads work on the steps. The bits of the results do not depend on it.
+    /// Lets a team of threads work on the steps. The bits of the results do not depend on it. Without an operating system
+    /// the team is left alone.
     pub fn set_team(&mut self, team: &'a dyn Team) {
         self.team = Some(team);
     }
@@ -225,10 +227,13 @@ impl<'p, 'a> Session<'p, 'a> {
     ///
     /// # Errors
     /// What the host returns.
+    #[inline(never)]
     pub fn run_with(&mut self, host: &mut dyn Host) -> Result<(), Error> {
-        for record in self.plan.steps() {
-            execute::step(&self.plan, self.arena, self.kernels, self.team, &record, host)?;
-            host.after(&record, self.arena);
+        let mut steps = self.plan.steps();
+        // Borrowed where it is decoded: a record is large.
+        while let Some(record) = &steps.next() {
+            execute::step(&self.plan, self.arena, self.kernels, self.team, record, host)?;
+            host.after(record, self.arena);
         }
         Ok(())
     }

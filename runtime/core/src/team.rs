@@ -32,6 +32,9 @@ pub unsafe trait Team: core::fmt::Debug {
 /// See [`Team::least_work`].
 const LEAST_WORK: u64 = 400_000;
 
+/// Whether there may be a team: without an operating system there are no threads, and no code for them.
+const THREADS: bool = !cfg!(target_os = "none");
+
 /// Whether a team of two would cut the step.
 pub(crate) fn pays(step: &Step) -> bool {
     let (window, dense) = match step {
@@ -165,13 +168,16 @@ impl<T> Shared<T> {
     }
 }
 
+/// The team and how it cuts a window; `None` where one thread does all.
+#[inline]
+fn cut<'t>(team: Option<&'t dyn Team>, window: &Window, dense: bool) -> Option<(&'t dyn Team, Parts)> {
+    let team = team.filter(|_| THREADS)?;
+    Some((team, Parts::of(window, dense, team.size(), team.least_work())?))
+}
+
 /// Runs an int8 convolution of either kind, by the whole team where that pays.
 pub(crate) fn conv_i8(team: Option<&dyn Team>, dense: bool, args: ConvI8Args<'_>, kernel: fn(ConvI8Args<'_>)) {
-    let Some((team, parts)) =
-        team.and_then(|team| Some((team, Parts::of(args.window, dense, team.size(), team.least_work())?)))
-    else {
-        return kernel(args);
-    };
+    let Some((team, parts)) = cut(team, args.window, dense) else { return kernel(args) };
     enum Out {
         I8(Shared<i8>, crate::quantization::Target),
         F32(Shared<f32>),
@@ -216,11 +222,7 @@ pub(crate) fn conv_i8(team: Option<&dyn Team>, dense: bool, args: ConvI8Args<'_>
 
 /// Runs a float convolution of either kind, by the whole team where that pays.
 pub(crate) fn conv_f32(team: Option<&dyn Team>, dense: bool, args: ConvF32Args<'_>, kernel: fn(ConvF32Args<'_>)) {
-    let Some((team, parts)) =
-        team.and_then(|team| Some((team, Parts::of(args.window, dense, team.size(), team.least_work())?)))
-    else {
-        return kernel(args);
-    };
+    let Some((team, parts)) = cut(team, args.window, dense) else { return kernel(args) };
     let ConvF32Args { window, x, y, weights, bias, low, high } = args;
     let y = Shared::new(y);
     let channel_words = window.taps() * window.group_in();
@@ -247,12 +249,7 @@ pub(crate) fn conv_f32(team: Option<&dyn Team>, dense: bool, args: ConvF32Args<'
 
 /// Runs an int8 pooling, by the whole team where that pays.
 pub(crate) fn pool_i8(team: Option<&dyn Team>, args: ReduceI8Args<'_, Pool>, kernel: fn(ReduceI8Args<'_, Pool>)) {
-    let window = &args.step.window;
-    let Some((team, parts)) =
-        team.and_then(|team| Some((team, Parts::of(window, false, team.size(), team.least_work())?)))
-    else {
-        return kernel(args);
-    };
+    let Some((team, parts)) = cut(team, &args.step.window, false) else { return kernel(args) };
     let ReduceI8Args { step, x, x_zero_point, y, target } = args;
     let y = Shared::new(y);
     team.run(parts.count, &|part, _| {

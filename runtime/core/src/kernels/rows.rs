@@ -2,15 +2,15 @@
 //!
 //! What one output position sees of the input is its *row*, cut into *segments* that lie next to each
 //! other (see [`crate::weights`]). [`Source`] says where the rows are; the strips below bring padded
-//! lines of the input into scratch; rows and tiles of them are what kernels multiply
+//! lines of the input into scratch; rows and tiles of them are what kernels multiply.
 
 use core::ops::Range;
 
 use crate::kernels::ConvI8Args;
-#[cfg(target_arch = "x86_64")]
-use crate::kernels::view::i8s;
+use crate::kernels::portable::pool::place;
+use crate::kernels::view::{copy, fill, part, part_mut};
 use crate::plan::step::Window;
-use crate::weights::{BLOCK, LANES, Segments};
+use crate::weights::{LANES, Segments};
 
 /// Bytes behind the last line of scratch that kernels may read, though never use.
 const SLACK: usize = 16;
@@ -56,9 +56,33 @@ impl Source {
     }
 }
 
+/// Bytes of scratch that a convolution should have: what it must have, for as many output lines or rows at once as
+/// `limit` allows, and room for rows expanded to 16 bits, which Cortex-M multiplies six at a time, three or one. Beyond
+/// what it must have no more than what the step reads and writes. `None` where it needs none and there is no room.
+#[must_use]
+pub fn useful_scratch(window: &Window, depthwise: bool, limit: usize) -> Option<usize> {
+    let source = if depthwise { Source::of_depthwise(window) } else { Source::of(window) };
+    let most = match source {
+        Source::InPlace => 0,
+        Source::Lines => window.out_h as usize,
+        Source::Packed => window.positions(),
+    };
+    let elements = |h: u32, w: u32, c: u32| window.batch as usize * h as usize * w as usize * c as usize;
+    let moved = elements(window.in_h, window.in_w, window.in_c) + elements(window.out_h, window.out_w, window.out_c);
+    let limit = limit.min(moved);
+    let fits = |&count: &usize| source.scratch_bytes(window, count) <= limit;
+    let count = (1..=most).take_while(fits).last().unwrap_or(1);
+    let row = 2 * Segments::of(window).packed_len();
+    let expanded = [6, 3, 1].into_iter().filter(|rows| !depthwise && *rows <= window.positions());
+    let expanded = expanded.map(|rows| rows * row).find(|bytes| *bytes <= limit).unwrap_or(0);
+    Some(source.scratch_bytes(window, count).max(expanded)).filter(|bytes| *bytes > 0)
+}
+
 /// Input lines that `count` output lines see.
 fn lines_seen(window: &Window, count: usize) -> usize {
-    (count - 1) * window.stride_h as usize + (window.kernel_h as usize - 1) * window.dilation_h as usize + 1
+    count.saturating_sub(1) * window.stride_h as usize
+        + (window.kernel_h as usize).saturating_sub(1) * window.dilation_h as usize
+        + 1
 }
 
 /// Bytes of a padded line: from the first column that an output sees to the last one.
@@ -85,6 +109,7 @@ pub(crate) struct Reach {
 
 impl Reach {
     /// Bytes of the weights of one channel.
+    #[allow(dead_code, reason = "not for the portable kernels")]
     #[inline(always)]
     pub fn packed_len(&self) -> usize {
         self.rows * self.columns * self.quads * 4
@@ -132,21 +157,25 @@ pub(crate) struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    /// Asserts that all rows can be read. Lines that follow each other as rows do become one.
-    fn check(mut self) -> Self {
-        let last = self.start + (self.lines - 1) * self.line_step + (self.columns - 1) * self.step;
-        assert!(last + self.reach.bytes() <= self.bytes.len());
+    /// The rows, when there are some and all of them can be read. Lines that follow each other as rows do become one.
+    fn checked(mut self) -> Option<Self> {
+        let last_line = self.lines.checked_sub(1)? * self.line_step;
+        let last = self.start + last_line + self.columns.checked_sub(1)? * self.step;
+        if last + self.reach.bytes() > self.bytes.len() {
+            return None;
+        }
         if self.line_step == self.columns * self.step {
             (self.columns, self.lines) = (self.columns * self.lines, 1);
         }
-        self
+        Some(self)
     }
 
     /// Where row `column` of line `line` starts; it may be read as far as the reach.
+    #[allow(dead_code, reason = "not for the portable kernels")]
     #[inline(always)]
     pub fn pointer(&self, line: usize, column: usize) -> *const i8 {
         debug_assert!(line < self.lines && column < self.columns);
-        // SAFETY: `check` has seen that the rows lie inside the bytes.
+        // SAFETY: `checked` has seen that the rows lie inside the bytes.
         unsafe { self.bytes.as_ptr().add(self.start + line * self.line_step + column * self.step) }
     }
 
@@ -168,12 +197,12 @@ impl<'a> Rows<'a> {
     #[inline(always)]
     pub fn for_each_tile<const MOST: usize>(&self, mut visit: impl FnMut(&Tile<'a, MOST>)) {
         let positions = self.lines * self.columns;
-        let size = positions.div_ceil(positions.div_ceil(MOST));
+        let size = positions.div_ceil(positions.div_ceil(MOST).max(1)).max(1);
         let (mut line, mut column, mut start) = (self.start, 0, self.start);
         for at in (0..positions).step_by(size) {
             let count = size.min(positions - at);
             let mut starts = [start; MOST];
-            for place in &mut starts[..count] {
+            for place in starts.iter_mut().take(count) {
                 *place = start;
                 column += 1;
                 start += self.step;
@@ -212,7 +241,7 @@ impl<'a, const MOST: usize> Tile<'a, MOST> {
     /// The segment `offset` bytes from the start of every row; behind the last one they repeat a row.
     #[inline(always)]
     pub fn segment(&self, offset: usize) -> [&'a [i8]; MOST] {
-        self.starts.map(|start| &self.bytes[start + offset..][..4 * self.reach.quads])
+        self.starts.map(|start| part(self.bytes, start + offset, 4 * self.reach.quads))
     }
 }
 
@@ -228,7 +257,7 @@ pub(crate) struct Strip<'a> {
     pub lines: usize,
 }
 
-/// Calls `visit` with strips that cover all output lines.
+/// Calls `visit` with strips that cover all output lines; `copy_line` copies what both places have room for.
 #[inline(always)]
 pub(crate) fn for_each_strip(
     window: &Window,
@@ -236,21 +265,22 @@ pub(crate) fn for_each_strip(
     x: &[i8],
     x_zero_point: i8,
     scratch: &mut [i8],
+    copy_line: impl Fn(&mut [i8], &[i8]),
     mut visit: impl FnMut(Strip<'_>),
 ) {
     let (out_h, out_w) = (window.out_h as usize, window.out_w as usize);
     let image_bytes = window.in_h as usize * window.in_w as usize * window.in_c as usize;
-    for (image, x) in x.chunks_exact(image_bytes).enumerate().take(window.batch as usize) {
+    for (image, x) in x.chunks_exact(image_bytes.max(1)).enumerate().take(window.batch as usize) {
         let first = image * out_h * out_w;
         if source == Source::InPlace {
             let pitch = window.in_w as usize * window.in_c as usize;
             visit(Strip { bytes: x, pitch, first, lines: out_h });
             continue;
         }
-        let pitch = line_bytes(window);
-        let room = (scratch.len() - SLACK) / pitch;
-        let step = window.stride_h as usize;
-        let most = ((room - lines_seen(window, 1)) / step + 1).min(out_h);
+        let (pitch, step) = (line_bytes(window).max(1), window.stride_h.max(1) as usize);
+        let room = scratch.len().saturating_sub(SLACK) / pitch;
+        let Some(further) = room.checked_sub(lines_seen(window, 1)) else { return };
+        let most = (further / step + 1).clamp(1, out_h.max(1));
         let mut kept = 0..0_usize;
         for line in (0..out_h).step_by(most) {
             let lines = most.min(out_h - line);
@@ -259,19 +289,37 @@ pub(crate) fn for_each_strip(
             let have = kept.end.saturating_sub(wanted.start).min(wanted.len());
             if have > 0 {
                 let from = (wanted.start - kept.start) * pitch;
-                scratch.copy_within(from..from + have * pitch, 0);
+                move_to_front(scratch, from, have * pitch);
             }
-            let (old, new) = scratch.split_at_mut(have * pitch);
-            copy_lines(window, x, x_zero_point, wanted.start + old.len() / pitch..wanted.end, pitch, new);
+            let new = scratch.get_mut(have * pitch..).unwrap_or_default();
+            copy_lines(window, x, x_zero_point, wanted.start + have..wanted.end, pitch, new, &copy_line);
             visit(Strip { bytes: scratch, pitch, first: first + line * out_w, lines });
             kept = wanted;
         }
     }
 }
 
+/// Moves `len` bytes from `from` on to the front, in pieces that do not overlap.
+#[inline(always)]
+fn move_to_front(bytes: &mut [i8], from: usize, len: usize) {
+    for start in (0..len).step_by(from.max(1)) {
+        if let Some((to, behind)) = bytes.get_mut(start..).and_then(|bytes| bytes.split_at_mut_checked(from)) {
+            copy(part_mut(to, 0, (len - start).min(from)), behind);
+        }
+    }
+}
+
 /// Copies input lines, counted from the first one of the padding, padded to the left and right.
 #[inline(always)]
-fn copy_lines(window: &Window, x: &[i8], zero_point: i8, lines: Range<usize>, pitch: usize, out: &mut [i8]) {
+fn copy_lines(
+    window: &Window,
+    x: &[i8],
+    zero_point: i8,
+    lines: Range<usize>,
+    pitch: usize,
+    out: &mut [i8],
+    copy_line: impl Fn(&mut [i8], &[i8]),
+) {
     let channels = window.in_c as usize;
     let in_line = window.in_w as usize * channels;
     let before = (window.pad_left as usize).saturating_mul(channels).min(pitch);
@@ -283,19 +331,26 @@ fn copy_lines(window: &Window, x: &[i8], zero_point: i8, lines: Range<usize>, pi
             && line < window.in_h as usize
         {
             let data = start + before;
-            out[filled..data].fill(zero_point);
-            out[data..][..inside].copy_from_slice(&x[line * in_line..][..inside]);
+            fill(out, filled..data, zero_point);
+            copy_line(part_mut(out, data, inside), part(x, line * in_line, inside));
             filled = data + inside;
         }
         start += pitch;
     }
-    out[filled..start].fill(zero_point);
+    fill(out, filled..start, zero_point);
 }
 
 /// Calls `multiply(args, rows, weights of the group)` for all rows of a convolution.
 #[inline(always)]
-pub(crate) fn for_each_rows<'a>(
+pub(crate) fn for_each_rows<'a>(args: ConvI8Args<'a>, multiply: impl FnMut(&mut ConvI8Args<'a>, &Rows<'_>, &'a [u8])) {
+    for_each_rows_by(args, copy, multiply);
+}
+
+/// As [`for_each_rows`], with a way to copy lines.
+#[inline(always)]
+pub(crate) fn for_each_rows_by<'a>(
     mut args: ConvI8Args<'a>,
+    copy_line: impl Fn(&mut [i8], &[i8]),
     mut multiply: impl FnMut(&mut ConvI8Args<'a>, &Rows<'_>, &'a [u8]),
 ) {
     let window = args.window;
@@ -305,38 +360,41 @@ pub(crate) fn for_each_rows<'a>(
         let reach = Reach { rows: 1, row_step: 0, columns: 1, column_step: 0, quads: step / 4 };
         let (columns, bytes, weights) = (window.positions(), args.x, args.weights);
         let rows = Rows { bytes, start: 0, columns, step, lines: 1, line_step: 0, reach, first: 0, group: 0 };
-        multiply(&mut args, &rows.check(), weights);
+        if let Some(rows) = rows.checked() {
+            multiply(&mut args, &rows, weights);
+        }
         return;
     }
-    let window = *window;
-    let segments = Segments::of(&window);
+    let segments = Segments::of(window);
     let group_bytes = segments.packed_len() * window.group_out().next_multiple_of(LANES);
     let weights = args.weights;
     let scratch = core::mem::take(&mut args.scratch);
     let quads = segments.padded / 4;
     let x = args.x;
-    let source = Source::of(&window);
+    let source = Source::of(window);
     if source == Source::Packed {
-        let length = segments.packed_len();
+        let length = segments.packed_len().max(1);
         let reach = Reach { rows: segments.count, row_step: segments.padded, columns: 1, column_step: 0, quads };
         let size = (scratch.len() / length).max(1);
-        for (group, weights) in weights.chunks_exact(group_bytes).enumerate() {
+        for (group, weights) in weights.chunks_exact(group_bytes.max(1)).enumerate() {
             for first in (0..window.positions()).step_by(size) {
                 let columns = size.min(window.positions() - first);
                 for (row, packed) in scratch.chunks_exact_mut(length).take(columns).enumerate() {
-                    pack_row(&window, &segments, x, args.x_zero_point, first + row, group, packed);
+                    pack_row(window, &segments, x, args.x_zero_point, first + row, group, packed);
                 }
                 let (start, step, lines, line_step) = (0, length, 1, 0);
                 let rows = Rows { bytes: scratch, start, columns, step, lines, line_step, reach, first, group };
-                multiply(&mut args, &rows.check(), weights);
+                if let Some(rows) = rows.checked() {
+                    multiply(&mut args, &rows, weights);
+                }
             }
         }
         return;
     }
     // Positions of a pointwise convolution are one long line.
     let one_line = window.is_pointwise() && source == Source::InPlace;
-    let strips = if one_line { window.as_one_line() } else { window };
-    for_each_strip(&strips, source, x, args.x_zero_point, scratch, |strip| {
+    let strips = if one_line { window.as_one_line() } else { *window };
+    for_each_strip(&strips, source, x, args.x_zero_point, scratch, copy_line, |strip| {
         let reach = Reach {
             rows: window.kernel_h as usize,
             row_step: strip.pitch * window.dilation_h as usize,
@@ -344,7 +402,7 @@ pub(crate) fn for_each_rows<'a>(
             column_step: window.dilation_w as usize * window.in_c as usize,
             quads,
         };
-        for (group, weights) in weights.chunks_exact(group_bytes).enumerate() {
+        for (group, weights) in weights.chunks_exact(group_bytes.max(1)).enumerate() {
             let rows = Rows {
                 bytes: strip.bytes,
                 start: group * window.group_in(),
@@ -356,87 +414,9 @@ pub(crate) fn for_each_rows<'a>(
                 first: strip.first,
                 group,
             };
-            multiply(&mut args, &rows.check(), weights);
-        }
-    });
-}
-
-/// Up to 16 channels of a depthwise convolution at all positions of a strip.
-pub(crate) struct Block<'a> {
-    bytes: &'a [i8],
-    /// First channel.
-    pub channel: usize,
-    /// Channels stored; bytes behind them can be read up to 16, but mean nothing.
-    pub lanes: usize,
-    /// Output lines.
-    pub lines: usize,
-    /// Output columns.
-    pub columns: usize,
-    /// Bytes from one tap to its right neighbour.
-    pub column_step: usize,
-    /// Bytes from one tap to the one below.
-    pub row_step: usize,
-    /// Bytes from an output line's first tap to that of the next.
-    pub line_step: usize,
-    /// The output position of the first row.
-    pub first: usize,
-}
-
-impl Block<'_> {
-    /// Where the first column of output line `line` finds its taps of kernel row `row`.
-    #[inline(always)]
-    pub fn pointer(&self, line: usize, row: usize) -> *const i8 {
-        debug_assert!(line < self.lines);
-        // SAFETY: `for_each_block` has seen that all taps of all positions lie inside the bytes.
-        unsafe { self.bytes.as_ptr().add(line * self.line_step + row * self.row_step + self.channel) }
-    }
-
-    /// The weights of tap `tap`, behind those of the block zeros.
-    #[cfg(target_arch = "x86_64")]
-    #[inline(always)]
-    pub fn weights(&self, args: &ConvI8Args<'_>, tap: usize) -> [i8; BLOCK] {
-        let stored = &i8s(args.weights)[tap * args.window.out_c as usize + self.channel..][..self.lanes];
-        if let Ok(all) = stored.try_into() {
-            return all;
-        }
-        let mut all = [0; BLOCK];
-        all[..self.lanes].copy_from_slice(stored);
-        all
-    }
-}
-
-/// Calls `visit` with blocks that cover a depthwise convolution whose output has the channels of its input.
-/// Of 16 channels or more, the last block begins early enough to be full; of fewer, the source is
-/// [`Source::Lines`], behind which 16 bytes can be read.
-#[inline(always)]
-pub(crate) fn for_each_block<'a>(mut args: ConvI8Args<'a>, mut visit: impl FnMut(&mut ConvI8Args<'a>, &Block<'_>)) {
-    let window = *args.window;
-    let channels = window.in_c as usize;
-    let scratch = core::mem::take(&mut args.scratch);
-    let (x, source) = (args.x, Source::of_depthwise(&window));
-    let columns = window.out_w as usize;
-    let position_step = window.stride_w as usize * channels;
-    let column_step = window.dilation_w as usize * channels;
-    for_each_strip(&window, source, x, args.x_zero_point, scratch, |strip| {
-        let line_step = window.stride_h as usize * strip.pitch;
-        let row_step = window.dilation_h as usize * strip.pitch;
-        let last_column = (columns - 1) * position_step + (window.kernel_w as usize - 1) * column_step;
-        let last_line = (strip.lines - 1) * line_step + (window.kernel_h as usize - 1) * row_step;
-        assert!(last_line + last_column + channels.max(BLOCK) <= strip.bytes.len());
-        for start in (0..channels).step_by(BLOCK) {
-            let channel = start.min(channels.saturating_sub(BLOCK));
-            let block = Block {
-                bytes: strip.bytes,
-                channel,
-                lanes: channels.min(BLOCK),
-                lines: strip.lines,
-                columns,
-                column_step,
-                row_step,
-                line_step,
-                first: strip.first,
-            };
-            visit(&mut args, &block);
+            if let Some(rows) = rows.checked() {
+                multiply(&mut args, &rows, weights);
+            }
         }
     });
 }
@@ -453,26 +433,76 @@ fn pack_row(
     group: usize,
     packed: &mut [i8],
 ) {
-    let (out_h, out_w) = (window.out_h as usize, window.out_w as usize);
     let (in_h, in_w, in_c) = (window.in_h as usize, window.in_w as usize, window.in_c as usize);
-    let image = &x[position / (out_w * out_h) * in_h * in_w * in_c..][..in_h * in_w * in_c];
-    let top = (position / out_w % out_h * window.stride_h as usize) as isize - window.pad_top as isize;
-    let left = (position % out_w * window.stride_w as usize) as isize - window.pad_left as isize;
-    let group_in = window.group_in();
+    let (image, row, column) = place(window, position);
+    let image = part(x, image * in_h * in_w * in_c, in_h * in_w * in_c);
+    let top = (row * window.stride_h as usize) as isize - window.pad_top as isize;
+    let left = (column * window.stride_w as usize) as isize - window.pad_left as isize;
+    let (group_in, kernel_w) = (window.group_in().max(1), window.kernel_w.max(1) as usize);
     let taps = segments.len / group_in;
-    for (index, segment) in packed.chunks_exact_mut(segments.padded).enumerate() {
-        let (segment, tail) = segment.split_at_mut(segments.len);
-        tail.fill(0);
+    for (index, segment) in packed.chunks_exact_mut(segments.padded.max(1)).enumerate() {
+        fill(segment, segments.len..segments.padded, 0);
+        let segment = part_mut(segment, 0, segments.len);
         for (column, pixel) in segment.chunks_exact_mut(group_in).enumerate() {
             let tap = index * taps + column;
-            let y = top + (tap / window.kernel_w as usize * window.dilation_h as usize) as isize;
-            let x = left + (tap % window.kernel_w as usize * window.dilation_w as usize) as isize;
+            let y = top + (tap / kernel_w * window.dilation_h as usize) as isize;
+            let x = left + (tap % kernel_w * window.dilation_w as usize) as isize;
             if y < 0 || y as usize >= in_h || x < 0 || x as usize >= in_w {
                 pixel.fill(zero_point);
             } else {
                 let from = (y as usize * in_w + x as usize) * in_c + group * group_in;
-                pixel.copy_from_slice(&image[from..][..group_in]);
+                copy(pixel, part(image, from, group_in));
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pointwise window of 25 × 5 positions, 64 channels both ways: 8,000 bytes read, as many written.
+    const POINTWISE: Window = Window {
+        batch: 1,
+        in_h: 25,
+        in_w: 5,
+        in_c: 64,
+        out_h: 25,
+        out_w: 5,
+        out_c: 64,
+        kernel_h: 1,
+        kernel_w: 1,
+        stride_h: 1,
+        stride_w: 1,
+        dilation_h: 1,
+        dilation_w: 1,
+        pad_top: 0,
+        pad_left: 0,
+        groups: 1,
+    };
+
+    #[test]
+    fn useful_scratch_is_what_a_step_can_use_within_the_limit() {
+        let single = Window { in_h: 1, in_w: 1, out_h: 1, out_w: 1, in_c: 640, out_c: 128, ..POINTWISE };
+        let kernel = Window { kernel_h: 3, kernel_w: 3, pad_top: 1, pad_left: 1, ..POINTWISE };
+        let depthwise = Window { groups: 64, ..kernel };
+        // A row of 64 channels takes 128 bytes at 16 bits, one of 3 × 3 × 64 takes 1,152. A padded line of 7 × 64 takes
+        // 448, and an output line sees 3.
+        let cases = [
+            (POINTWISE, false, 65_536, Some(6 * 128)),
+            (POINTWISE, false, 767, Some(3 * 128)),
+            (POINTWISE, false, 383, Some(128)),
+            (POINTWISE, false, 127, None),
+            // It moves 768 bytes, and its row takes 1,280.
+            (single, false, 65_536, None),
+            (kernel, false, 6_912, Some(6_912)),
+            (kernel, false, 6_911, Some(15 * 448 + 16)),
+            (kernel, false, 0, Some(3 * 448 + 16)),
+            (depthwise, true, 4_096, Some(9 * 448 + 16)),
+            (depthwise, true, 65_536, Some(27 * 448 + 16)),
+        ];
+        for (window, depthwise, limit, expected) in cases {
+            assert_eq!(useful_scratch(&window, depthwise, limit), expected, "{window:?} within {limit}");
         }
     }
 }

@@ -1,6 +1,47 @@
-//! Bytes seen as numbers in place.
+//! Bytes seen as numbers in place, and parts of slices.
+//!
+//! The verifier has proven that a step's parts are inside. Where the compiler does not know it, an empty part stands in
+//! the place of a panic: firmware has no code that leads to one.
 
 use core::cell::Cell;
+
+/// The `len` elements from `start` on; none when not all are inside.
+#[must_use]
+#[inline(always)]
+pub(crate) fn part<T>(elements: &[T], start: usize, len: usize) -> &[T] {
+    elements.get(start..).and_then(|behind| behind.get(..len)).unwrap_or_default()
+}
+
+/// [`part`], to write.
+#[must_use]
+#[inline(always)]
+pub(crate) fn part_mut<T>(elements: &mut [T], start: usize, len: usize) -> &mut [T] {
+    elements.get_mut(start..).and_then(|behind| behind.get_mut(..len)).unwrap_or_default()
+}
+
+/// The `N` elements from `start` on.
+#[must_use]
+#[inline(always)]
+pub(crate) fn chunk<const N: usize, T>(elements: &[T], start: usize) -> Option<&[T; N]> {
+    elements.get(start..)?.first_chunk()
+}
+
+/// Copies as many elements as both sides have.
+#[inline(always)]
+pub(crate) fn copy<T: Copy>(to: &mut [T], from: &[T]) {
+    let len = to.len().min(from.len());
+    if let (Some(to), Some(from)) = (to.get_mut(..len), from.get(..len)) {
+        to.copy_from_slice(from);
+    }
+}
+
+/// Sets the elements of a range, as far as they are inside.
+#[inline(always)]
+pub(crate) fn fill<T: Copy>(elements: &mut [T], range: core::ops::Range<usize>, value: T) {
+    if let Some(part) = elements.get_mut(range) {
+        part.fill(value);
+    }
+}
 
 /// Bytes as int8.
 #[must_use]

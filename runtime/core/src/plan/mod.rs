@@ -98,6 +98,7 @@ impl<'p> Plan<'p> {
     /// # Errors
     /// [`Error`] when the bytes are not a plan, damaged, of another version, or break a rule that
     /// makes running them safe: see the crate's verifier.
+    #[inline(never)]
     pub fn parse(bytes: &'p [u8]) -> Result<Self, Error> {
         let start = bytes.get(..HEADER_BYTES).ok_or(Error::NotAPlan)?;
         if start[..4] != MAGIC || start[6..8] != [0xff, 0xfe] {
@@ -238,7 +239,8 @@ impl<'p> Plan<'p> {
 
     /// A tensor of the table.
     #[must_use]
-    #[inline]
+    #[cfg_attr(target_os = "none", inline(never))]
+    #[cfg_attr(not(target_os = "none"), inline)]
     pub fn tensor(&self, id: TensorId) -> Option<Tensor> {
         self.entry(self.header.tensors, id.0 as usize)
     }
@@ -263,12 +265,14 @@ impl<'p> Plan<'p> {
 
     /// Input `index`.
     #[must_use]
+    #[inline(never)]
     pub fn input(&self, index: usize) -> Option<Port> {
         self.entry(self.header.inputs, index)
     }
 
     /// Output `index`.
     #[must_use]
+    #[inline(never)]
     pub fn output(&self, index: usize) -> Option<Port> {
         self.entry(self.header.outputs, index)
     }
@@ -292,6 +296,38 @@ impl<'p> Plan<'p> {
         step::Steps::new(self.constant(self.header.step_table))
     }
 
+    /// Whether the last step that changes the values of an output is a softmax (not its logarithm).
+    #[must_use]
+    pub fn ends_in_softmax(&self, output: usize) -> bool {
+        let Some(port) = self.output(output) else { return false };
+        let (mut wanted, mut end) = (port.tensor, u32::MAX);
+        loop {
+            // The last step before `end` that writes the wanted tensor, and what it reads.
+            let mut last = None;
+            for record in self.steps().take_while(|record| record.index < end) {
+                let (mut reads, mut writes) = (None, false);
+                record.step.visit_tensors(&mut |id, access| match access {
+                    step::Access::Read => reads = Some(id),
+                    step::Access::Write => writes |= id == wanted,
+                    step::Access::Scratch => {}
+                });
+                if writes {
+                    last = Some((record, reads));
+                }
+            }
+            match last {
+                Some((record, reads)) => match (record.step, reads) {
+                    (Step::Softmax(softmax), _) => return softmax.log == 0,
+                    (Step::Dequantize(_) | Step::Quantize(_) | Step::Copy(_), Some(from)) => {
+                        (wanted, end) = (from, record.index);
+                    }
+                    _ => return false,
+                },
+                None => return false,
+            }
+        }
+    }
+
     /// The metadata entries in order.
     pub fn metadata(&self) -> impl Iterator<Item = Metadata> + use<'p> {
         let plan = *self;
@@ -307,9 +343,10 @@ impl<'p> Plan<'p> {
 
     /// Label names in the order of the first output.
     pub fn labels(&self) -> impl Iterator<Item = &'p str> + use<'p> {
-        self.metadata_of(MetadataKind::Labels, 0)
-            .and_then(|bytes| core::str::from_utf8(bytes).ok())
-            .unwrap_or("")
-            .lines()
+        let text = self.metadata_of(MetadataKind::Labels, 0).unwrap_or_default();
+        let lines = text.strip_suffix(b"\n").unwrap_or(text).split(|&byte| byte == b'\n');
+        let text_of =
+            |line: &'p [u8]| core::str::from_utf8(line.strip_suffix(b"\r").unwrap_or(line)).unwrap_or_default();
+        lines.map(text_of).filter(move |_| !text.is_empty())
     }
 }

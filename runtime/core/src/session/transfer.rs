@@ -1,37 +1,36 @@
 //! Tensors on their way between the caller's order and the arena's.
 
+use core::array;
+
 use crate::error::Error;
+use crate::kernels::portable::movement::advance;
 use crate::kernels::view;
 use crate::plan::{DType, MAX_RANK, Port, Tensor};
 use crate::quantization::{Target, dequantize};
 
-/// Calls `visit(place in memory, place in the ONNX order)` for every element.
-fn pairs(port: &Port, mut visit: impl FnMut(usize, usize)) {
-    let len = port.len();
+/// Calls `visit(element in memory, its place in the ONNX order)` for all elements of `memory`.
+fn pairs<T>(port: &Port, memory: impl Iterator<Item = T>, mut visit: impl FnMut(T, usize)) {
     if port.in_order() {
-        (0..len).for_each(|index| visit(index, index));
+        memory.enumerate().for_each(|(place, element)| visit(element, place));
         return;
     }
     let rank = port.dims().len();
     let mut strides = [0_usize; MAX_RANK];
     let mut stride = 1;
-    for axis in (0..rank).rev() {
-        strides[axis] = stride;
-        stride *= port.shape[axis] as usize;
+    for (slot, &dim) in strides.iter_mut().zip(port.dims()).rev() {
+        *slot = stride;
+        stride *= dim as usize;
     }
-    let mut index = [0_u32; MAX_RANK];
-    let mut place = 0;
-    for memory in 0..len {
-        visit(memory, place);
-        for axis in port.order[..rank].iter().rev().map(|&axis| axis as usize) {
-            index[axis] += 1;
-            place += strides[axis];
-            if index[axis] < port.shape[axis] {
-                break;
-            }
-            place -= strides[axis] * index[axis] as usize;
-            index[axis] = 0;
-        }
+    // As the axes follow each other in memory.
+    let axis = |place: usize| port.order.get(place).filter(|_| place < rank).map(|&axis| axis as usize);
+    let dims: [u32; MAX_RANK] =
+        array::from_fn(|place| axis(place).map_or(1, |axis| *port.shape.get(axis).unwrap_or(&1)));
+    let strides: [usize; MAX_RANK] =
+        array::from_fn(|place| axis(place).map_or(0, |axis| *strides.get(axis).unwrap_or(&0)));
+    let (mut index, mut place) = ([0; MAX_RANK], [0]);
+    for element in memory {
+        visit(element, place[0]);
+        advance(&mut index, &dims, &mut place, &[strides]);
     }
 }
 
@@ -39,22 +38,27 @@ fn counted(expected: usize, given: usize) -> Result<(), Error> {
     if expected == given { Ok(()) } else { Err(Error::ElementCount { expected, given }) }
 }
 
+/// What turns int8 into uint8 and back.
+fn shift(port: &Port, tensor: &Tensor) -> u8 {
+    if port.dtype == DType::U8 && tensor.dtype == DType::I8 { 0x80 } else { 0 }
+}
+
 pub(super) fn write_f32(port: &Port, tensor: &Tensor, bytes: &mut [u8], values: &[f32]) -> Result<(), Error> {
     counted(port.len(), values.len())?;
     if port.dtype != DType::F32 {
         return Err(Error::ElementType { expected: port.dtype });
     }
+    let value = |place: usize| values.get(place).copied().unwrap_or_default();
     if tensor.dtype == DType::I8 {
         let target = Target::new(tensor.zero_point, -128, 127);
-        let bytes = view::i8s_mut(bytes);
-        pairs(port, |memory, place| {
-            let value = values[place];
-            bytes[memory] = target.store(if value.is_nan() { 0.0 } else { value / tensor.scale });
+        pairs(port, view::i8s_mut(bytes).iter_mut(), |to, place| {
+            let value = value(place);
+            *to = target.store(if value.is_nan() { 0.0 } else { value / tensor.scale });
         });
     } else {
-        let bytes = view::f32s_mut(bytes);
-        counted(values.len(), bytes.len())?;
-        pairs(port, |memory, place| bytes[memory] = values[place]);
+        let numbers = view::f32s_mut(bytes);
+        counted(values.len(), numbers.len())?;
+        pairs(port, numbers.iter_mut(), |to, place| *to = value(place));
     }
     Ok(())
 }
@@ -65,38 +69,39 @@ pub(super) fn write_bytes(port: &Port, tensor: &Tensor, bytes: &mut [u8], values
     if port.dtype == DType::F32 && tensor.dtype == DType::I8 {
         let target = Target::new(tensor.zero_point, -128, 127);
         let values = crate::bytes::F32s::new(values);
-        pairs(port, |memory, place| {
+        pairs(port, bytes.iter_mut(), |to, place| {
             let value = values.get(place);
-            bytes[memory] = target.store(if value.is_nan() { 0.0 } else { value / tensor.scale }).cast_unsigned();
+            *to = target.store(if value.is_nan() { 0.0 } else { value / tensor.scale }).cast_unsigned();
         });
         return Ok(());
     }
-    let shift = if port.dtype == DType::U8 && tensor.dtype == DType::I8 { 0x80 } else { 0 };
+    let shift = shift(port, tensor);
     counted(values.len(), bytes.len())?;
-    pairs(port, |memory, place| {
-        let (to, from) = (&mut bytes[memory * size..][..size], &values[place * size..][..size]);
-        to.iter_mut().zip(from).for_each(|(to, from)| *to = from ^ shift);
+    pairs(port, bytes.chunks_exact_mut(size.max(1)), |to, place| {
+        to.iter_mut().zip(view::part(values, place * size, size)).for_each(|(to, from)| *to = from ^ shift);
     });
     Ok(())
 }
 
 pub(super) fn read_f32(port: &Port, tensor: &Tensor, bytes: &[u8], values: &mut [f32]) -> Result<(), Error> {
     counted(port.len(), values.len())?;
+    let mut keep = |place: usize, value: f32| {
+        if let Some(to) = values.get_mut(place) {
+            *to = value;
+        }
+    };
     match (tensor.dtype, port.dtype) {
         (DType::I8, DType::U8) => {
-            pairs(port, |memory, place| values[place] = f32::from(bytes[memory] ^ 0x80));
+            pairs(port, bytes.iter(), |from, place| keep(place, f32::from(from ^ 0x80)));
         }
-        (DType::I8, DType::F32) => pairs(port, |memory, place| {
-            values[place] = dequantize(bytes[memory].cast_signed(), tensor.scale, tensor.zero_point);
+        (DType::I8, DType::F32) => pairs(port, bytes.iter(), |from, place| {
+            keep(place, dequantize(from.cast_signed(), tensor.scale, tensor.zero_point));
         }),
-        (dtype, _) => {
-            let size = dtype.bytes();
-            pairs(port, |memory, place| {
-                let mut number = [0; 4];
-                crate::kernels::portable::cast(&bytes[memory * size..][..size], dtype, &mut number, DType::F32);
-                values[place] = f32::from_le_bytes(number);
-            });
-        }
+        (dtype, _) => pairs(port, bytes.chunks_exact(dtype.bytes().max(1)), |from, place| {
+            let mut number = [0; 4];
+            crate::kernels::portable::cast(from, dtype, &mut number, DType::F32);
+            keep(place, f32::from_le_bytes(number));
+        }),
     }
     Ok(())
 }
@@ -105,17 +110,43 @@ pub(super) fn read_bytes(port: &Port, tensor: &Tensor, bytes: &[u8], values: &mu
     let size = port.dtype.bytes();
     counted(port.len() * size, values.len())?;
     if port.dtype == DType::F32 && tensor.dtype == DType::I8 {
-        pairs(port, |memory, place| {
-            let value = dequantize(bytes[memory].cast_signed(), tensor.scale, tensor.zero_point);
-            values[place * 4..][..4].copy_from_slice(&value.to_le_bytes());
+        let numbers = values.as_chunks_mut::<4>().0;
+        pairs(port, bytes.iter(), |from, place| {
+            if let Some(to) = numbers.get_mut(place) {
+                *to = dequantize(from.cast_signed(), tensor.scale, tensor.zero_point).to_le_bytes();
+            }
         });
         return Ok(());
     }
-    let shift = if port.dtype == DType::U8 && tensor.dtype == DType::I8 { 0x80 } else { 0 };
+    let shift = shift(port, tensor);
     counted(values.len(), bytes.len())?;
-    pairs(port, |memory, place| {
-        let (to, from) = (&mut values[place * size..][..size], &bytes[memory * size..][..size]);
-        to.iter_mut().zip(from).for_each(|(to, from)| *to = from ^ shift);
+    pairs(port, bytes.chunks_exact(size.max(1)), |from, place| {
+        view::part_mut(values, place * size, size).iter_mut().zip(from).for_each(|(to, from)| *to = from ^ shift);
     });
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::bytes::Span;
+    use crate::plan::TensorId;
+
+    #[test]
+    fn channels_last_memory_meets_the_onnx_order() {
+        // An image of 2 channels, 2 rows and 3 columns: numpy.arange(12).reshape(1, 2, 2, 3).transpose(0, 2, 3, 1).ravel().
+        let expected = [0, 6, 1, 7, 2, 8, 3, 9, 4, 10, 5, 11];
+        let (shape, order) = ([1, 2, 2, 3, 7, 7], [0, 2, 3, 1, 9, 9]);
+        let port = Port { tensor: TensorId(0), dtype: DType::I8, rank: 4, shape, order, name: Span::NONE };
+        let mut found = Vec::new();
+        pairs(&port, 0..12, |memory, place| {
+            assert_eq!(memory, found.len());
+            found.push(place);
+        });
+        assert_eq!(found, expected);
+    }
 }

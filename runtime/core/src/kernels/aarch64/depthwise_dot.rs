@@ -10,7 +10,7 @@ use core::mem::offset_of;
 use super::depthwise::{self as long, place, suits, weights};
 use super::finish::{self, Finish, load_bias, round, saturate, shift, shorten};
 use crate::kernels::ConvI8Args;
-use crate::kernels::rows::{Block, for_each_block};
+use crate::kernels::channel_blocks::{Block, for_each_block};
 use crate::weights::BLOCK;
 
 /// Rows and columns of the window.

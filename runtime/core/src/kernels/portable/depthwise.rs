@@ -1,25 +1,34 @@
 //! Int8 depthwise convolution: blocks of neighbouring channels, the weights of a block widened once.
 
-use crate::kernels::view::i8s;
+use crate::kernels::portable::SMALL;
+use crate::kernels::portable::pool::place;
+use crate::kernels::view::{chunk, i8s, part, part_mut};
 use crate::kernels::{ConvI8Args, ConvOutput};
 use crate::plan::step::Window;
+use crate::quantization::Multiplier;
 use crate::weights::BLOCK;
 
 /// Windows of up to this many taps have their weights widened beforehand: 5 × 5.
 const TAPS: usize = 25;
 
+/// A weight as it is kept for all positions: where the stack is small, as it is stored.
+#[cfg(target_os = "none")]
+type Weight = i8;
+#[cfg(not(target_os = "none"))]
+type Weight = i32;
+
 /// See [`crate::plan::step::DepthwiseI8`].
 #[inline(always)]
 pub(crate) fn depthwise(mut args: ConvI8Args<'_>) {
-    let window = *args.window;
+    let window = args.window;
     let channels = window.out_c as usize;
     let simple = window.out_c == window.in_c && window.taps() <= TAPS && args.weight_zero_points.is_empty();
     let mut whole = 0;
     while simple && channels - whole >= 4 {
         match channels - whole {
-            BLOCK.. => block::<BLOCK>(&window, &mut args, &mut whole),
-            8.. => block::<8>(&window, &mut args, &mut whole),
-            _ => block::<4>(&window, &mut args, &mut whole),
+            BLOCK.. if !SMALL => block::<BLOCK>(window, &mut args, &mut whole),
+            8.. if !SMALL => block::<8>(window, &mut args, &mut whole),
+            _ => block::<4>(window, &mut args, &mut whole),
         }
     }
     let lanes = if window.out_c == window.in_c { BLOCK } else { 1 };
@@ -27,10 +36,15 @@ pub(crate) fn depthwise(mut args: ConvI8Args<'_>) {
         let lanes = lanes.min(channels - start);
         for position in 0..window.positions() {
             let mut sums = [0_i32; BLOCK];
-            gather_sums(&window, &args, position, start, lanes, &mut sums);
-            store(&mut args, position * channels + start, start, &sums[..lanes]);
+            gather_sums(window, &args, position, start, lanes, &mut sums);
+            store(&mut args, position * channels + start, start, part(&sums, 0, lanes));
         }
     }
+}
+
+#[inline(always)]
+fn wide(weight: impl Into<i32>) -> i32 {
+    weight.into()
 }
 
 /// All positions of the `L` channels from `from`, which moves on behind them.
@@ -41,19 +55,19 @@ fn block<const L: usize>(window: &Window, args: &mut ConvI8Args<'_>, from: &mut 
     let (in_h, in_w, channels) = (window.in_h as usize, window.in_w as usize, window.in_c as usize);
     let (kernel_h, kernel_w) = (window.kernel_h as usize, window.kernel_w as usize);
     let (dilation_h, dilation_w) = (window.dilation_h as usize, window.dilation_w as usize);
-    let mut weights = [[0_i32; L]; TAPS];
+    let mut weights = [[Weight::default(); L]; TAPS];
     for (tap, widened) in weights.iter_mut().enumerate().take(window.taps()) {
-        let row = &i8s(args.weights)[tap * channels + start..][..L];
-        widened.iter_mut().zip(row).for_each(|(wide, &weight)| *wide = i32::from(weight));
+        let row = part(i8s(args.weights), tap * channels + start, L);
+        widened.iter_mut().zip(row).for_each(|(wide, &weight)| *wide = Weight::from(weight));
     }
     let mut bias = [0_i32; L];
     bias.iter_mut().zip(args.bias.slice(start, L).iter()).for_each(|(to, from)| *to = from);
-    let mut multipliers = [0.0_f32; L];
-    multipliers.iter_mut().zip(args.multipliers.slice(start, L).iter()).for_each(|(to, from)| *to = from);
+    let mut multipliers = [Multiplier::default(); L];
+    multipliers.iter_mut().zip(args.multipliers.slice(start, L).iter()).for_each(|(to, m)| *to = Multiplier::new(m));
     let x_zero_point = i32::from(args.x_zero_point);
     let mut place = start;
     for image in 0..window.batch as usize {
-        let x = &args.x[image * in_h * in_w * channels..][..in_h * in_w * channels];
+        let x = part(args.x, image * in_h * in_w * channels, in_h * in_w * channels);
         for row in 0..window.out_h as usize {
             let top = (row * window.stride_h as usize) as isize - window.pad_top as isize;
             for column in 0..window.out_w as usize {
@@ -61,34 +75,42 @@ fn block<const L: usize>(window: &Window, args: &mut ConvI8Args<'_>, from: &mut 
                 let mut sums = bias;
                 for kernel_row in 0..kernel_h {
                     let y = top + (kernel_row * dilation_h) as isize;
-                    let weights = &weights[kernel_row * kernel_w..][..kernel_w];
+                    let weights = part(&weights, kernel_row * kernel_w, kernel_w);
                     if y < 0 || y as usize >= in_h {
                         for weights in weights {
-                            sums.iter_mut().zip(weights).for_each(|(sum, w)| *sum = sum.wrapping_add(x_zero_point * w));
+                            sums.iter_mut()
+                                .zip(weights)
+                                .for_each(|(sum, w)| *sum = sum.wrapping_add(x_zero_point * wide(*w)));
                         }
                         continue;
                     }
-                    let line = &x[y as usize * in_w * channels..][..in_w * channels];
+                    let line = part(x, y as usize * in_w * channels, in_w * channels);
                     for (kernel_column, weights) in weights.iter().enumerate() {
                         let pixel = left + (kernel_column * dilation_w) as isize;
                         if pixel < 0 || pixel as usize >= in_w {
-                            sums.iter_mut().zip(weights).for_each(|(sum, w)| *sum = sum.wrapping_add(x_zero_point * w));
+                            sums.iter_mut()
+                                .zip(weights)
+                                .for_each(|(sum, w)| *sum = sum.wrapping_add(x_zero_point * wide(*w)));
                             continue;
                         }
-                        let values = &line[pixel as usize * channels + start..][..L];
-                        for ((sum, &x), w) in sums.iter_mut().zip(values).zip(weights) {
-                            *sum = sum.wrapping_add(i32::from(x) * w);
+                        if let Some(values) = chunk::<L, _>(line, pixel as usize * channels + start) {
+                            for ((sum, &x), w) in sums.iter_mut().zip(values).zip(weights) {
+                                *sum = sum.wrapping_add(i32::from(x) * wide(*w));
+                            }
                         }
                     }
                 }
-                let scaled = sums.iter().zip(&multipliers).map(|(&sum, m)| sum as f32 * m);
+                let scaled = sums.iter().zip(&multipliers);
                 match &mut args.y {
                     ConvOutput::I8(y, target) => {
-                        let out = &mut y[place..][..L];
-                        out.iter_mut().zip(scaled).for_each(|(y, value)| *y = target.store(value));
+                        let out = part_mut(y, place, L);
+                        out.iter_mut().zip(scaled).for_each(|(y, (&sum, &m))| *y = target.requantize(sum, m));
                     }
                     ConvOutput::F32(y) => {
-                        y[place..][..L].iter_mut().zip(scaled).for_each(|(y, value)| *y = value);
+                        part_mut(y, place, L)
+                            .iter_mut()
+                            .zip(scaled)
+                            .for_each(|(y, (&sum, m))| *y = sum as f32 * m.value());
                     }
                 }
                 place += channels;
@@ -100,14 +122,18 @@ fn block<const L: usize>(window: &Window, args: &mut ConvI8Args<'_>, from: &mut 
 /// Adds the bias and stores the results of channels from `start` at `place`.
 #[inline(always)]
 fn store(args: &mut ConvI8Args<'_>, place: usize, start: usize, sums: &[i32]) {
-    let bias = args.bias.slice(start, sums.len()).iter();
-    let scaled = sums.iter().zip(bias).zip(args.multipliers.slice(start, sums.len()).iter());
-    let scaled = scaled.map(|((sum, bias), m)| sum.wrapping_add(bias) as f32 * m);
+    let len = sums.len();
+    let bias = args.bias.slice(start, len).iter();
+    let sums = sums.iter().zip(bias).map(|(sum, bias)| sum.wrapping_add(bias));
+    let scaled = sums.zip(args.multipliers.slice(start, len).iter());
     match &mut args.y {
         ConvOutput::I8(y, target) => {
-            y[place..][..sums.len()].iter_mut().zip(scaled).for_each(|(y, v)| *y = target.store(v));
+            let y = part_mut(y, place, len);
+            y.iter_mut().zip(scaled).for_each(|(y, (sum, m))| *y = target.requantize(sum, Multiplier::new(m)));
         }
-        ConvOutput::F32(y) => y[place..][..sums.len()].iter_mut().zip(scaled).for_each(|(y, v)| *y = v),
+        ConvOutput::F32(y) => {
+            part_mut(y, place, len).iter_mut().zip(scaled).for_each(|(y, (sum, m))| *y = sum as f32 * m)
+        }
     }
 }
 
@@ -122,26 +148,26 @@ fn gather_sums(
     lanes: usize,
     sums: &mut [i32; BLOCK],
 ) {
-    let (out_h, out_w) = (window.out_h as usize, window.out_w as usize);
     let (in_h, in_w, in_c) = (window.in_h as usize, window.in_w as usize, window.in_c as usize);
-    let out_c = window.out_c as usize;
-    let multiplicity = out_c / in_c;
-    let image = position / (out_w * out_h) * in_h * in_w * in_c;
-    let top = (position / out_w % out_h * window.stride_h as usize) as isize - window.pad_top as isize;
-    let left = (position % out_w * window.stride_w as usize) as isize - window.pad_left as isize;
+    let (out_c, kernel_w) = (window.out_c as usize, window.kernel_w.max(1) as usize);
+    let multiplicity = (out_c / in_c.max(1)).max(1);
+    let (image, row, column) = place(window, position);
+    let image = image * in_h * in_w * in_c;
+    let top = (row * window.stride_h as usize) as isize - window.pad_top as isize;
+    let left = (column * window.stride_w as usize) as isize - window.pad_left as isize;
     let padding = [args.x_zero_point; BLOCK];
     let weights = i8s(args.weights);
     for tap in 0..window.taps() {
-        let y = top + (tap / window.kernel_w as usize * window.dilation_h as usize) as isize;
-        let x = left + (tap % window.kernel_w as usize * window.dilation_w as usize) as isize;
+        let y = top + (tap / kernel_w * window.dilation_h as usize) as isize;
+        let x = left + (tap % kernel_w * window.dilation_w as usize) as isize;
         let inside = y >= 0 && (y as usize) < in_h && x >= 0 && (x as usize) < in_w;
         let values = if inside {
             let pixel = image + (y as usize * in_w + x as usize) * in_c;
-            &args.x[pixel + start / multiplicity..][..lanes]
+            part(args.x, pixel + start / multiplicity, lanes)
         } else {
-            &padding[..lanes]
+            part(&padding, 0, lanes)
         };
-        let row = &weights[tap * out_c + start..][..lanes];
+        let row = part(weights, tap * out_c + start, lanes);
         for ((sum, &x), &w) in sums.iter_mut().zip(values).zip(row) {
             *sum = sum.wrapping_add(i32::from(x) * i32::from(w));
         }

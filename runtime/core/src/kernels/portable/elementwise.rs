@@ -3,15 +3,17 @@
 use core::cell::Cell;
 
 use crate::bytes::F32s;
+use crate::kernels::portable::movement::advance;
+use crate::kernels::view::copy;
 use crate::kernels::{Operand, RowI8};
 use crate::math::{Function, maximum, minimum, pow};
 use crate::plan::step::BinaryOp;
 use crate::plan::{DType, MAX_RANK};
-use crate::quantization::{self, Target};
+use crate::quantization::{self, Multiplier, Target};
 
 /// `f(a[i], b[i])` into `y[i]`; a side of one element is repeated.
 #[inline(always)]
-fn rows<T: Copy>(a: &Operand<'_, T>, b: &Operand<'_, T>, y: &[Cell<T>], f: impl Fn(T, T) -> T) {
+fn rows<T: Copy + Default>(a: &Operand<'_, T>, b: &Operand<'_, T>, y: &[Cell<T>], f: impl Fn(T, T) -> T) {
     use Operand::{Constant, Shared};
     let each = |a: &dyn Fn(usize) -> T, b: &dyn Fn(usize) -> T| {
         y.iter().enumerate().for_each(|(index, y)| y.set(f(a(index), b(index))));
@@ -56,10 +58,8 @@ pub(crate) fn add_i8(row: &RowI8<'_>) {
 #[inline(always)]
 pub(crate) fn mul_i8(row: &RowI8<'_>) {
     let [za, zb] = row.zero_points;
-    let multiplier = row.multipliers[0];
-    rows(&row.a, &row.b, row.y, |a, b| {
-        row.target.store(((i32::from(a) - za) * (i32::from(b) - zb)) as f32 * multiplier)
-    });
+    let multiplier = Multiplier::new(row.multipliers[0]);
+    rows(&row.a, &row.b, row.y, |a, b| row.target.requantize((i32::from(a) - za) * (i32::from(b) - zb), multiplier));
 }
 
 /// One int8 row of any operation.
@@ -192,7 +192,7 @@ enum Number {
 pub fn cast(x: &[u8], from: DType, y: &mut [u8], to: DType) {
     for (x, y) in x.chunks_exact(from.bytes()).zip(y.chunks_exact_mut(to.bytes())) {
         let mut word = [0; 8];
-        word[..x.len()].copy_from_slice(x);
+        word.iter_mut().zip(x).for_each(|(to, from)| *to = *from);
         let low = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
         let number = match from {
             DType::I8 => Number::Whole(i64::from(word[0].cast_signed())),
@@ -214,18 +214,18 @@ pub fn cast(x: &[u8], from: DType, y: &mut [u8], to: DType) {
             Number::Real(value) => value,
         };
         match to {
-            DType::I8 => y[0] = (whole as i8).cast_unsigned(),
-            DType::U8 => y[0] = whole as u8,
-            DType::Bool => y[0] = u8::from(truth),
+            DType::I8 => copy(y, &[(whole as i8).cast_unsigned()]),
+            DType::U8 => copy(y, &[whole as u8]),
+            DType::Bool => copy(y, &[u8::from(truth)]),
             DType::I32 => {
                 let value = match number {
                     Number::Whole(value) => value as i32,
                     Number::Real(value) => value as i32,
                 };
-                y.copy_from_slice(&value.to_le_bytes());
+                copy(y, &value.to_le_bytes());
             }
-            DType::I64 => y.copy_from_slice(&whole.to_le_bytes()),
-            DType::F32 => y.copy_from_slice(&real.to_le_bytes()),
+            DType::I64 => copy(y, &whole.to_le_bytes()),
+            DType::F32 => copy(y, &real.to_le_bytes()),
         }
     }
 }
@@ -238,28 +238,14 @@ pub(crate) fn for_each_row(
     b_strides: &[u32; MAX_RANK],
     mut row: impl FnMut(usize, usize, usize),
 ) {
-    let last = MAX_RANK - 1;
-    let length = dims[last] as usize;
-    let mut index = [0_u32; MAX_RANK];
-    let (mut y, mut a, mut b) = (0, 0, 0);
+    let [dims @ .., length] = dims;
+    let strides = [a_strides, b_strides].map(|[strides @ .., _]| strides.map(|stride| stride as usize));
+    let (mut index, mut y, mut places) = ([0; MAX_RANK - 1], 0, [0; 2]);
     loop {
-        row(y, a, b);
-        y += length;
-        let mut axis = last;
-        loop {
-            if axis == 0 {
-                return;
-            }
-            axis -= 1;
-            index[axis] += 1;
-            a += a_strides[axis] as usize;
-            b += b_strides[axis] as usize;
-            if index[axis] < dims[axis] {
-                break;
-            }
-            a -= (a_strides[axis] * index[axis]) as usize;
-            b -= (b_strides[axis] * index[axis]) as usize;
-            index[axis] = 0;
+        row(y, places[0], places[1]);
+        y += *length as usize;
+        if !advance(&mut index, dims, &mut places, &strides) {
+            return;
         }
     }
 }

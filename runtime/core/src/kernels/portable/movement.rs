@@ -1,78 +1,99 @@
 //! Steps that move elements without changing them.
 
 use crate::bytes::U32s;
+use crate::kernels::view;
 use crate::plan::MAX_RANK;
 use crate::plan::step::{Copy, Gather};
 
+/// Moves an index of `dims` on by one in row-major order, and `places` with it by their strides; false behind the last.
+#[inline(always)]
+pub(crate) fn advance<const AXES: usize, const PLACES: usize>(
+    index: &mut [u32; AXES],
+    dims: &[u32; AXES],
+    places: &mut [usize; PLACES],
+    strides: &[[usize; AXES]; PLACES],
+) -> bool {
+    for axis in (0..AXES).rev() {
+        index[axis] += 1;
+        let steps = if index[axis] < dims[axis] { 1 } else { 1_usize.wrapping_sub(index[axis] as usize) };
+        for (place, strides) in places.iter_mut().zip(strides) {
+            *place = place.wrapping_add(strides[axis].wrapping_mul(steps));
+        }
+        if index[axis] < dims[axis] {
+            return true;
+        }
+        index[axis] = 0;
+    }
+    false
+}
+
 /// See [`struct@Copy`]; elements of `size` bytes.
 pub fn copy(s: &Copy, x: &[u8], y: &mut [u8], size: usize, table: &[u8]) {
-    let last = MAX_RANK - 1;
-    let length = s.dims[last] as usize;
-    let dense = s.x_strides[last] == 1 && s.y_strides[last] == 1 || length == 1;
-    let mut index = [0_u32; MAX_RANK];
-    let (mut from, mut to) = (i64::from(s.x_offset), s.y_offset as usize);
+    // Negative strides wrap, as do the sums.
+    let [x_strides @ .., x_stride] = s.x_strides.map(|stride| stride as isize as usize);
+    let [y_strides @ .., y_stride] = s.y_strides.map(|stride| stride as usize);
+    let ([dims @ .., length], strides) = (&s.dims, [x_strides, y_strides]);
+    let length = *length as usize;
+    let table = <&[u8; 256]>::try_from(table).ok();
+    let (mut index, mut places) = ([0; MAX_RANK - 1], [s.x_offset as usize, s.y_offset as usize]);
     loop {
-        if dense {
-            let source = &x[from as usize * size..][..length * size];
-            y[to * size..][..length * size].copy_from_slice(source);
+        let [from, to] = places;
+        if x_stride == 1 && y_stride == 1 || length == 1 {
+            view::copy(view::part_mut(y, to * size, length * size), view::part(x, from * size, length * size));
         } else {
-            strided(x, from, i64::from(s.x_strides[last]), y, to, s.y_strides[last] as usize, length, size);
+            match size {
+                1 => strided::<1>(x, from, x_stride, y, to, y_stride, length),
+                4 => strided::<4>(x, from, x_stride, y, to, y_stride, length),
+                _ => strided::<8>(x, from, x_stride, y, to, y_stride, length),
+            }
         }
-        if table.len() == 256 {
+        if let Some(table) = table {
             for element in 0..length {
-                let slot = &mut y[to + element * s.y_strides[last] as usize];
-                *slot = table[usize::from(*slot ^ 0x80)];
+                if let Some(slot) = y.get_mut(to + y_stride * element) {
+                    *slot = table[usize::from(*slot ^ 0x80)];
+                }
             }
         }
-        let mut axis = last;
-        loop {
-            if axis == 0 {
-                return;
-            }
-            axis -= 1;
-            index[axis] += 1;
-            from += i64::from(s.x_strides[axis]);
-            to += s.y_strides[axis] as usize;
-            if index[axis] < s.dims[axis] {
-                break;
-            }
-            from -= i64::from(s.x_strides[axis]) * i64::from(index[axis]);
-            to -= s.y_strides[axis] as usize * index[axis] as usize;
-            index[axis] = 0;
+        if !advance(&mut index, dims, &mut places, &strides) {
+            return;
         }
     }
 }
 
-#[allow(clippy::too_many_arguments, reason = "both sides of one strided run")]
-fn strided(x: &[u8], from: i64, x_stride: i64, y: &mut [u8], to: usize, y_stride: usize, length: usize, size: usize) {
-    for element in 0..length {
-        let source = (from + x_stride * element as i64) as usize * size;
-        let target = (to + y_stride * element) * size;
-        match size {
-            1 => y[target] = x[source],
-            4 => y[target..][..4].copy_from_slice(&x[source..][..4]),
-            _ => y[target..][..size].copy_from_slice(&x[source..][..size]),
+/// One strided run of elements of `SIZE` bytes.
+fn strided<const SIZE: usize>(
+    x: &[u8],
+    mut from: usize,
+    x_stride: usize,
+    y: &mut [u8],
+    mut to: usize,
+    y_stride: usize,
+    length: usize,
+) {
+    let (x, y) = (x.as_chunks::<SIZE>().0, y.as_chunks_mut::<SIZE>().0);
+    for _ in 0..length {
+        if let (Some(from), Some(to)) = (x.get(from), y.get_mut(to)) {
+            *to = *from;
         }
+        (from, to) = (from.wrapping_add(x_stride), to.wrapping_add(y_stride));
     }
 }
 
 /// See [`crate::plan::step::Fill`].
-pub fn fill(value: [u32; 2], y: &mut [u8], size: usize) {
-    let mut bytes = [0; 8];
-    bytes[..4].copy_from_slice(&value[0].to_le_bytes());
-    bytes[4..].copy_from_slice(&value[1].to_le_bytes());
-    for element in y.chunks_exact_mut(size) {
-        element.copy_from_slice(&bytes[..size]);
+pub fn fill([low, high]: [u32; 2], y: &mut [u8], size: usize) {
+    let bytes = (u64::from(high) << 32 | u64::from(low)).to_le_bytes();
+    for element in y.chunks_exact_mut(size.max(1)) {
+        element.iter_mut().zip(bytes).for_each(|(to, from)| *to = from);
     }
 }
 
 /// See [`Gather`]; elements of `size` bytes.
 pub fn gather(s: &Gather, x: &[u8], indices: U32s<'_>, y: &mut [u8], size: usize) {
-    let inner = s.inner as usize * size;
+    let inner = (s.inner as usize * size).max(1);
     let plane = s.n as usize * inner;
-    for (outer, out) in y.chunks_exact_mut(indices.len().max(1) * inner).enumerate() {
+    for (outer, out) in y.chunks_exact_mut((indices.len() * inner).max(1)).enumerate() {
         for (index, out) in indices.iter().zip(out.chunks_exact_mut(inner)) {
-            out.copy_from_slice(&x[outer * plane + index as usize * inner..][..inner]);
+            view::copy(out, view::part(x, outer * plane + index as usize * inner, inner));
         }
     }
 }

@@ -1,9 +1,11 @@
 //! Pooling, reductions and products of two activations.
 
 use crate::kernels::ReduceI8Args;
+use crate::kernels::portable::SMALL;
+use crate::kernels::view::{chunk, copy, part, part_mut};
 use crate::math::{maximum, minimum, sqrt};
 use crate::plan::step::{ArgMax, MatMul, Pool, PoolKind, Reduce, ReduceKind, Window};
-use crate::quantization::Target;
+use crate::quantization::{Multiplier, Target};
 
 /// What a pooling window covers: ranges of input rows and columns, and its area with padding.
 pub(crate) struct Cover {
@@ -16,7 +18,7 @@ pub(crate) struct Cover {
 #[inline(always)]
 pub(crate) fn inside(start: isize, taps: usize, dilation: usize, length: usize) -> (usize, usize) {
     // Most windows are not dilated, and divisions slow.
-    let steps = |distance: usize| if dilation == 1 { distance } else { distance.div_ceil(dilation) };
+    let steps = |distance: usize| if dilation == 1 { distance } else { distance.div_ceil(dilation.max(1)) };
     let skipped = steps(start.min(0).unsigned_abs()).min(taps);
     let available = steps((length as isize - start).max(0).unsigned_abs());
     (skipped, taps.min(available).max(skipped))
@@ -64,8 +66,9 @@ fn pixels(w: &Window, cover: &Cover, image: usize, row: usize, column: usize, mu
 
 #[inline(always)]
 pub(crate) fn place(w: &Window, position: usize) -> (usize, usize, usize) {
-    let (out_h, out_w) = (w.out_h as usize, w.out_w as usize);
-    (position / (out_h * out_w), position / out_w % out_h, position % out_w)
+    let (out_h, out_w) = (w.out_h.max(1) as usize, w.out_w.max(1) as usize);
+    let line = position / out_w;
+    (line / out_h, line % out_h, position % out_w)
 }
 
 /// Calls `$body` with a constant `$lanes` and the first channel of the chunk, until all channels are covered.
@@ -74,7 +77,7 @@ macro_rules! for_each_chunk {
         let mut $start = 0;
         while $start < $channels {
             match $channels - $start {
-                64.. => {
+                64.. if !SMALL => {
                     const $lanes: usize = 64;
                     $body;
                     $start += $lanes;
@@ -94,17 +97,11 @@ macro_rules! for_each_chunk {
     }};
 }
 
-/// `N` elements from `start` on.
-#[inline(always)]
-fn chunk<const N: usize>(x: &[i8], start: usize) -> &[i8; N] {
-    x[start..].first_chunk().expect("inside the tensor")
-}
-
 /// See [`Pool`].
 #[inline(always)]
 pub(crate) fn pool_i8(args: ReduceI8Args<'_, Pool>) {
     let w = &args.step.window;
-    let channels = w.out_c as usize;
+    let channels = w.out_c.max(1) as usize;
     let (mut image, mut row, mut column) = (0, 0, 0);
     for out in args.y.chunks_exact_mut(channels) {
         let cover = cover(args.step, row, column);
@@ -121,22 +118,24 @@ pub(crate) fn pool_i8(args: ReduceI8Args<'_, Pool>) {
             for_each_chunk!(channels, |LANES, start| {
                 let mut greatest = [i8::MIN; LANES];
                 pixels(w, &cover, image, row, column, |pixel| {
-                    let values = chunk::<LANES>(args.x, pixel + start);
-                    greatest.iter_mut().zip(values).for_each(|(y, x)| *y = (*y).max(*x));
+                    if let Some(values) = chunk::<LANES, _>(args.x, pixel + start) {
+                        greatest.iter_mut().zip(values).for_each(|(y, x)| *y = (*y).max(*x));
+                    }
                 });
-                out[start..][..LANES].copy_from_slice(&greatest);
+                copy(part_mut(out, start, LANES), &greatest);
             });
             continue;
         }
-        let multiplier = args.step.multiplier / count(args.step, &cover) as f32;
+        let multiplier = Multiplier::new(args.step.multiplier / count(args.step, &cover) as f32);
         for_each_chunk!(channels, |LANES, start| {
             let mut sums = [0_i32; LANES];
             pixels(w, &cover, image, row, column, |pixel| {
-                let values = chunk::<LANES>(args.x, pixel + start);
-                sums.iter_mut().zip(values).for_each(|(sum, x)| *sum += i32::from(*x) - args.x_zero_point);
+                if let Some(values) = chunk::<LANES, _>(args.x, pixel + start) {
+                    sums.iter_mut().zip(values).for_each(|(sum, x)| *sum += i32::from(*x) - args.x_zero_point);
+                }
             });
-            let out = &mut out[start..][..LANES];
-            out.iter_mut().zip(sums).for_each(|(y, sum)| *y = args.target.store(sum as f32 * multiplier));
+            let out = part_mut(out, start, LANES);
+            out.iter_mut().zip(sums).for_each(|(y, sum)| *y = args.target.requantize(sum, multiplier));
         });
     }
 }
@@ -163,7 +162,7 @@ fn pool_f32_by(
 ) {
     const LANES: usize = 32;
     let w = &step.window;
-    let channels = w.out_c as usize;
+    let channels = w.out_c.max(1) as usize;
     for (position, out) in y.chunks_exact_mut(channels).enumerate() {
         let (image, row, column) = place(w, position);
         let cover = cover(step, row, column);
@@ -173,7 +172,7 @@ fn pool_f32_by(
         for (block, out) in blocks.iter_mut().enumerate() {
             let mut folded = [start; LANES];
             pixels(w, &cover, image, row, column, |pixel| {
-                if let Some(x) = x[pixel + block * LANES..].first_chunk::<LANES>() {
+                if let Some(x) = chunk::<LANES, _>(x, pixel + block * LANES) {
                     folded.iter_mut().zip(x).for_each(|(y, x)| *y = fold(*y, *x));
                 }
             });
@@ -181,7 +180,8 @@ fn pool_f32_by(
         }
         rest.fill(start);
         pixels(w, &cover, image, row, column, |pixel| {
-            rest.iter_mut().zip(&x[pixel + behind..]).for_each(|(y, x)| *y = fold(*y, *x));
+            let x = x.get(pixel + behind..).unwrap_or_default();
+            rest.iter_mut().zip(x).for_each(|(y, x)| *y = fold(*y, *x));
         });
         rest.iter_mut().for_each(|y| *y = finish(*y, count));
     }
@@ -191,10 +191,11 @@ fn pool_f32_by(
 #[inline(always)]
 pub(crate) fn reduce_i8(args: ReduceI8Args<'_, Reduce>) {
     let s = args.step;
-    let inner = s.inner as usize;
+    let inner = s.inner.max(1) as usize;
     let len = s.n as usize * inner;
+    let multiplier = Multiplier::new(s.multiplier);
     for (outer, out) in args.y.chunks_exact_mut(inner).enumerate() {
-        let x = &args.x[outer * len..][..len];
+        let x = part(args.x, outer * len, len);
         for_each_chunk!(inner, |LANES, start| {
             let sums = match s.kind {
                 ReduceKind::Max => fold::<LANES>(x, inner, start, i32::MIN, |sum, x| x.max(sum)),
@@ -202,8 +203,8 @@ pub(crate) fn reduce_i8(args: ReduceI8Args<'_, Reduce>) {
                 _ => fold::<LANES>(x, inner, start, 0, |sum, x| sum + x - args.x_zero_point),
             };
             let shift = if matches!(s.kind, ReduceKind::Max | ReduceKind::Min) { args.x_zero_point } else { 0 };
-            let out = &mut out[start..][..LANES];
-            out.iter_mut().zip(sums).for_each(|(y, sum)| *y = args.target.store((sum - shift) as f32 * s.multiplier));
+            let out = part_mut(out, start, LANES);
+            out.iter_mut().zip(sums).for_each(|(y, sum)| *y = args.target.requantize(sum - shift, multiplier));
         });
     }
 }
@@ -212,16 +213,17 @@ pub(crate) fn reduce_i8(args: ReduceI8Args<'_, Reduce>) {
 #[inline(always)]
 fn fold<const N: usize>(x: &[i8], row: usize, start: usize, first: i32, f: impl Fn(i32, i32) -> i32) -> [i32; N] {
     let mut sums = [first; N];
-    for at in (start..x.len()).step_by(row) {
-        let values = chunk::<N>(x, at);
-        sums.iter_mut().zip(values).for_each(|(sum, &x)| *sum = f(*sum, i32::from(x)));
+    for row in x.chunks_exact(row) {
+        if let Some(values) = chunk::<N, _>(row, start) {
+            sums.iter_mut().zip(values).for_each(|(sum, &x)| *sum = f(*sum, i32::from(x)));
+        }
     }
     sums
 }
 
 /// [`Reduce`] of float32, in order.
 pub fn reduce_f32(s: &Reduce, x: &[f32], y: &mut [f32]) {
-    let (n, inner) = (s.n as usize, s.inner as usize);
+    let (n, inner) = (s.n as usize, s.inner.max(1) as usize);
     for (outer, out) in y.chunks_exact_mut(inner).enumerate() {
         out.fill(match s.kind {
             ReduceKind::Max => f32::NEG_INFINITY,
@@ -229,7 +231,7 @@ pub fn reduce_f32(s: &Reduce, x: &[f32], y: &mut [f32]) {
             ReduceKind::Product => 1.0,
             _ => 0.0,
         });
-        for row in x[outer * n * inner..][..n * inner].chunks_exact(inner) {
+        for row in part(x, outer * n * inner, n * inner).chunks_exact(inner) {
             for (y, &x) in out.iter_mut().zip(row) {
                 *y = match s.kind {
                     ReduceKind::Mean | ReduceKind::Sum => *y + x,
@@ -251,7 +253,7 @@ pub fn reduce_f32(s: &Reduce, x: &[f32], y: &mut [f32]) {
 
 /// See [`ArgMax`]; `value` reads element `index` of the input.
 pub fn arg_max(s: &ArgMax, value: impl Fn(usize) -> f32, y: &mut [u8]) {
-    let (n, inner) = (s.n as usize, s.inner as usize);
+    let (n, inner) = (s.n as usize, s.inner.max(1) as usize);
     for (place, out) in y.as_chunks_mut::<8>().0.iter_mut().enumerate() {
         let start = place / inner * n * inner + place % inner;
         let mut best = 0;
@@ -266,17 +268,25 @@ pub fn arg_max(s: &ArgMax, value: impl Fn(usize) -> f32, y: &mut [u8]) {
     }
 }
 
+/// The row of the left side and the right side that meet in row `row` of the results.
+#[inline(always)]
+fn sides<'t, T>(s: &MatMul, row: usize, a: &'t [T], b: &'t [T]) -> (&'t [T], &'t [T]) {
+    let (m, k, n) = (s.m.max(1) as usize, s.k as usize, s.n as usize);
+    let a = part(a, row / m * s.a_stride as usize + row % m * k, k);
+    (a, part(b, row / m * s.b_stride as usize, k * n))
+}
+
 /// [`MatMul`] of int8 matrices with the zero points of both sides.
 pub fn matmul_i8(s: &MatMul, a: &[i8], b: &[i8], zero_points: [i32; 2], y: &mut [i8], target: Target) {
-    let (m, k, n) = (s.m as usize, s.k as usize, s.n as usize);
-    for (row, out) in y.chunks_exact_mut(n).enumerate() {
-        let a = &a[row / m * s.a_stride as usize + row % m * k..][..k];
-        let b = &b[row / m * s.b_stride as usize..][..k * n];
+    let (n, multiplier) = (s.n as usize, Multiplier::new(s.multiplier));
+    for (row, out) in y.chunks_exact_mut(n.max(1)).enumerate() {
+        let (a, b) = sides(s, row, a, b);
         for (column, y) in out.iter_mut().enumerate() {
-            let products = a.iter().zip(b[column..].iter().step_by(n));
+            let b = b.chunks_exact(n.max(1)).filter_map(|row| row.get(column));
+            let products = a.iter().zip(b);
             let sum: i32 =
                 products.map(|(&a, &b)| (i32::from(a) - zero_points[0]) * (i32::from(b) - zero_points[1])).sum();
-            *y = target.store(sum as f32 * s.multiplier);
+            *y = target.requantize(sum, multiplier);
         }
     }
 }
@@ -284,10 +294,9 @@ pub fn matmul_i8(s: &MatMul, a: &[i8], b: &[i8], zero_points: [i32; 2], y: &mut 
 /// [`MatMul`] of float32 matrices, summed along `k` in order.
 #[inline(always)]
 pub(crate) fn matmul_f32(s: &MatMul, a: &[f32], b: &[f32], y: &mut [f32]) {
-    let (m, k, n) = (s.m as usize, s.k as usize, s.n as usize);
+    let n = s.n.max(1) as usize;
     for (row, out) in y.chunks_exact_mut(n).enumerate() {
-        let a = &a[row / m * s.a_stride as usize + row % m * k..][..k];
-        let b = &b[row / m * s.b_stride as usize..][..k * n];
+        let (a, b) = sides(s, row, a, b);
         out.fill(0.0);
         for (&a, b) in a.iter().zip(b.chunks_exact(n)) {
             out.iter_mut().zip(b).for_each(|(y, &b)| *y += a * b);

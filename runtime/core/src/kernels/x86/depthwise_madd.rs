@@ -5,7 +5,8 @@ use core::arch::x86_64::*;
 
 use super::finish::Finish256;
 use crate::kernels::ConvI8Args;
-use crate::kernels::rows::{Block, Source, for_each_block};
+use crate::kernels::channel_blocks::{Block, for_each_block};
+use crate::kernels::rows::Source;
 
 /// Pairs of rows of 16 channels: for each pair the first 8 channels, then the others.
 type Column<const G: usize> = [[__m256i; 2]; G];

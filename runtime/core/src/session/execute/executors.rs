@@ -2,14 +2,14 @@
 
 use core::cell::Cell;
 
-use super::{Context, PIECE, range};
+use super::{Context, PIECE, Place, range};
 use crate::bytes::{F32s, U32s};
 use crate::error::Error;
 use crate::kernels::portable::{self, movement};
 use crate::kernels::view::{f32_cells, f32s, f32s_mut, i8_cells, i8s, i8s_mut};
 use crate::kernels::{ConvF32Args, Operand, ReduceI8Args, RowI8};
 use crate::plan::step::{BinaryOp, MAX_HOST_TENSORS, Step, opcode};
-use crate::plan::{DType, MAX_RANK, StepSet, Tensor, TensorId};
+use crate::plan::{DType, MAX_RANK, StepSet, TensorId};
 use crate::quantization::Target;
 use crate::session::{Host, HostTensor};
 use crate::team;
@@ -68,7 +68,8 @@ pub(super) fn run(context: &mut Context<'_, '_>, step: &Step, host: &mut dyn Hos
         None => false,
     };
     let pair = context.kernels.executors.get(step.opcode() as usize).ok_or(context.refused())?;
-    pair[usize::from(float)](context, step, host)
+    let [plain, real] = pair;
+    (if float { real } else { plain })(context, step, host)
 }
 
 fn refuse(context: &mut Context<'_, '_>, _: &Step, _: &mut dyn Host) -> Result<(), Error> {
@@ -127,7 +128,7 @@ executors! {
         let kernels = context.kernels;
         let constant = context.plan.constant(s.constant);
         let cells = Cell::from_mut(&mut *context.arena).as_slice_of_cells();
-        let bytes = |tensor: &Tensor| cells.get(range(tensor)).ok_or(refused);
+        let bytes = |place: &Place| cells.get(place.range.clone()).ok_or(refused);
         let last = MAX_RANK - 1;
         let length = s.dims[last] as usize;
         // A stride of 0 along the last dimension repeats one element.
@@ -170,7 +171,7 @@ executors! {
         let b = s.b.map(|id| context.tensor(id)).transpose()?;
         let constant = context.plan.constant(s.constant);
         let cells = Cell::from_mut(&mut *context.arena).as_slice_of_cells();
-        let bytes = |tensor: &Tensor| cells.get(range(tensor)).ok_or(refused);
+        let bytes = |place: &Place| cells.get(place.range.clone()).ok_or(refused);
         let last = MAX_RANK - 1;
         let length = s.dims[last] as usize;
         let count = |stride: u32| if stride == 0 { 1 } else { length };
@@ -268,14 +269,14 @@ executors! {
             movement::copy(s, x_bytes, y_bytes, y.dtype.bytes(), table);
         } else {
             let y = context.tensor(s.y)?;
-            let bytes = context.arena.get_mut(range(&y)).ok_or(refused)?;
+            let bytes = context.arena.get_mut(y.range.clone()).ok_or(refused)?;
             movement::copy(s, context.plan.constant(s.constant), bytes, y.dtype.bytes(), table);
         }
     }
     fill(context, s: Fill) {
         let refused = context.refused();
         let y = context.tensor(s.y)?;
-        movement::fill(s.value, context.arena.get_mut(range(&y)).ok_or(refused)?, y.dtype.bytes());
+        movement::fill(s.value, context.arena.get_mut(y.range.clone()).ok_or(refused)?, y.dtype.bytes());
     }
     gather(context, s: Gather) {
         let indices = U32s::new(context.plan.constant(s.indices));
@@ -288,26 +289,27 @@ executors! {
         let (x, y, x_bytes, y_bytes) = context.pair(s.x, s.y)?;
         let (values, out) = (i8s(x_bytes), i8s_mut(y_bytes));
         let target = Target::new(y.zero_point, -128, 127);
-        let real = |at: usize| (i32::from(values[at]) - x.zero_point) as f32;
-        let store = |at: usize, value: f32| out[at] = target.store(value * s.multiplier);
-        portable::resize_linear(s, rows, columns, real, store);
+        let real = |at: usize| values.get(at).map_or(0.0, |&value| (i32::from(value) - x.zero_point) as f32);
+        let stored = out.iter_mut().map(|y| move |value: f32| *y = target.store(value * s.multiplier));
+        portable::resize_linear(s, rows, columns, real, stored);
     }
     resize_f32(context, s: ResizeLinear) {
         let plan = context.plan;
         let (rows, columns) = (U32s::new(plan.constant(s.rows)), U32s::new(plan.constant(s.columns)));
         let (_, _, x_bytes, y_bytes) = context.pair(s.x, s.y)?;
         let (values, out) = (f32s(x_bytes), f32s_mut(y_bytes));
-        portable::resize_linear(s, rows, columns, |at| values[at], |at, value| out[at] = value);
+        let real = |at: usize| values.get(at).map_or(0.0, |&value| value);
+        portable::resize_linear(s, rows, columns, real, out.iter_mut().map(|y| move |value| *y = value));
     }
     arg_max_i8(context, s: ArgMax) {
         let (_, _, x, y) = context.pair(s.x, s.y)?;
         let values = i8s(x);
-        portable::arg_max(s, |at| f32::from(values[at]), y);
+        portable::arg_max(s, |at| values.get(at).map_or(0.0, |&value| f32::from(value)), y);
     }
     arg_max_f32(context, s: ArgMax) {
         let (_, _, x, y) = context.pair(s.x, s.y)?;
         let values = f32s(x);
-        portable::arg_max(s, |at| values[at], y);
+        portable::arg_max(s, |at| values.get(at).map_or(0.0, |&value| value), y);
     }
     quantize(context, s: Quantize) {
         let kernel = context.kernels.quantize;
@@ -328,34 +330,29 @@ executors! {
 fn host(context: &mut Context<'_, '_>, step: &Step, host: &mut dyn Host) -> Result<(), Error> {
     let Step::HostStep(s) = step else { return Err(context.refused()) };
     let refused = context.refused();
-    let mut ids = heapless::Vec::<(TensorId, bool), { 2 * MAX_HOST_TENSORS }>::new();
-    for (id, output) in s.input_ids().map(|id| (id, false)).chain(s.output_ids().map(|id| (id, true))) {
-        ids.push((id, output)).map_err(|_| refused)?;
-    }
-    // The arena is cut from the front, so the tensors are taken in the order of their places.
-    let mut order = heapless::Vec::<usize, { 2 * MAX_HOST_TENSORS }>::new();
-    for index in 0..ids.len() {
-        order.push(index).map_err(|_| refused)?;
-    }
     let plan = context.plan;
-    let offset = |index: usize| plan.tensor(ids[index].0).map_or(0, |tensor| tensor.offset);
-    order.sort_unstable_by_key(|&index| offset(index));
-    let mut slots: [Option<HostTensor<'_>>; 2 * MAX_HOST_TENSORS] = [const { None }; 2 * MAX_HOST_TENSORS];
+    let place = |id: TensorId| plan.tensor(id).map(|tensor| range(&tensor));
+    let ids = || s.input_ids().chain(s.output_ids());
+    // The arena is cut from the front, so the tensors are taken in the order of their places.
+    let mut parts: [Option<&mut [u8]>; 2 * MAX_HOST_TENSORS] = [const { None }; 2 * MAX_HOST_TENSORS];
     let (mut rest, mut at) = (&mut *context.arena, 0);
-    for &index in &order {
-        let tensor = plan.tensor(ids[index].0).ok_or(refused)?;
-        let place = range(&tensor);
+    for _ in ids() {
+        let left = ids().zip(&mut parts).filter(|(_, part)| part.is_none());
+        let next = left.filter_map(|(id, part)| Some((place(id)?, part))).min_by_key(|(place, _)| place.start);
+        let (place, part) = next.ok_or(refused)?;
         let skip = place.start.checked_sub(at).ok_or(refused)?;
         let (_, behind) = rest.split_at_mut_checked(skip).ok_or(refused)?;
         let (bytes, behind) = behind.split_at_mut_checked(place.len()).ok_or(refused)?;
         (rest, at) = (behind, place.end);
-        slots[index] = Some(HostTensor { tensor, bytes });
+        *part = Some(bytes);
     }
     let mut inputs = heapless::Vec::<HostTensor<'_>, MAX_HOST_TENSORS>::new();
     let mut outputs = heapless::Vec::<HostTensor<'_>, MAX_HOST_TENSORS>::new();
-    for (slot, &(_, output)) in slots.into_iter().zip(&ids) {
-        let list = if output { &mut outputs } else { &mut inputs };
-        list.push(slot.ok_or(refused)?).map_err(|_| refused)?;
+    let count = s.input_ids().count();
+    for (index, (id, part)) in ids().zip(parts).enumerate() {
+        let list = if index < count { &mut inputs } else { &mut outputs };
+        let tensor = plan.tensor(id).ok_or(refused)?;
+        list.push(HostTensor { tensor, bytes: part.ok_or(refused)? }).map_err(|_| refused)?;
     }
     host.run(context.index, plan.constant(s.model), &mut inputs, &mut outputs)
 }

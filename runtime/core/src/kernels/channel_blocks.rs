@@ -1,0 +1,88 @@
+//! Depthwise convolutions in blocks of neighbouring channels, for cores that multiply 16 at once.
+
+use crate::kernels::ConvI8Args;
+use crate::kernels::rows::{Source, for_each_strip};
+use crate::kernels::view::copy;
+#[cfg(target_arch = "x86_64")]
+use crate::kernels::view::i8s;
+use crate::weights::BLOCK;
+
+/// Up to 16 channels of a depthwise convolution at all positions of a strip.
+pub(crate) struct Block<'a> {
+    bytes: &'a [i8],
+    /// First channel.
+    pub channel: usize,
+    /// Channels stored; bytes behind them can be read up to 16, but mean nothing.
+    pub lanes: usize,
+    /// Output lines.
+    pub lines: usize,
+    /// Output columns.
+    pub columns: usize,
+    /// Bytes from one tap to its right neighbour.
+    pub column_step: usize,
+    /// Bytes from one tap to the one below.
+    pub row_step: usize,
+    /// Bytes from an output line's first tap to that of the next.
+    pub line_step: usize,
+    /// The output position of the first row.
+    pub first: usize,
+}
+
+impl Block<'_> {
+    /// Where the first column of output line `line` finds its taps of kernel row `row`.
+    #[inline(always)]
+    pub fn pointer(&self, line: usize, row: usize) -> *const i8 {
+        debug_assert!(line < self.lines);
+        // SAFETY: `for_each_block` has seen that all taps of all positions lie inside the bytes.
+        unsafe { self.bytes.as_ptr().add(line * self.line_step + row * self.row_step + self.channel) }
+    }
+
+    /// The weights of tap `tap`, behind those of the block zeros.
+    #[cfg(target_arch = "x86_64")]
+    #[inline(always)]
+    pub fn weights(&self, args: &ConvI8Args<'_>, tap: usize) -> [i8; BLOCK] {
+        let stored = &i8s(args.weights)[tap * args.window.out_c as usize + self.channel..][..self.lanes];
+        if let Ok(all) = stored.try_into() {
+            return all;
+        }
+        let mut all = [0; BLOCK];
+        all[..self.lanes].copy_from_slice(stored);
+        all
+    }
+}
+
+/// Calls `visit` with blocks that cover a depthwise convolution whose output has the channels of its input.
+/// Of 16 channels or more, the last block begins early enough to be full; of fewer, the source is
+/// [`Source::Lines`], behind which 16 bytes can be read.
+#[inline(always)]
+pub(crate) fn for_each_block<'a>(mut args: ConvI8Args<'a>, mut visit: impl FnMut(&mut ConvI8Args<'a>, &Block<'_>)) {
+    let window = *args.window;
+    let channels = window.in_c as usize;
+    let scratch = core::mem::take(&mut args.scratch);
+    let (x, source) = (args.x, Source::of_depthwise(&window));
+    let columns = window.out_w as usize;
+    let position_step = window.stride_w as usize * channels;
+    let column_step = window.dilation_w as usize * channels;
+    for_each_strip(&window, source, x, args.x_zero_point, scratch, copy, |strip| {
+        let line_step = window.stride_h as usize * strip.pitch;
+        let row_step = window.dilation_h as usize * strip.pitch;
+        let last_column = (columns - 1) * position_step + (window.kernel_w as usize - 1) * column_step;
+        let last_line = (strip.lines - 1) * line_step + (window.kernel_h as usize - 1) * row_step;
+        assert!(last_line + last_column + channels.max(BLOCK) <= strip.bytes.len());
+        for start in (0..channels).step_by(BLOCK) {
+            let channel = start.min(channels.saturating_sub(BLOCK));
+            let block = Block {
+                bytes: strip.bytes,
+                channel,
+                lanes: channels.min(BLOCK),
+                lines: strip.lines,
+                columns,
+                column_step,
+                row_step,
+                line_step,
+                first: strip.first,
+            };
+            visit(&mut args, &block);
+        }
+    });
+}
