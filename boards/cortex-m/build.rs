@@ -26,16 +26,19 @@ fn main() {
     let input = "the plan's first input as it lies in the arena: cygnet run … --save-input FILE";
     let sound = "a recording: signed 16-bit samples, little-endian, mono, at the plan's rate";
     embed("CYGNET_PLAN", plan, &out.join("plan.cyg"));
-    if !embed("CYGNET_INPUT", input, &out.join("input.bin")) {
+    let with_input = embed("CYGNET_INPUT", input, &out.join("input.bin"));
+    if !with_input {
         fs::write(out.join("input.bin"), []).expect("cargo's folder can be written");
     }
     let recorded = embed("CYGNET_SOUND", sound, &out.join("sound.pcm"));
     let on_desk = ON_DESK.contains(board);
     assert!(recorded || !has("played"), "--features played: set CYGNET_SOUND to {sound}");
     assert!(!on_desk || !has("played"), "--features played: {board} has a microphone of its own");
-    // The board is made of chips; a recording is built in; an interrupt samples a microphone.
+    // The board is made of chips; an input, a recording is built in; an interrupt samples a microphone.
     let sampled = has("played") || on_desk && !recorded;
-    for (name, holds) in [("on_desk", on_desk), ("recorded_sound", recorded), ("sampled", sampled)] {
+    let facts =
+        [("on_desk", on_desk), ("embedded_input", with_input), ("recorded_sound", recorded), ("sampled", sampled)];
+    for (name, holds) in facts {
         println!("cargo:rustc-check-cfg=cfg({name})");
         if holds {
             println!("cargo:rustc-cfg={name}");

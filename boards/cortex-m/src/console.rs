@@ -2,7 +2,7 @@
 
 use cygnet_core::Error;
 
-use crate::channel::{self, write};
+use crate::channel::{self, Channel};
 
 /// A part of a line.
 #[derive(Clone, Copy, Debug)]
@@ -22,10 +22,12 @@ const DIGITS: usize = 20;
 
 /// Prints the words and a line end.
 pub fn line(words: &[Word<'_>]) {
+    let mut out = Channel::open();
+    let mut write = |bytes: &[u8]| out.write(bytes);
     for word in words {
         match *word {
             Word::Text(text) => write(text.as_bytes()),
-            Word::Number(number) => decimal(number),
+            Word::Number(number) => decimal(number, &mut write),
             Word::Hash(hash) => {
                 for shift in (0..16).rev() {
                     let digit = (hash >> (4 * shift)) as u8 & 15;
@@ -38,7 +40,7 @@ pub fn line(words: &[Word<'_>]) {
                     write(b"-");
                 }
                 let thousandths = thousandths.unsigned_abs();
-                decimal(u64::from(thousandths / 1000));
+                decimal(u64::from(thousandths / 1000), &mut write);
                 let rest = thousandths % 1000;
                 let digit = |value: u32| b'0' + (value % 10) as u8;
                 write(&[b'.', digit(rest / 100), digit(rest / 10), digit(rest)]);
@@ -48,7 +50,7 @@ pub fn line(words: &[Word<'_>]) {
     write(b"\n");
 }
 
-fn decimal(number: u64) {
+fn decimal(number: u64, write: &mut impl FnMut(&[u8])) {
     let (mut digits, mut rest, mut count) = ([0_u8; DIGITS], number, 0);
     for slot in digits.iter_mut().rev() {
         *slot = b'0' + (rest % 10) as u8;

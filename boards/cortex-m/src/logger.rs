@@ -5,7 +5,7 @@ use core::fmt::{self, Write};
 
 use log::{LevelFilter, Log, Metadata, Record};
 
-use crate::channel;
+use crate::channel::Channel;
 
 struct Lines;
 
@@ -17,18 +17,18 @@ impl Log for Lines {
     fn log(&self, record: &Record<'_>) {
         if self.enabled(record.metadata()) {
             // The channel takes whatever it is given.
-            let _ = writeln!(Text, "{} {}: {}", record.level(), record.target(), record.args());
+            let _ = writeln!(Text(Channel::open()), "{} {}: {}", record.level(), record.target(), record.args());
         }
     }
 
     fn flush(&self) {}
 }
 
-struct Text;
+struct Text(Channel);
 
 impl Write for Text {
     fn write_str(&mut self, text: &str) -> fmt::Result {
-        channel::write(text.as_bytes());
+        self.0.write(text.as_bytes());
         Ok(())
     }
 }

@@ -9,7 +9,7 @@ use cygnet_cortex_m::console::{self, Word};
 use cygnet_cortex_m::counter::Counter;
 use cygnet_cortex_m::{board, embedded, stack};
 
-const _: () = assert!(!embedded::INPUT.is_empty(), "set CYGNET_INPUT: see build.rs");
+const _: () = assert!(cfg!(embedded_input), "set CYGNET_INPUT: see build.rs");
 
 #[entry]
 fn main() -> ! {

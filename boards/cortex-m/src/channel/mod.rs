@@ -6,6 +6,6 @@ mod rtt;
 mod semihosting;
 
 #[cfg(feature = "rtt")]
-pub use rtt::{end, write};
+pub use rtt::{Channel, end};
 #[cfg(all(feature = "semihosting", not(feature = "rtt")))]
-pub use semihosting::{end, write};
+pub use semihosting::{Channel, end};

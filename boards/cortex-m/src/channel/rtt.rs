@@ -8,14 +8,25 @@ use rtt_target::{ChannelMode, UpChannel, rtt_init};
 
 static OUT: Mutex<RefCell<Option<UpChannel>>> = Mutex::new(RefCell::new(None));
 
-/// Writes some bytes.
-pub fn write(bytes: &[u8]) {
-    interrupt::free(|cs| {
-        OUT.borrow(cs).borrow_mut().get_or_insert_with(open).write(bytes);
-    });
+/// The ring, which the first bytes set up.
+pub struct Channel(());
+
+impl Channel {
+    /// Opens it.
+    #[must_use]
+    pub fn open() -> Self {
+        Self(())
+    }
+
+    /// Writes some bytes.
+    pub fn write(&mut self, bytes: &[u8]) {
+        interrupt::free(|cs| {
+            OUT.borrow(cs).borrow_mut().get_or_insert_with(ring).write(bytes);
+        });
+    }
 }
 
-fn open() -> UpChannel {
+fn ring() -> UpChannel {
     let channels = rtt_init! {
         up: {
             0: {
@@ -30,7 +41,7 @@ fn open() -> UpChannel {
 
 /// Ends the program: the last line says whether it went well. The core stays awake, so that the probe can read the ring.
 pub fn end(well: bool) -> ! {
-    write(if well { b"end\n" } else { b"failed\n" });
+    Channel::open().write(if well { b"end\n" } else { b"failed\n" });
     loop {
         cortex_m::asm::nop();
     }
