@@ -31,13 +31,20 @@ fn main() {
         fs::write(out.join("input.bin"), []).expect("cargo's folder can be written");
     }
     let recorded = embed("CYGNET_SOUND", sound, &out.join("sound.pcm"));
+    let frames = "pictures: raw grey or RGB pixels of the plan's size, one picture behind the other";
+    let pictured = embed("CYGNET_FRAMES", frames, &out.join("frames.raw"));
     let on_desk = ON_DESK.contains(board);
     assert!(recorded || !has("played"), "--features played: set CYGNET_SOUND to {sound}");
     assert!(!on_desk || !has("played"), "--features played: {board} has a microphone of its own");
-    // The board is made of chips; an input, a recording is built in; an interrupt samples a microphone.
+    // The board is made of chips; these are built in; an interrupt samples a microphone.
     let sampled = has("played") || on_desk && !recorded;
-    let facts =
-        [("on_desk", on_desk), ("embedded_input", with_input), ("recorded_sound", recorded), ("sampled", sampled)];
+    let facts = [
+        ("on_desk", on_desk),
+        ("embedded_input", with_input),
+        ("recorded_frames", pictured),
+        ("recorded_sound", recorded),
+        ("sampled", sampled),
+    ];
     for (name, holds) in facts {
         println!("cargo:rustc-check-cfg=cfg({name})");
         if holds {

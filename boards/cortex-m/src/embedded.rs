@@ -24,6 +24,10 @@ pub static INPUT: &[u8] = {
 #[cfg(recorded_sound)]
 pub static SOUND: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sound.pcm"));
 
+/// Pictures of the plan's size: raw grey or RGB pixels, one picture behind the other (`CYGNET_FRAMES`).
+#[cfg(recorded_frames)]
+pub static FRAMES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/frames.raw"));
+
 /// The kernels that the plan needs, for this core.
 pub static KERNELS: Kernels = Kernels::for_target().only(PLAN);
 

@@ -6,16 +6,16 @@ use cortex_m::interrupt::{self, Mutex};
 use cortex_m::peripheral::SYST;
 use cortex_m::peripheral::syst::SystClkSource;
 use cortex_m_rt::exception;
-use cygnet_sensors::{QueuedSound, SoundQueue, SoundSink};
+use cygnet_sensors::{QueuedSound, SoundQueue, SoundSink, SpiMicrophone};
 
-use crate::board::Microphone;
+use crate::board::Sensor;
 
 /// Samples between the interrupt and the loop: half a second at 16 kHz.
 const QUEUE: usize = 8192;
 
 /// What an interrupt needs.
 struct Sampler {
-    microphone: Microphone,
+    microphone: SpiMicrophone<Sensor>,
     sink: SoundSink<'static>,
     /// Samples that the bus did not give.
     failed: u32,
@@ -23,12 +23,13 @@ struct Sampler {
 
 static SAMPLER: Mutex<RefCell<Option<Sampler>>> = Mutex::new(RefCell::new(None));
 
-/// Starts taking `rate` samples a second, as nearly as `core_hz` can be divided. There is one queue: a second call gives
+/// Starts taking `rate` samples a second of the microphone on `spi`, as nearly as `core_hz` can be divided. There is one queue: a second call gives
 /// `None`, as does a rate that SysTick cannot count.
-pub fn start(microphone: Microphone, timer: &mut SYST, core_hz: u32, rate: u32) -> Option<QueuedSound<'static, fn()>> {
+pub fn start(spi: Sensor, timer: &mut SYST, core_hz: u32, rate: u32) -> Option<QueuedSound<'static, fn()>> {
     let reload = core_hz.checked_div(rate)?.checked_sub(1).filter(|reload| (1..1 << 24).contains(reload))?;
     let queue = cortex_m::singleton!(SOUND: SoundQueue<QUEUE> = SoundQueue::new())?;
     let (sink, source) = queue.split(rate, cortex_m::asm::wfi as fn());
+    let microphone = SpiMicrophone::new(spi);
     interrupt::free(|cs| SAMPLER.borrow(cs).replace(Some(Sampler { microphone, sink, failed: 0 })));
     timer.set_clock_source(SystClkSource::Core);
     timer.set_reload(reload);

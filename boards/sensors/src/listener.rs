@@ -1,13 +1,13 @@
 //! Sound to words: windows of features, the plan, the average of its answers.
 
-use core::fmt;
-
-use cygnet_core::plan::{MetadataKind, Step};
+use cygnet_core::plan::MetadataKind;
 use cygnet_core::{DType, Plan, Session};
 use cygnet_sense::audio::Features;
 use cygnet_sense::{
     AudioSpec, Event, EventDetector, EventSpec, FeatureWindows, Output, Quantization, Window, softmax_in_place,
 };
+
+use crate::model::{InputKind, ModelError, gives_probabilities};
 
 /// A word that was heard.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -29,54 +29,6 @@ pub enum Change {
     Begun(Word),
     /// The word is over.
     Ended(Word),
-}
-
-/// Why there is nothing to hear.
-#[non_exhaustive]
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum ListenError {
-    /// The plan's first input does not take sound, or not as int8 rows in the order of time.
-    NotSound,
-    /// The scratch is too short.
-    Scratch {
-        /// Values needed.
-        needed: usize,
-        /// Values given.
-        given: usize,
-    },
-    /// The sound cannot be prepared, or the event spec not be used.
-    Prepare(cygnet_sense::Error),
-    /// The plan cannot be run.
-    Run(cygnet_core::Error),
-}
-
-impl fmt::Display for ListenError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::NotSound => f.write_str(
-                "the plan's first input takes no sound as int8: compile a model whose card says `kind = \"audio\"`",
-            ),
-            Self::Scratch { needed, given } => {
-                write!(f, "{needed} values of scratch are needed, {given} were given: give at least {needed}")
-            }
-            Self::Prepare(error) => error.fmt(f),
-            Self::Run(error) => error.fmt(f),
-        }
-    }
-}
-
-impl core::error::Error for ListenError {}
-
-impl From<cygnet_sense::Error> for ListenError {
-    fn from(error: cygnet_sense::Error) -> Self {
-        Self::Prepare(error)
-    }
-}
-
-impl From<cygnet_core::Error> for ListenError {
-    fn from(error: cygnet_core::Error) -> Self {
-        Self::Run(error)
-    }
 }
 
 /// A plan that listens. The words do not depend on how the sound is cut into pieces.
@@ -131,15 +83,6 @@ impl Clock {
     }
 }
 
-/// Whether what a plan gives went through a softmax (not its logarithm) last, apart from steps that keep the values.
-fn gives_probabilities(plan: &Plan<'_>) -> bool {
-    plan.steps().fold(false, |last, record| match record.step {
-        Step::Softmax(softmax) => softmax.log == 0,
-        Step::Dequantize(_) | Step::Quantize(_) | Step::Copy(_) => last,
-        _ => false,
-    })
-}
-
 /// Labels that are no words, as the usual sets of keywords call them.
 const BACKGROUND: [&str; 7] =
     ["silence", "unknown", "background", "noise", "_silence_", "_unknown_", "_background_noise_"];
@@ -184,9 +127,9 @@ impl<'a> Listener<'a> {
     /// How the sound of a plan's first input is prepared: the `spec` for [`new`](Listener::new).
     ///
     /// # Errors
-    /// [`ListenError::NotSound`], [`ListenError::Prepare`].
-    pub fn sound(plan: &Plan<'_>) -> Result<AudioSpec, ListenError> {
-        let record = plan.metadata_of(MetadataKind::Audio, 0).ok_or(ListenError::NotSound)?;
+    /// [`ModelError::Input(InputKind::Sound)`], [`ModelError::Prepare`].
+    pub fn sound(plan: &Plan<'_>) -> Result<AudioSpec, ModelError> {
+        let record = plan.metadata_of(MetadataKind::Audio, 0).ok_or(ModelError::Input(InputKind::Sound))?;
         Ok(AudioSpec::from_bytes(record)?)
     }
 
@@ -200,7 +143,7 @@ impl<'a> Listener<'a> {
     /// `step_rows` rows of features; the classes in `ignored` (silence, unknown words) are no words.
     ///
     /// # Errors
-    /// [`ListenError`]; in `scratch`, at least [`scratch_len`](Listener::scratch_len) values are needed.
+    /// [`ModelError`]; in `scratch`, at least [`scratch_len`](Listener::scratch_len) values are needed.
     pub fn new(
         mut session: Session<'a, 'a>,
         spec: &'a AudioSpec,
@@ -208,15 +151,16 @@ impl<'a> Listener<'a> {
         events: &EventSpec,
         ignored: &'a [usize],
         mut scratch: &'a mut [f32],
-    ) -> Result<Self, ListenError> {
+    ) -> Result<Self, ModelError> {
         let plan = *session.plan();
-        let port = plan.input(0).filter(|port| port.in_order()).ok_or(ListenError::NotSound)?;
+        let port = plan.input(0).filter(|port| port.in_order()).ok_or(ModelError::Input(InputKind::Sound))?;
         let tensor = plan.tensor(port.tensor).filter(|tensor| tensor.dtype == DType::I8);
-        let tensor = tensor.filter(|tensor| tensor.len() == spec.tensor_len()).ok_or(ListenError::NotSound)?;
+        let tensor =
+            tensor.filter(|tensor| tensor.len() == spec.tensor_len()).ok_or(ModelError::Input(InputKind::Sound))?;
         session.input_i8(0)?;
-        let classes = plan.output(0).ok_or(ListenError::NotSound)?.len();
+        let classes = plan.output(0).ok_or(ModelError::Input(InputKind::Sound))?.len();
         let (needed, given) = (Self::scratch_len(spec, events, classes), scratch.len());
-        let mut take = |len| scratch.split_off_mut(..len).ok_or(ListenError::Scratch { needed, given });
+        let mut take = |len| scratch.split_off_mut(..len).ok_or(ModelError::Scratch { needed, given });
         let scores = take(classes)?;
         let room = take(EventDetector::scratch_len(events, classes))?;
         let detector = EventDetector::new(events, classes, ignored, room)?;
@@ -253,31 +197,31 @@ impl<'a> Listener<'a> {
     /// Hears the silence before the sound.
     ///
     /// # Errors
-    /// [`ListenError::Run`].
-    pub fn begin(&mut self, mut emit: impl FnMut(Change)) -> Result<(), ListenError> {
+    /// [`ModelError::Run`].
+    pub fn begin(&mut self, mut emit: impl FnMut(Change)) -> Result<(), ModelError> {
         self.silence(&mut emit)
     }
 
     /// Hears a piece of sound, of any length, and calls `emit` with what it changes.
     ///
     /// # Errors
-    /// [`ListenError::Run`].
-    pub fn push(&mut self, samples: &[i16], mut emit: impl FnMut(Change)) -> Result<(), ListenError> {
+    /// [`ModelError::Run`].
+    pub fn push(&mut self, samples: &[i16], mut emit: impl FnMut(Change)) -> Result<(), ModelError> {
         self.hear(samples, &mut emit)
     }
 
     /// Hears the silence behind the sound and ends the word that is there now.
     ///
     /// # Errors
-    /// [`ListenError::Run`].
-    pub fn finish(&mut self, mut emit: impl FnMut(Change)) -> Result<(), ListenError> {
+    /// [`ModelError::Run`].
+    pub fn finish(&mut self, mut emit: impl FnMut(Change)) -> Result<(), ModelError> {
         self.silence(&mut emit)?;
         let Model { detector, clock, .. } = &mut self.model;
         detector.interrupt(|change| emit(clock.change(change)));
         Ok(())
     }
 
-    fn silence(&mut self, emit: &mut dyn FnMut(Change)) -> Result<(), ListenError> {
+    fn silence(&mut self, emit: &mut dyn FnMut(Change)) -> Result<(), ModelError> {
         const SILENCE: [i16; 64] = [0; 64];
         let mut missing = self.clip;
         while missing > 0 {
@@ -288,7 +232,7 @@ impl<'a> Listener<'a> {
         Ok(())
     }
 
-    fn hear(&mut self, samples: &[i16], emit: &mut dyn FnMut(Change)) -> Result<(), ListenError> {
+    fn hear(&mut self, samples: &[i16], emit: &mut dyn FnMut(Change)) -> Result<(), ModelError> {
         let Self { windows, model, .. } = self;
         let mut done = Ok(());
         windows.push(samples, |window| {
@@ -296,7 +240,7 @@ impl<'a> Listener<'a> {
                 done = model.window(&window, emit);
             }
         });
-        done.map_err(ListenError::Run)
+        done.map_err(ModelError::Run)
     }
 }
 

@@ -12,7 +12,7 @@ use cygnet_cortex_m::console::{self, Word};
 use cygnet_cortex_m::counter::Counter;
 use cygnet_cortex_m::{embedded, stack};
 use cygnet_sense::AudioSpec;
-use cygnet_sensors::{Answer, AnswerPin, AudioSource, Change, ListenError, Listener};
+use cygnet_sensors::{Answer, AnswerPin, AudioSource, Change, Listener, ModelError};
 
 #[cfg(not(any(recorded_sound, sampled)))]
 compile_error!("this board has no microphone: set CYGNET_SOUND to a recording, see build.rs");
@@ -49,11 +49,11 @@ enum Stop {
     /// The microphone cannot be read at the plan's rate.
     Microphone,
     /// The plan or its sound.
-    Listen(ListenError),
+    Listen(ModelError),
 }
 
-impl From<ListenError> for Stop {
-    fn from(error: ListenError) -> Self {
+impl From<ModelError> for Stop {
+    fn from(error: ModelError) -> Self {
         Self::Listen(error)
     }
 }
@@ -63,8 +63,8 @@ impl Stop {
         let text = match self {
             Self::Board => "the board does not start: look at its supply and its clock",
             Self::Microphone => "the microphone cannot be read at the plan's rate",
-            Self::Listen(ListenError::Run(error)) => return console::error(error),
-            Self::Listen(ListenError::NotSound) => "the plan takes no sound as int8: cygnet inspect shows its input",
+            Self::Listen(ModelError::Run(error)) => return console::error(error),
+            Self::Listen(ModelError::Input(_)) => "the plan takes no sound as int8: cygnet inspect shows its input",
             Self::Listen(_) => "the plan's sound cannot be prepared: compile it again",
         };
         console::line(&[Word::Text(text)]);
@@ -81,16 +81,16 @@ fn open(board: Board, spec: &AudioSpec) -> Option<(impl AudioSource, Lamp)> {
 #[cfg(sampled)]
 fn open(mut board: Board, spec: &AudioSpec) -> Option<(impl AudioSource, Lamp)> {
     let timer = &mut board.core.SYST;
-    let source = cygnet_cortex_m::sampling::start(board.microphone, timer, board.core_hz, spec.sample_rate)?;
+    let source = cygnet_cortex_m::sampling::start(board.spi, timer, board.core_hz, spec.sample_rate)?;
     Some((source, board.lamp))
 }
 
 fn listen(mut board: Board) -> Result<(), Stop> {
-    let plan = Plan::parse(embedded::PLAN).map_err(ListenError::Run)?;
+    let plan = Plan::parse(embedded::PLAN).map_err(ModelError::Run)?;
     let spec = Listener::sound(&plan)?;
     let ignored = Listener::background(&plan);
     let scratch = cortex_m::singleton!(VALUES: [f32; SCRATCH] = [0.0; SCRATCH]).ok_or(Stop::Board)?;
-    let session = embedded::session().ok_or(Stop::Board)?.map_err(ListenError::Run)?;
+    let session = embedded::session().ok_or(Stop::Board)?.map_err(ModelError::Run)?;
     let mut listener = Listener::new(session, &spec, Listener::step_rows(&spec), &Listener::EVENTS, &ignored, scratch)?;
     let counter = Counter::start(&mut board.core);
     // Before the microphone: the windows of silence are work, too.

@@ -6,7 +6,7 @@ use core::convert::Infallible;
 use cortex_m::Peripherals;
 use embedded_hal::digital::{ErrorType, OutputPin};
 #[cfg(sampled)]
-pub use played::Microphone;
+pub use played::Converter as Sensor;
 
 #[cfg(sampled)]
 mod played;
@@ -25,9 +25,9 @@ pub struct Board {
     /// The core's clock, in Hz.
     #[cfg(sampled)]
     pub core_hz: u32,
-    /// The microphone.
+    /// The wires to a microphone.
     #[cfg(sampled)]
-    pub microphone: Microphone,
+    pub spi: Sensor,
 }
 
 /// Lamp 0.
@@ -68,6 +68,6 @@ pub fn start() -> Option<Board> {
         #[cfg(sampled)]
         core_hz: played::CORE_HZ,
         #[cfg(sampled)]
-        microphone: cygnet_sensors::SpiMicrophone::new(played::Converter::new()),
+        spi: Sensor::new(),
     })
 }

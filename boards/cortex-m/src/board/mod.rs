@@ -1,6 +1,6 @@
 //! What is soldered on: one module for each board on a desk, one for QEMU's.
 //!
-//! Each has `start`, which gives a `Board` once, and the types of its lamp and its microphone.
+//! Each has `start`, which gives a `Board` once, and the types of its lamp and of the wires to its sensor.
 
 #[cfg(not(on_desk))]
 mod emulated;

@@ -1,12 +1,11 @@
 //! Nordic nRF52840-DK: a Cortex-M4 at 64 MHz.
 //!
-//! The lamp is LED1 (P0.13). A Pmod MIC3 goes to the Arduino header's SPI: CS to D10 (P1.12), MISO to D12 (P1.14), SCK to
-//! D13 (P1.15), power to VDD.
+//! The lamp is LED1 (P0.13). A microphone (Pmod MIC3) or a camera (Arducam Mega) goes to the Arduino header's SPI: CS to D10
+//! (P1.12), the camera's MOSI to D11 (P1.13), MISO to D12 (P1.14), SCK to D13 (P1.15), power to VDD.
 
 use core::convert::Infallible;
 
 use cortex_m::Peripherals;
-use cygnet_sensors::SpiMicrophone;
 use embedded_hal::digital::{ErrorType, OutputPin};
 use embedded_hal_bus::spi::{ExclusiveDevice, NoDelay};
 use nrf52840_hal::clocks::{Clocks, HFCLK_FREQ};
@@ -31,8 +30,8 @@ impl OutputPin for Lamp {
     }
 }
 
-/// The microphone.
-pub type Microphone = SpiMicrophone<ExclusiveDevice<Spim<SPIM0>, Pin<Output<PushPull>>, NoDelay>>;
+/// The wires to a microphone or a camera.
+pub type Sensor = ExclusiveDevice<Spim<SPIM0>, Pin<Output<PushPull>>, NoDelay>;
 
 /// The board.
 pub struct Board {
@@ -42,8 +41,8 @@ pub struct Board {
     pub core_hz: u32,
     /// The lamp that shows the answer.
     pub lamp: Lamp,
-    /// The microphone.
-    pub microphone: Microphone,
+    /// The wires to a microphone or a camera: SPI mode 0 with 8 MHz at most.
+    pub spi: Sensor,
 }
 
 /// The board, once, on its crystal.
@@ -56,16 +55,15 @@ pub fn start() -> Option<Board> {
     let (zero, one) = (p0::Parts::new(chip.P0), p1::Parts::new(chip.P1));
     let pins = Pins {
         sck: Some(one.p1_15.into_push_pull_output(Level::Low).degrade()),
-        mosi: None,
+        mosi: Some(one.p1_13.into_push_pull_output(Level::Low).degrade()),
         miso: Some(one.p1_14.into_floating_input().degrade()),
     };
-    // What is sent while the microphone answers means nothing to it.
     let bus = Spim::new(chip.SPIM0, pins, Frequency::M8, MODE_0, 0);
     let select = one.p1_12.into_push_pull_output(Level::High).degrade();
     Some(Board {
         core,
         core_hz: HFCLK_FREQ,
         lamp: Lamp(zero.p0_13.into_push_pull_output(Level::High).degrade()),
-        microphone: SpiMicrophone::new(ExclusiveDevice::new_no_delay(bus, select).ok()?),
+        spi: ExclusiveDevice::new_no_delay(bus, select).ok()?,
     })
 }

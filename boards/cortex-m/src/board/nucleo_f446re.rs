@@ -1,10 +1,9 @@
 //! ST Nucleo-F446RE: STM32F446RE, a Cortex-M4 at 180 MHz.
 //!
-//! The lamp is LD2 (PA5). A Pmod MIC3 goes to SPI2, because LD2 takes SPI1's clock pin: CS to PB12, SCK to PB13, MISO to
-//! PB14 (all on CN10), power to 3V3.
+//! The lamp is LD2 (PA5). A microphone (Pmod MIC3) or a camera (Arducam Mega) goes to SPI2, because LD2 takes SPI1's clock
+//! pin: CS to PB12, SCK to PB13, MISO to PB14, the camera's MOSI to PB15 (all on CN10), power to 3V3.
 
 use cortex_m::Peripherals;
-use cygnet_sensors::SpiMicrophone;
 use embedded_hal_bus::spi::{ExclusiveDevice, NoDelay};
 use stm32f4xx_hal::gpio::{Output, PA5, PB12};
 use stm32f4xx_hal::pac::{self, SPI2};
@@ -16,13 +15,13 @@ use stm32f4xx_hal::spi::{Mode, Phase, Polarity, Spi};
 const PROBE_HZ: u32 = 8_000_000;
 /// The fastest clock of the chip, in Hz.
 const CORE_HZ: u32 = 180_000_000;
-/// The microphone's clock at most, in Hz. The converter takes up to 20 MHz.
-const MICROPHONE_HZ: u32 = 8_000_000;
+/// The sensor's clock at most, in Hz: a sample of the microphone takes 2 µs, and the camera takes no more.
+const SENSOR_HZ: u32 = 8_000_000;
 
 /// The lamp that shows the answer.
 pub type Lamp = PA5<Output>;
-/// The microphone.
-pub type Microphone = SpiMicrophone<ExclusiveDevice<Spi<SPI2>, PB12<Output>, NoDelay>>;
+/// The wires to a microphone or a camera.
+pub type Sensor = ExclusiveDevice<Spi<SPI2>, PB12<Output>, NoDelay>;
 
 /// The board.
 pub struct Board {
@@ -32,8 +31,8 @@ pub struct Board {
     pub core_hz: u32,
     /// The lamp that shows the answer.
     pub lamp: Lamp,
-    /// The microphone.
-    pub microphone: Microphone,
+    /// The wires to a microphone or a camera: SPI mode 0 with 8 MHz at most.
+    pub spi: Sensor,
 }
 
 /// The board, once, at its full speed.
@@ -45,13 +44,8 @@ pub fn start() -> Option<Board> {
     let mut rcc = chip.RCC.freeze(clocks);
     let (a, b) = (chip.GPIOA.split(&mut rcc), chip.GPIOB.split(&mut rcc));
     let mode = Mode { polarity: Polarity::IdleLow, phase: Phase::CaptureOnFirstTransition };
-    let wires = (Some(b.pb13), Some(b.pb14), SPI2::NoMosi);
-    let bus = chip.SPI2.spi(wires, mode, MICROPHONE_HZ.Hz(), &mut rcc);
+    let wires = (Some(b.pb13), Some(b.pb14), Some(b.pb15));
+    let bus = chip.SPI2.spi(wires, mode, SENSOR_HZ.Hz(), &mut rcc);
     let device = ExclusiveDevice::new_no_delay(bus, b.pb12.into_push_pull_output()).ok()?;
-    Some(Board {
-        core,
-        core_hz: rcc.clocks.sysclk().raw(),
-        lamp: a.pa5.into_push_pull_output(),
-        microphone: SpiMicrophone::new(device),
-    })
+    Some(Board { core, core_hz: rcc.clocks.sysclk().raw(), lamp: a.pa5.into_push_pull_output(), spi: device })
 }

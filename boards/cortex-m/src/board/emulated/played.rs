@@ -3,7 +3,7 @@
 
 use core::convert::Infallible;
 
-use cygnet_sensors::{AudioSource, RecordedSound, SpiMicrophone};
+use cygnet_sensors::{AudioSource, RecordedSound};
 use embedded_hal::spi::{ErrorType, Operation, SpiDevice};
 
 use crate::{console, embedded};
@@ -14,9 +14,6 @@ pub const CORE_HZ: u32 = 25_000_000;
 const SILENCE: u32 = 16_000;
 /// What the converter says in silence.
 const MIDDLE: i16 = 2048;
-
-/// The microphone.
-pub type Microphone = SpiMicrophone<Converter>;
 
 /// The converter: a sample of the recording, cut to twelve bits, for each conversion.
 #[derive(Debug)]
