@@ -127,7 +127,7 @@ impl<'a> Listener<'a> {
     /// How the sound of a plan's first input is prepared: the `spec` for [`new`](Listener::new).
     ///
     /// # Errors
-    /// [`ModelError::Input(InputKind::Sound)`], [`ModelError::Prepare`].
+    /// [`ModelError::Input`], [`ModelError::Prepare`].
     pub fn sound(plan: &Plan<'_>) -> Result<AudioSpec, ModelError> {
         let record = plan.metadata_of(MetadataKind::Audio, 0).ok_or(ModelError::Input(InputKind::Sound))?;
         Ok(AudioSpec::from_bytes(record)?)

@@ -68,6 +68,6 @@ pub fn start() -> Option<Board> {
         #[cfg(sampled)]
         core_hz: played::CORE_HZ,
         #[cfg(sampled)]
-        spi: Sensor::new(),
+        spi: Sensor::from_beginning(),
     })
 }

@@ -23,8 +23,8 @@ pub struct Converter {
 }
 
 impl Converter {
-    /// At the beginning of the recording. Its rate is that of the interrupts.
-    pub fn new() -> Self {
+    /// One that begins to play. Its rate is that of the interrupts.
+    pub fn from_beginning() -> Self {
         Self { recording: RecordedSound::new(embedded::SOUND, 0), silence: SILENCE }
     }
 
