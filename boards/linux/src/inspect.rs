@@ -71,8 +71,8 @@ struct Report {
 impl Inspect {
     /// Does the work.
     pub fn run(&self) -> anyhow::Result<()> {
-        let model = self.model.load()?;
-        let report = Report::new(&model, crate::file_name(&self.model.model));
+        let model = self.model.file.load()?;
+        let report = Report::new(&model, crate::file_name(&self.model.file.model));
         if self.model.json { print_json(&report) } else { print(&report.text()) }
     }
 }
