@@ -25,7 +25,7 @@ pub struct Word {
 /// What a piece of sound has changed.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Change {
-    /// A word has begun; `end` is its `start` so far.
+    /// A word has lasted long enough; `end` is where it is by now.
     Begun(Word),
     /// The word is over.
     Ended(Word),
@@ -88,9 +88,9 @@ const BACKGROUND: [&str; 7] =
     ["silence", "unknown", "background", "noise", "_silence_", "_unknown_", "_background_noise_"];
 
 impl<'a> Listener<'a> {
-    /// What makes a word where nobody says otherwise: an average of three windows of at least 0.7, until it is below half
-    /// of that.
-    pub const EVENTS: EventSpec = EventSpec { threshold: 0.7, release: 0.35, average: 3 };
+    /// What makes a word where nobody says otherwise: an average of three windows of at least 0.5, until it is below half
+    /// of that; for four windows at least. `cygnet listen` has the same.
+    pub const EVENTS: EventSpec = EventSpec { threshold: 0.5, release: 0.25, average: 3, hold: 4 };
 
     /// Rows of features from a window to the next where nobody says otherwise: an eighth of the window.
     #[must_use]

@@ -1,8 +1,7 @@
 //! Scores of overlapping windows to events: one word, one event.
 
-use core::ops::Range;
-
-use crate::{Error, answers::argmax};
+use crate::Error;
+use crate::answers::argmax;
 
 /// When an event begins and ends.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -11,9 +10,11 @@ pub struct EventSpec {
     pub threshold: f32,
     /// The average probability below which it ends, or where another class is better; at most `threshold`.
     pub release: f32,
-    /// How many windows are averaged, at least 1. A class that shows in one window only, as the half of another
-    /// word may, stays below the threshold.
+    /// How many windows are averaged, at least 1.
     pub average: usize,
+    /// How many windows in a row an event must last, at least 1. Half a word at the edge of the window may look like
+    /// another one, but not for long.
+    pub hold: usize,
 }
 
 /// A class that was there for a while.
@@ -29,10 +30,17 @@ pub struct Event {
     pub last: u64,
 }
 
+impl Event {
+    /// How many windows it has lasted.
+    pub fn windows(&self) -> u64 {
+        self.last.saturating_sub(self.first).saturating_add(1)
+    }
+}
+
 /// What a window has changed.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Change {
-    /// An event has begun; `last` is its first window so far.
+    /// An event has lasted long enough; `last` is the window that makes it so.
     Begun(Event),
     /// The event is over.
     Ended(Event),
@@ -43,7 +51,7 @@ pub enum Change {
 /// ```
 /// use cygnet_sense::{Change, EventDetector, EventSpec};
 ///
-/// const SPEC: EventSpec = EventSpec { threshold: 0.6, release: 0.3, average: 2 };
+/// const SPEC: EventSpec = EventSpec { threshold: 0.6, release: 0.3, average: 2, hold: 1 };
 /// let mut scratch = [0f32; EventDetector::scratch_len(&SPEC, 2)];
 /// // Class 1 is the background.
 /// let mut detector = EventDetector::new(&SPEC, 2, &[1], &mut scratch)?;
@@ -67,6 +75,7 @@ pub struct EventDetector<'a> {
     means: &'a mut [f32],
     next: usize,
     windows: u64,
+    /// The event that goes on; it is told once it has lasted.
     open: Option<Event>,
 }
 
@@ -90,6 +99,9 @@ impl<'a> EventDetector<'a> {
         }
         if spec.average == 0 {
             return refuse("average", "at least 1");
+        }
+        if spec.hold == 0 {
+            return refuse("hold", "at least 1");
         }
         let (needed, given) = (Self::scratch_len(spec, classes), scratch.len());
         let scratch = scratch.get_mut(..needed).ok_or(Error::ScratchLength { needed, given })?;
@@ -115,35 +127,37 @@ impl<'a> EventDetector<'a> {
             let mean = self.mean(event.class);
             if still && mean >= self.spec.release {
                 event.score = event.score.max(mean);
-                event.last = window;
-                self.open = Some(event);
+                self.go_on(event, window, emit);
                 return;
             }
-            self.open = None;
-            emit(Change::Ended(event));
+            self.end(&mut emit);
         }
         let Some((class, score)) = best else { return };
         if score >= self.spec.threshold && !self.ignored.contains(&class) {
-            let event = Event { class, score, first: window, last: window };
-            self.open = Some(event);
+            self.go_on(Event { class, score, first: window, last: window }, window, emit);
+        }
+    }
+
+    fn go_on(&mut self, mut event: Event, window: u64, mut emit: impl FnMut(Change)) {
+        event.last = window;
+        self.open = Some(event);
+        if event.windows() == self.spec.hold as u64 {
             emit(Change::Begun(event));
+        }
+    }
+
+    fn end(&mut self, emit: &mut impl FnMut(Change)) {
+        if let Some(event) = self.open.take().filter(|event| event.windows() >= self.spec.hold as u64) {
+            emit(Change::Ended(event));
         }
     }
 
     /// Forgets the windows so far, as when the sound was interrupted, and calls `emit` with the end of the open
     /// event, if there is one. The numbers of the windows go on.
     pub fn interrupt(&mut self, mut emit: impl FnMut(Change)) {
-        if let Some(event) = self.open.take() {
-            emit(Change::Ended(event));
-        }
+        self.end(&mut emit);
         self.recent.fill(0.0);
         self.means.fill(0.0);
-    }
-
-    /// The windows whose average was that of window `number`.
-    pub fn averaged(&self, number: u64) -> Range<u64> {
-        let end = number.saturating_add(1);
-        end.saturating_sub(self.spec.average as u64)..end
     }
 
     fn mean(&self, class: usize) -> f32 {

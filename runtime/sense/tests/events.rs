@@ -2,7 +2,7 @@
 
 use cygnet_sense::{Change, Error, Event, EventDetector, EventSpec};
 
-const SPEC: EventSpec = EventSpec { threshold: 0.6, release: 0.3, average: 3 };
+const SPEC: EventSpec = EventSpec { threshold: 0.6, release: 0.3, average: 3, hold: 1 };
 
 /// The changes that windows of three classes make, the last of which is the background.
 fn changes(spec: EventSpec, windows: &[[f32; 3]]) -> Vec<Change> {
@@ -61,10 +61,13 @@ fn background_and_numbers_that_are_none_make_no_event() {
 }
 
 #[test]
-fn the_average_is_told_by_its_windows() {
-    let mut scratch = [0.0; 12];
-    let detector = EventDetector::new(&SPEC, 3, &[], &mut scratch).unwrap();
-    assert_eq!([detector.averaged(0), detector.averaged(1), detector.averaged(7)], [0..1, 0..2, 5..8]);
+fn what_does_not_last_is_no_event() {
+    let spec = EventSpec { average: 1, hold: 3, ..SPEC };
+    assert_eq!(changes(spec, &[QUIET, FIRST, FIRST, QUIET, FIRST, SECOND, SECOND]), []);
+    let found = changes(spec, &[QUIET, FIRST, FIRST, FIRST, FIRST, QUIET]);
+    let begun = Event { class: 0, score: 1.0, first: 1, last: 3 };
+    assert_eq!(found, [Change::Begun(begun), Change::Ended(Event { last: 4, ..begun })]);
+    assert_eq!(begun.windows(), 3);
 }
 
 #[test]
@@ -78,6 +81,7 @@ fn specs_that_cannot_work_are_refused() {
     assert_eq!(refusal(EventSpec { threshold: f32::NAN, ..SPEC }), "threshold");
     assert_eq!(refusal(EventSpec { release: 0.7, ..SPEC }), "release");
     assert_eq!(refusal(EventSpec { average: 0, ..SPEC }), "average");
+    assert_eq!(refusal(EventSpec { hold: 0, ..SPEC }), "hold");
     let short = EventDetector::new(&SPEC, 4, &[], &mut scratch).map(|_| ());
     assert_eq!(short, Err(Error::ScratchLength { needed: 16, given: 12 }));
 }
