@@ -43,7 +43,11 @@ fn joined(recordings: &[OsString], rate: u32) -> Result<Vec<u8>, Box<dyn Error>>
 fn listen(bytes: &[u8], spec: &AudioSpec, sound: &[u8]) -> Result<(), Box<dyn Error>> {
     let plan = Plan::parse(bytes)?;
     let ignored = Listener::background(&plan);
-    let mut scratch = vec![0.0; Listener::scratch_len_of(bytes, &Listener::EVENTS)];
+    let needed = Listener::scratch_len(spec, &Listener::EVENTS, plan.labels().count());
+    if Listener::scratch_len_of(bytes, &Listener::EVENTS) != needed {
+        return Err(format!("firmware would have another scratch than the {needed} values that are needed").into());
+    }
+    let mut scratch = vec![0.0; needed];
     let mut arena = vec![0; plan.arena_bytes() + 16];
     let start = arena.as_ptr().align_offset(16);
     let session = Session::new(plan, &mut arena[start..start + plan.arena_bytes()])?;
