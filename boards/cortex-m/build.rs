@@ -58,8 +58,8 @@ fn has(feature: &str) -> bool {
     env::var_os(format!("CARGO_FEATURE_{}", feature.to_uppercase().replace('-', "_"))).is_some()
 }
 
-/// Copies the file that a variable names to where the program includes it; tells whether the variable is set. Each program
-/// needs the plan, and says itself what else it needs.
+/// Copies the file that a variable names to where the program includes it; tells whether the variable is set. Each
+/// program needs the plan, and says itself what else it needs.
 fn embed(variable: &str, what: &str, to: &Path) -> bool {
     println!("cargo:rerun-if-env-changed={variable}");
     let Ok(from) = env::var(variable) else {

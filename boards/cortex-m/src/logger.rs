@@ -1,5 +1,5 @@
-//! Messages of the engine and of programs (`log`) as lines of text. They need the feature `log`, and that `quiet`, which is
-//! on by default, is off: their texts and the code of `core::fmt` take flash.
+//! Messages of the engine and of programs (`log`) as lines of text. They need the feature `log`, and that `quiet`,
+//! which is on by default, is off: their texts and the code of `core::fmt` take flash.
 
 use core::fmt::{self, Write};
 

@@ -23,7 +23,8 @@ struct Sampler {
 
 static SAMPLER: Mutex<RefCell<Option<Sampler>>> = Mutex::new(RefCell::new(None));
 
-/// Starts taking `rate` samples a second of the microphone on `spi`, as nearly as `core_hz` can be divided. There is one queue: a second call gives
+/// Starts taking `rate` samples a second of the microphone on `spi`, as nearly as `core_hz` can be divided. There is
+/// one queue: a second call gives
 /// `None`, as does a rate that SysTick cannot count.
 pub fn start(spi: Sensor, timer: &mut SYST, core_hz: u32, rate: u32) -> Option<QueuedSound<'static, fn()>> {
     let reload = core_hz.checked_div(rate)?.checked_sub(1).filter(|reload| (1..1 << 24).contains(reload))?;

@@ -1,6 +1,7 @@
-//! The listening firmware on a laptop: `listen PLAN OUT.pcm RECORDING.wav…` joins the recordings with a second of silence
-//! around each, writes that as the firmware takes it (`CYGNET_SOUND`: raw signed 16-bit samples, little-endian, mono, at the
-//! plan's rate), and hears it: the lines are those that `boards/cortex-m/src/bin/listen.rs` prints for its words.
+//! The listening firmware on a laptop: `listen PLAN OUT.pcm RECORDING.wav…` joins the recordings with a second of
+//! silence around each, writes that as the firmware takes it (`CYGNET_SOUND`: raw signed 16-bit samples, little-endian,
+//! mono, at the plan's rate), and hears it: the lines are those that `boards/cortex-m/src/bin/listen.rs` prints for its
+//! words.
 
 use std::error::Error;
 use std::ffi::OsString;

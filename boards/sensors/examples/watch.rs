@@ -1,5 +1,6 @@
-//! The watching firmware on a laptop: `watch PLAN OUT.raw PICTURE…` writes pictures of the plan's size as the firmware takes
-//! them (`CYGNET_FRAMES`: raw grey or RGB pixels, one picture behind the other), and looks at them: the lines are those that
+//! The watching firmware on a laptop: `watch PLAN OUT.raw PICTURE…` writes pictures of the plan's size as the firmware
+//! takes them (`CYGNET_FRAMES`: raw grey or RGB pixels, one picture behind the other), and looks at them: the lines are
+//! those that
 //! `boards/cortex-m/src/bin/watch.rs` prints.
 
 use std::error::Error;

@@ -68,8 +68,8 @@ pub trait FrameSource {
     /// [`format().bytes()`](FrameFormat::bytes) bytes. `None` is the end of a recording; a camera never ends.
     ///
     /// # Errors
-    /// [`FrameError::Buffer`] where the buffer is too short; [`FrameError::Device`], after which the buffer's content is
-    /// not a picture and the next call tries again.
+    /// [`FrameError::Buffer`] where the buffer is too short; [`FrameError::Device`], after which the buffer's content
+    /// is not a picture and the next call tries again.
     fn read<'b>(&mut self, buffer: &'b mut [u8]) -> Result<Option<Pixels<'b>>, FrameError<Self::Error>>;
 }
 

@@ -2,12 +2,12 @@
 //!
 //! | trait | recorded | hardware |
 //! |---|---|---|
-//! | [`AudioSource`] | [`RecordedSound`] | [`SpiMicrophone`], paced ([`PacedSound`]) or sampled by an interrupt ([`SoundQueue`]) |
+//! | [`AudioSource`] | [`RecordedSound`] | [`SpiMicrophone`] with [`PacedSound`] or [`SoundQueue`] |
 //! | [`FrameSource`] | [`RecordedFrames`] | [`ArducamMega`] |
 //! | [`Answer`] | | [`AnswerPin`] on an `OutputPin`, [`AnswerBrightness`] on a `SetDutyCycle` |
 //!
-//! Between a source and an answer stand [`Listener`] (pieces of sound to words with their times) and [`Watcher`] (a picture
-//! to its class). They are the same code on a laptop and on a Cortex-M, so the answers are the same too.
+//! Between a source and an answer stand [`Listener`] (pieces of sound to words with their times) and [`Watcher`] (a
+//! picture to its class). They are the same code on a laptop and on a Cortex-M, so the answers are the same too.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -88,8 +88,8 @@ const BACKGROUND: [&str; 7] =
     ["silence", "unknown", "background", "noise", "_silence_", "_unknown_", "_background_noise_"];
 
 impl<'a> Listener<'a> {
-    /// What makes a word where nobody says otherwise: an average of three windows of at least 0.5, until it is below half
-    /// of that; for four windows at least. `cygnet listen` has the same.
+    /// What makes a word where nobody says otherwise: an average of three windows of at least 0.5, until it is below
+    /// half of that; for four windows at least. `cygnet listen` has the same.
     pub const EVENTS: EventSpec = EventSpec { threshold: 0.5, release: 0.25, average: 3, hold: 4 };
 
     /// Rows of features from a window to the next where nobody says otherwise: an eighth of the window.
@@ -106,8 +106,8 @@ impl<'a> Listener<'a> {
         plan.labels().enumerate().filter_map(is_background).take(BACKGROUND.len()).collect()
     }
 
-    /// What [`scratch_len`](Listener::scratch_len) will say of the plan in `bytes` whose classes all have a label, for the
-    /// length of an array in firmware; 0 where its first input takes no sound. Can be called in a constant.
+    /// What [`scratch_len`](Listener::scratch_len) will say of the plan in `bytes` whose classes all have a label, for
+    /// the length of an array in firmware; 0 where its first input takes no sound. Can be called in a constant.
     #[must_use]
     pub const fn scratch_len_of(bytes: &[u8], events: &EventSpec) -> usize {
         let Some(record) = Plan::metadata_in(bytes, MetadataKind::Audio, 0) else { return 0 };

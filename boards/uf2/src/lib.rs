@@ -1,7 +1,7 @@
 //! Firmware for the Raspberry Pi Pico 2 as a UF2 file.
 //!
-//! UF2 (github.com/microsoft/uf2) is a row of blocks of 512 bytes, each with an address and 256 bytes for it. The boot ROM of
-//! the RP2350 takes such a file from its USB disk (RP2350 data sheet, "UF2 targeting rules": the families).
+//! UF2 (github.com/microsoft/uf2) is a row of blocks of 512 bytes, each with an address and 256 bytes for it. The boot
+//! ROM of the RP2350 takes such a file from its USB disk (RP2350 data sheet, "UF2 targeting rules": the families).
 
 mod elf;
 mod image_definition;
@@ -67,7 +67,7 @@ impl fmt::Display for Problem {
             Self::Empty => f.write_str("nothing in it is to be loaded: link it with boards/cortex-m/memory/pico2.x"),
             Self::OutsideFlash { address, len } => write!(
                 f,
-                "{len} bytes at {address:#x} lie outside of the Pico 2's flash ({:#x} to {:#x}): build it with --features pico2",
+                "{len} bytes at {address:#x} lie outside of the Pico 2's flash ({:#x} to {:#x}): build it for that board",
                 FLASH.start, FLASH.end
             ),
             Self::Overlap { address } => write!(f, "two parts lie at {address:#x}: look at the linker script"),
@@ -123,9 +123,9 @@ fn pages(segments: &[Segment<'_>]) -> Result<BTreeMap<u32, [u8; PAGE_BYTES]>, Pr
     if pages.is_empty() { Err(Problem::Empty) } else { Ok(pages) }
 }
 
-/// The block that keeps chips of the first steppings from taking the file's families for each other (erratum RP2350-E10): of
-/// another family, at the end of the largest flash, to be ignored, and one of two blocks so that it is not taken for a file.
-/// The makers' picotool puts the same block in front.
+/// The block that keeps chips of the first steppings from taking the file's families for each other (erratum
+/// RP2350-E10): of another family, at the end of the largest flash, to be ignored, and one of two blocks so that it is
+/// not taken for a file. The makers' picotool puts the same block in front.
 fn guard() -> [u8; BLOCK_BYTES] {
     let mut guard = block(HAS_FAMILY | HAS_EXTENSIONS, GUARD_ADDRESS, [0, 2], ABSOLUTE, &[GUARD_BYTE; PAGE_BYTES]);
     guard[32 + PAGE_BYTES..][..4].copy_from_slice(&IGNORE.to_le_bytes());

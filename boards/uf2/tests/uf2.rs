@@ -129,8 +129,8 @@ fn any_bytes_are_converted_or_refused() {
     }
 }
 
-/// `CYGNET_PICO2` names the firmware's files without their ending: `.uf2`, and `.bin` as objcopy makes it of the ELF file's
-/// loaded parts.
+/// `CYGNET_PICO2` names the firmware's files without their ending: `.uf2`, and `.bin` as objcopy makes it of what the
+/// ELF file loads.
 #[test]
 #[ignore = "needs firmware: boards/cortex-m/package builds it and runs this"]
 fn the_file_of_real_firmware_holds_what_is_loaded() {

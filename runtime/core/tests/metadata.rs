@@ -6,7 +6,8 @@ use cygnet_core::plan::{HEADER_BYTES, MetadataKind};
 /// A header that names a metadata table behind it, the table (kind, index, offset, length), and the data.
 fn file(entries: &[[u32; 4]], data: &[u8]) -> Vec<u8> {
     let mut file = vec![0; HEADER_BYTES];
-    // The header's words: magic to checksum (4), sizes (3), then the spans of steps, tensors, inputs, outputs, metadata.
+    // The header's words: magic to checksum (4), sizes (3), then the spans of steps, tensors, inputs, outputs,
+    // metadata.
     let table = [HEADER_BYTES as u32, 16 * entries.len() as u32];
     file[60..64].copy_from_slice(&table[0].to_le_bytes());
     file[64..68].copy_from_slice(&table[1].to_le_bytes());

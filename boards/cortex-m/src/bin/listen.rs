@@ -1,7 +1,7 @@
 //! Listens: sound in pieces of 20 ms to words, a line and a lamp for each.
 //!
-//! The sound is a recording that was built in (`CYGNET_SOUND`); without one, on a board on a desk, the microphone. The lamp
-//! shines while there is a word; of one word alone where `CYGNET_WORD` names it.
+//! The sound is a recording that was built in (`CYGNET_SOUND`); without one, on a board on a desk, the microphone. The
+//! lamp shines while there is a word; of one word alone where `CYGNET_WORD` names it.
 #![no_std]
 #![no_main]
 

@@ -1,8 +1,8 @@
 //! Watches: pictures to answers, a line for each, and a lamp.
 //!
-//! The pictures are frames that were built in (`CYGNET_FRAMES`: raw grey or RGB pixels of the plan's size, one behind the
-//! other); without them, on a board on a desk, those of an Arducam Mega. The lamp shines while the answer is `CYGNET_WORD`, of
-//! which nothing stands for any answer.
+//! The pictures are frames that were built in (`CYGNET_FRAMES`: raw grey or RGB pixels of the plan's size, one behind
+//! the other); without them, on a board on a desk, those of an Arducam Mega. The lamp shines while the answer is
+//! `CYGNET_WORD`, of which nothing stands for any answer.
 #![no_std]
 #![no_main]
 

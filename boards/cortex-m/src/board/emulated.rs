@@ -1,5 +1,5 @@
-//! QEMU's boards: a lamp where the machine has one, which nobody sees (`-trace led_change_intensity`), and no microphone but
-//! one that plays a recording (feature `played`).
+//! QEMU's boards: a lamp where the machine has one, which nobody sees (`-trace led_change_intensity`), and no
+//! microphone but one that plays a recording (feature `played`).
 
 use core::convert::Infallible;
 

@@ -1,7 +1,7 @@
 //! Nordic nRF52840-DK: a Cortex-M4 at 64 MHz.
 //!
-//! The lamp is LED1 (P0.13). A microphone (Pmod MIC3) or a camera (Arducam Mega) goes to the Arduino header's SPI: CS to D10
-//! (P1.12), the camera's MOSI to D11 (P1.13), MISO to D12 (P1.14), SCK to D13 (P1.15), power to VDD.
+//! The lamp is LED1 (P0.13). A microphone (Pmod MIC3) or a camera (Arducam Mega) goes to the Arduino header's SPI: CS
+//! to D10 (P1.12), the camera's MOSI to D11 (P1.13), MISO to D12 (P1.14), SCK to D13 (P1.15), power to VDD.
 
 use core::convert::Infallible;
 

@@ -1,7 +1,7 @@
 //! ST Nucleo-F446RE: STM32F446RE, a Cortex-M4 at 180 MHz.
 //!
-//! The lamp is LD2 (PA5). A microphone (Pmod MIC3) or a camera (Arducam Mega) goes to SPI2, because LD2 takes SPI1's clock
-//! pin: CS to PB12, SCK to PB13, MISO to PB14, the camera's MOSI to PB15 (all on CN10), power to 3V3.
+//! The lamp is LD2 (PA5). A microphone (Pmod MIC3) or a camera (Arducam Mega) goes to SPI2, because LD2 takes SPI1's
+//! clock pin: CS to PB12, SCK to PB13, MISO to PB14, the camera's MOSI to PB15 (all on CN10), power to 3V3.
 
 use cortex_m::Peripherals;
 use embedded_hal_bus::spi::{ExclusiveDevice, NoDelay};

@@ -1,8 +1,8 @@
 //! Raspberry Pi Pico 2: RP2350, one of its two Cortex-M33 cores at 150 MHz.
 //!
 //! The lamp is the board's LED (GPIO25). A microphone (Pmod MIC3) or a camera (Arducam Mega) goes to SPI0: CS to GPIO17
-//! (pin 22 of the board), MISO to GPIO16 (pin 21), SCK to GPIO18 (pin 24), the camera's MOSI to GPIO19 (pin 25), power to
-//! 3V3 (pin 36).
+//! (pin 22 of the board), MISO to GPIO16 (pin 21), SCK to GPIO18 (pin 24), the camera's MOSI to GPIO19 (pin 25), power
+//! to 3V3 (pin 36).
 
 use cortex_m::Peripherals;
 use embedded_hal_bus::spi::{ExclusiveDevice, NoDelay};

@@ -1,5 +1,5 @@
-//! RTT: a ring in RAM that a debug probe reads while the program runs. Without a probe the ring is full at some time, and
-//! what finds no room is left out.
+//! RTT: a ring in RAM that a debug probe reads while the program runs. Without a probe the ring is full at some time,
+//! and what finds no room is left out.
 
 use core::cell::RefCell;
 
@@ -39,7 +39,8 @@ fn ring() -> UpChannel {
     channels.up.0
 }
 
-/// Ends the program: the last line says whether it went well. The core stays awake, so that the probe can read the ring.
+/// Ends the program: the last line says whether it went well. The core stays awake, so that the probe can read the
+/// ring.
 pub fn end(well: bool) -> ! {
     Channel::open().write(if well { b"end\n" } else { b"failed\n" });
     loop {

@@ -73,7 +73,8 @@ impl<'a> FeatureWindows<'a> {
     }
 
     /// What [`scratch_len`](FeatureWindows::scratch_len) will say of the spec in a plan's record
-    /// ([`AudioSpec::to_bytes`]), for the length of an array in firmware; 0 when it is none. Can be called in a constant.
+    /// ([`AudioSpec::to_bytes`]), for the length of an array in firmware; 0 when it is none. Can be called in a
+    /// constant.
     pub const fn scratch_len_of(record: &[u8]) -> usize {
         match AudioSpec::lens_in(record) {
             Some((stream, tensor)) => stream + tensor,

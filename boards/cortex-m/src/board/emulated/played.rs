@@ -1,5 +1,5 @@
-//! A microphone's converter that plays the built-in recording, so that the way from the interrupt to the word can be tried
-//! without a microphone.
+//! A microphone's converter that plays the built-in recording, so that the way from the interrupt to the word can be
+//! tried without a microphone.
 
 use core::convert::Infallible;
 
