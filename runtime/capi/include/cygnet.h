@@ -35,7 +35,8 @@
  * only with objects that the interrupted code does not use.
  *
  * Linking. `pkg-config --cflags --libs cygnet` (with --static for libcygnet.a), find_package(Cygnet) in CMake, or for
- * bare metal libcygnet.a and -Wl,--gc-sections. runtime/capi/install makes and installs all of it.
+ * bare metal libcygnet.a and -Wl,--gc-sections. runtime/capi/install makes and installs all of it, and by CYGNET_PLAN
+ * leaves the kernels out that one plan does not need.
  */
 
 
