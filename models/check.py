@@ -1,7 +1,8 @@
 """Check the folders of this zoo against their cards, with onnxruntime, Pillow and numpy.
 
 For each model: the ONNX file is valid, eval.npz has the shape it wants and is answered as well as the card says, and
-each file in samples/, prepared as the card tells, gets the label that it is named after.
+each file in samples/, prepared as the card tells, gets the label that it is named after. Data and samples stand beside
+the model, or in the folder that its card calls `sets`.
 
     python check.py
 """
@@ -46,7 +47,7 @@ def picture(path, card):
 
 
 def sound(path, card, folder):
-    """A WAV file to a tensor [1, 1, frames, mels], by the features.py that stands beside the model."""
+    """A WAV file to a tensor [1, 1, frames, mels], by the features.py that stands in `folder`."""
     spec = importlib.util.spec_from_file_location("features", folder / "features.py")
     features = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(features)
@@ -74,17 +75,18 @@ def check(folder):
     def answer(x):
         return session.run(None, {name: x})[0].argmax(1)
 
-    evaluation, calib = np.load(folder / "eval.npz"), np.load(folder / "calib.npz")
+    sets = folder / card["source"].get("sets", ".")
+    evaluation, calib = np.load(sets / "eval.npz"), np.load(sets / "calib.npz")
     x, y = evaluation["x"], evaluation["y"]
     assert x.dtype == calib["x"].dtype == np.float32 and y.dtype == np.int64 and x.shape[1:] == calib["x"].shape[1:]
     right = float((answer(x) == y).mean())
     told = card["accuracy"]["eval"]
     print(f"{folder.name}: card {card['accuracy']['float']}, eval.npz {right:.4f} (card {told}) of {len(y)}")
     failures = int(abs(right - told) > 0.002)
-    for path in sorted((folder / "samples").iterdir()):
+    for path in sorted((sets / "samples").iterdir()):
         if path.suffix not in (".png", ".jpg", ".wav"):
             continue
-        tensor = sound(path, card["input"], folder) if path.suffix == ".wav" else picture(path, card["input"])
+        tensor = sound(path, card["input"], sets) if path.suffix == ".wav" else picture(path, card["input"])
         scores = session.run(None, {name: tensor})[0][0]
         label = card["labels"][int(scores.argmax())]
         expected = re.sub(r"-\d+$", "", path.stem)

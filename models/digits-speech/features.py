@@ -1,4 +1,4 @@
-"""The log-mel front end of `digits-speech`, exactly as digits-speech.toml describes it.
+"""The log-mel front end of `digits-speech` and `digits-tiny`, exactly as their cards describe it.
 
 Samples are int16 / 32768. Frames are not centred: there are 1 + (CLIP - WINDOW) // HOP of them. Each is multiplied by a
 periodic Hann window; the power spectrum |X|^2 goes through triangular filters, equally spaced on the HTK mel scale, with

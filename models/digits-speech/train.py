@@ -1,13 +1,16 @@
-"""Train `digits-speech`, which hears spoken English digits (and silence) in one second of sound, and export it to ONNX.
+"""Train `digits-speech` or `digits-tiny`, which hear spoken English digits (and silence) in one second of sound, and
+export them to ONNX.
 
-The network is a depthwise-separable convolution net over the log-mel picture of features.py, about 30,000 parameters.
+Both are depthwise-separable convolution nets over the log-mel picture of features.py; see NETS.
 
 It learns from two sources: the Free Spoken Digit Dataset (six people; an .npz with `x` int16 [n, 8000], `y`, and `name`
 such as `7_jackson_12.wav`) and the espeak-ng voices that render.py made. Takes 0 to 4 of each person and digit are kept
-for the test, as that set's own convention has it. calib.npz and eval.npz hold espeak-ng voices only.
+for the test, as that set's own convention has it. calib.npz and eval.npz stand beside this script, for both nets, and
+hold espeak-ng voices only.
 
     python render.py --out voices.npz --samples samples/
-    python train.py --fsdd wave.npz --voices voices.npz --out .
+    python train.py --fsdd wave.npz --voices voices.npz --write-sets
+    python train.py --net digits-tiny --epochs 100 --fsdd wave.npz --voices voices.npz --out ../digits-tiny
 """
 
 import argparse
@@ -24,6 +27,7 @@ import features
 
 LABELS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "silence"]
 SILENCE = LABELS.index("silence")
+HERE = pathlib.Path(__file__).parent
 
 
 def conv_norm_relu(inputs, outputs, size, stride=1, groups=1):
@@ -39,25 +43,48 @@ def separable(inputs, outputs, stride=1):
     )
 
 
-class DigitsSpeech(nn.Module):
-    """Log-mel [N, 1, 61, 40] to logits [N, 11]."""
+class Net(nn.Module):
+    """Log-mel [N, 1, 61, 40] to logits [N, 11]: layers, the average over the picture, dropout, a linear layer."""
 
-    def __init__(self):
+    def __init__(self, layers, channels, dropout):
         super().__init__()
-        self.layers = nn.Sequential(
-            conv_norm_relu(1, 32, 5, 2),
-            separable(32, 48, 2),
-            separable(48, 64),
-            separable(64, 64),
-            separable(64, 96, 2),
-            separable(96, 96),
-        )
-        self.dropout = nn.Dropout(0.2)
-        self.head = nn.Linear(96, len(LABELS))
+        self.layers = nn.Sequential(*layers)
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(channels, len(LABELS))
 
     def forward(self, x):
         x = F.adaptive_avg_pool2d(self.layers(x), 1).flatten(1)
         return self.head(self.dropout(x))
+
+
+def digits_speech():
+    """About 30,000 parameters, 2.8 M multiply-accumulates."""
+    layers = [
+        conv_norm_relu(1, 32, 5, 2),
+        separable(32, 48, 2),
+        separable(48, 64),
+        separable(64, 64),
+        separable(64, 96, 2),
+        separable(96, 96),
+    ]
+    return Net(layers, 96, 0.2)
+
+
+def digits_tiny():
+    """For 16 KiB of RAM: in int8 each layer's input, a padded copy of it, and its output take less than 10,000 bytes.
+
+    About 8,600 parameters, 0.4 M multiply-accumulates.
+    """
+    layers = [
+        conv_norm_relu(1, 16, 5, 4),
+        separable(16, 24),
+        separable(24, 64, 2),
+        separable(64, 64),
+    ]
+    return Net(layers, 64, 0.1)
+
+
+NETS = {"digits-speech": digits_speech, "digits-tiny": digits_tiny}
 
 
 def noise(random, samples):
@@ -151,7 +178,7 @@ def load(args):
 def train(args, words, labels, test):
     """AdamW with one cycle of the learning rate."""
     random = np.random.default_rng(args.seed)
-    model = DigitsSpeech()
+    model = NETS[args.net]()
     print(sum(p.numel() for p in model.parameters()), "parameters")
     optimiser = torch.optim.AdamW(model.parameters(), args.rate, weight_decay=args.decay)
     steps = len(words) // args.batch
@@ -188,56 +215,64 @@ def measure(path, x):
     return np.concatenate(parts)
 
 
-def export(model, words, labels, test, voices, args):
-    """Write digits-speech.onnx, calib.npz (voices of the training) and eval.npz (voices never trained on)."""
-    out = pathlib.Path(args.out)
+def export(model, onnx):
+    """Write the model to the path `onnx`, free in its batch."""
     torch.onnx.export(
         model.eval(),
         torch.zeros(1, 1, features.FRAMES, features.MELS),
-        str(out / "digits-speech.onnx"),
+        str(onnx),
         input_names=["log_mel"],
         output_names=["scores"],
         dynamic_axes={"log_mel": {0: "batch"}, "scores": {0: "batch"}},
         opset_version=13,
         dynamo=False,
     )
-    random = np.random.default_rng(args.seed + 1)
+
+
+def write_sets(words, labels, voices, seed):
+    """Write calib.npz (voices of the training) and eval.npz (voices never trained on)."""
+    random = np.random.default_rng(seed)
     rendered = np.arange(len(words) - len(voices["train_y"]), len(words))
     x, _ = batch(words, labels, random.choice(rendered, 120, replace=False), 10, random)
-    np.savez_compressed(out / "calib.npz", x=coarse(x.numpy()))
+    np.savez_compressed(HERE / "calib.npz", x=coarse(x.numpy()))
     spoken = [word(clip) for clip in voices["eval_x"]]
     x, y = batch(spoken, voices["eval_y"], np.arange(len(spoken)), 60, random)
-    x, y = coarse(x.numpy()), y.numpy()
-    np.savez_compressed(out / "eval.npz", x=x, y=y)
-    onnx = out / "digits-speech.onnx"
-    print(f"held-out takes: {(measure(onnx, test[0]) == test[1]).mean():.4f} of {len(test[1])}")
-    print(f"eval.npz: {(measure(onnx, x) == y).mean():.4f} of {len(y)}")
+    np.savez_compressed(HERE / "eval.npz", x=coarse(x.numpy()), y=y.numpy())
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--fsdd", required=True, help=".npz of the Free Spoken Digit Dataset: x, y, name")
     parser.add_argument("--voices", required=True, help=".npz that render.py wrote")
-    parser.add_argument("--out", default=".", help="folder for digits-speech.onnx, calib.npz, eval.npz")
+    parser.add_argument("--net", choices=NETS, default="digits-speech")
+    parser.add_argument("--out", default=".", help="folder for NET.onnx")
+    parser.add_argument("--write-sets", action="store_true", help="make calib.npz and eval.npz anew, for all nets")
     parser.add_argument("--epochs", type=int, default=50)
     parser.add_argument("--batch", type=int, default=64)
     parser.add_argument("--rate", type=float, default=6e-3, help="highest learning rate")
     parser.add_argument("--decay", type=float, default=0.02, help="weight decay")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--checkpoint", default="digits-speech.pt", help="written after each epoch")
+    parser.add_argument("--checkpoint", help="written after each epoch [default: NET.pt]")
     parser.add_argument("--export-only", action="store_true", help="export the checkpoint without training")
     args = parser.parse_args()
+    args.checkpoint = args.checkpoint or f"{args.net}.pt"
 
     torch.manual_seed(args.seed)
     torch.set_num_threads(args.threads)
     words, labels, test, voices = load(args)
     if args.export_only:
-        model = DigitsSpeech()
+        model = NETS[args.net]()
         model.load_state_dict(torch.load(args.checkpoint, weights_only=True))
     else:
         model = train(args, words, labels, test)
-    export(model, words, labels, test, voices, args)
+    if args.write_sets:
+        write_sets(words, labels, voices, args.seed + 1)
+    onnx = pathlib.Path(args.out) / f"{args.net}.onnx"
+    export(model, onnx)
+    sets = np.load(HERE / "eval.npz")
+    for name, x, y in [("held-out takes", *test), ("eval.npz", sets["x"], sets["y"])]:
+        print(f"{name}: {(measure(onnx, x) == y).mean():.4f} of {len(y)}")
 
 
 if __name__ == "__main__":

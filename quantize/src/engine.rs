@@ -11,11 +11,12 @@ use crate::data::Sample;
 use crate::error::QuantizeError;
 use crate::facts::Dims;
 
-/// Compiles `model` with open axes fixed by `dims`; gives the bytes of a plan (`.cyg`).
+/// Compiles `model` with open axes fixed by `dims`; gives the bytes of a plan (`.cyg`). With `arena_bytes` the arena
+/// is made small, if need be at the price of speed, until it fits.
 ///
 /// # Errors
 /// [`QuantizeError::Compile`] naming the node.
-pub fn plan(model: &Model, dims: &Dims) -> Result<Vec<u8>, QuantizeError> {
+pub fn plan(model: &Model, dims: &Dims, arena_bytes: Option<usize>) -> Result<Vec<u8>, QuantizeError> {
     let mut fixed = model.clone();
     for input in &mut fixed.inputs {
         for (axis, dim) in input.shape.iter_mut().flatten().enumerate() {
@@ -26,7 +27,9 @@ pub fn plan(model: &Model, dims: &Dims) -> Result<Vec<u8>, QuantizeError> {
             }
         }
     }
-    Ok(compile(&fixed, &compile::Options::default())?.plan)
+    let mut options = compile::Options::default();
+    options.arena_bytes = arena_bytes;
+    Ok(compile(&fixed, &options)?.plan)
 }
 
 /// What a plan needs, to the byte.

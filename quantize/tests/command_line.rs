@@ -86,6 +86,36 @@ fn the_model_and_the_plan_are_written_and_told() {
 }
 
 #[test]
+fn a_board_gets_a_plan_that_fits_it_or_a_reason() {
+    let bench = Bench::new();
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/own/fashion.int8.onnx");
+    let model = model.to_str().unwrap();
+    let compiled = bench.quantize(&["compile", model, "-o", "small.cyg", "--board", "microbit", "--json"]);
+    assert!(compiled.status.success(), "{}", String::from_utf8_lossy(&compiled.stderr));
+    let report: Value = serde_json::from_slice(&compiled.stdout).unwrap();
+    let number = |key: &str| report["need"][key].as_u64().unwrap() as usize;
+    assert_eq!(number("board_ram"), 16 * 1024);
+    assert!(number("ram") <= 16 * 1024, "{report}");
+    let parts = ["activations", "scratch", "gaps", "stack", "statics"];
+    assert_eq!(parts.map(number).iter().sum::<usize>(), number("ram"));
+    assert_eq!(["weights", "plan", "code"].map(number).iter().sum::<usize>(), number("flash"));
+
+    // The session takes exactly the printed arena, and not one byte less.
+    let bytes = fs::read(bench.path("small.cyg")).unwrap();
+    let plan = cygnet::core::Plan::parse(&bytes).unwrap();
+    let arena = parts[..3].iter().map(|part| number(part)).sum();
+    let mut memory = cygnet::core::Arena::<{ 16 * 1024 }>::new();
+    assert!(cygnet::core::Session::new(plan, &mut memory.bytes()[..arena]).is_ok());
+    let refused = cygnet::core::Session::new(plan, &mut memory.bytes()[..arena - 1]).map(|_| ());
+    assert_eq!(refused, Err(cygnet::core::Error::ArenaTooSmall { needed: arena, given: arena - 1 }));
+
+    let model = Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/golden/own/objects.int8.onnx");
+    let arguments = ["compile", model.to_str().unwrap(), "-o", "large.cyg", "--board", "microbit"];
+    bench.fails(1, &arguments, &["microbit has 16384", "% less would make it fit", "nucleo-f446re"]);
+    bench.fails(2, &["compile", "network.onnx", "--board", "abacus"], &["the boards are microbit"]);
+}
+
+#[test]
 fn bad_data_are_named() {
     let bench = Bench::new();
     bench.npz("nan.npz", 3, |place| if place == 500 { f32::NAN } else { place as f32 });

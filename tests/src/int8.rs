@@ -38,6 +38,15 @@ pub fn random_input(shape: &[usize], seed: u32) -> Tensor {
 /// When the file is no such model.
 #[must_use]
 pub fn int8_plan(path: &Path) -> Vec<u8> {
+    compile(&int8_model(path), &Options::default()).expect("compiles").plan
+}
+
+/// The int8 form of a float model with one input.
+///
+/// # Panics
+/// When the file is no such model.
+#[must_use]
+pub fn int8_model(path: &Path) -> Model {
     let model = Model::read(path).expect("readable");
     let facts = Reference::new(&model, &[]).expect("tract knows it").input_facts().to_vec();
     let [(input, _, shape)] = &facts[..] else { panic!("{} has several inputs", path.display()) };
@@ -50,6 +59,5 @@ pub fn int8_plan(path: &Path) -> Vec<u8> {
     let samples = work.path().join("samples.npz");
     cygnet::output::write_npz(&samples, &[array]).expect("written");
     let data = quantize::data::Data::open(&samples, &model, None).expect("opens");
-    let quantized = quantize::quantize(model, &data, quantize::Options::default(), || ()).expect("quantizes");
-    compile(&quantized.model, &Options::default()).expect("compiles").plan
+    quantize::quantize(model, &data, quantize::Options::default(), || ()).expect("quantizes").model
 }

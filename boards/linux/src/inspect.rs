@@ -1,6 +1,7 @@
 //! `cygnet inspect`: what is in a model and what it needs.
 
 use clap::Args;
+use cygnet::boards::{Board, Need};
 use cygnet::core::DType;
 use cygnet::core::plan::step::Access;
 use cygnet::core::plan::{MetadataKind, Plan, Port, StepRecord};
@@ -15,6 +16,9 @@ use crate::{ModelArguments, print, print_json};
 pub struct Inspect {
     #[command(flatten)]
     model: ModelArguments,
+    /// Say what the plan takes of this board
+    #[arg(long, value_name = "NAME")]
+    board: Option<&'static Board>,
 }
 
 #[derive(Serialize)]
@@ -66,14 +70,26 @@ struct Report {
     memory: Memory,
     multiply_accumulates: u64,
     steps: Vec<StepInfo>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    need: Option<Need>,
 }
 
 impl Inspect {
     /// Does the work.
     pub fn run(&self) -> anyhow::Result<()> {
         let model = self.model.load()?;
-        let report = Report::new(&model, crate::file_name(&self.model.model));
-        if self.model.json { print_json(&report) } else { print(&report.text()) }
+        let mut report = Report::new(&model, crate::file_name(&self.model.model));
+        report.need = self.board.map(|board| Need::of(&model.plan(), board));
+        if self.model.json {
+            return print_json(&report);
+        }
+        print(&report.text())?;
+        let Some(need) = &report.need else { return Ok(()) };
+        print(&format!("\n{}", board_table(need)))?;
+        match need.refusal(&model.plan()) {
+            Some(refusal) => print(&format!("\nIt does not fit: {refusal}.\n")),
+            None => Ok(()),
+        }
     }
 }
 
@@ -116,6 +132,16 @@ fn step_info(plan: &Plan<'_>, record: &StepRecord) -> StepInfo {
     }
 }
 
+/// What a plan takes of a board.
+fn board_table(need: &Need) -> String {
+    let mut table = Table::new(&[(need.board, Align::Left), ("bytes", Align::Right)]);
+    for (what, bytes) in need.rows() {
+        table.row([what.to_string(), grouped(bytes as u64)]);
+    }
+    let peak = need.peak.as_ref().map(|(step, node)| format!("RAM peaks at step {step}, {node}\n"));
+    table.text() + &peak.unwrap_or_default()
+}
+
 impl Report {
     fn new(model: &Model, file: String) -> Self {
         let plan = model.plan();
@@ -141,6 +167,7 @@ impl Report {
             },
             multiply_accumulates: steps.iter().map(|step| step.multiply_accumulates).sum(),
             steps,
+            need: None,
         }
     }
 

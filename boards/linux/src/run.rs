@@ -1,12 +1,13 @@
 //! `cygnet run`: answers for files.
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use cygnet::core::plan::Port;
 use cygnet::input::{Array, DataSet, ElementType, Sample};
-use cygnet::output::write_npz;
+use cygnet::output::{write_file, write_npz};
 use cygnet::sense::card::Task;
 use cygnet::{Answer, Model, Session};
 use serde::Serialize;
@@ -25,6 +26,9 @@ pub struct Run {
     /// Write all outputs of the model, one array each, the first axis the sample.
     #[arg(short, long, value_name = "OUT.npz")]
     output: Option<PathBuf>,
+    /// Write the first input of one sample as the plan holds it in its arena: what firmware is fed with.
+    #[arg(long, value_name = "OUT.bin")]
+    save_input: Option<PathBuf>,
     /// How many classes to name, the most likely first [default: 5 for one sample, 1 for many].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     top: Option<u32>,
@@ -97,6 +101,10 @@ impl Run {
             labelled: None,
             correct: None,
         };
+        if let Some(path) = &self.save_input {
+            ensure!(data.len() == 1, "--save-input takes one sample, here are {}", data.len());
+            save_input(&data, &mut session, path)?;
+        }
         for index in 0..data.len() {
             match answer(&data, index, &mut session, classify.then_some(top)) {
                 Ok(answered) => {
@@ -153,11 +161,24 @@ fn is_classifier(model: &Model) -> bool {
     }
 }
 
-fn answer(data: &DataSet, index: usize, session: &mut Session, top: Option<usize>) -> anyhow::Result<Answered> {
-    let Sample { name, inputs, label } = data.sample(index)?;
-    for (input, values) in inputs.iter().enumerate() {
-        session.set_f32(input, values).with_context(|| name.clone())?;
+fn save_input(data: &DataSet, session: &mut Session, path: &Path) -> anyhow::Result<()> {
+    feed(&data.sample(0)?, session)?;
+    let mut engine = session.engine()?;
+    let bytes = engine.input_bytes(0).map_err(cygnet::Error::from)?;
+    write_file(path, |file| file.write_all(bytes)).with_context(|| format!("{} cannot be written", path.display()))
+}
+
+fn feed(sample: &Sample, session: &mut Session) -> anyhow::Result<()> {
+    for (input, values) in sample.inputs.iter().enumerate() {
+        session.set_f32(input, values).with_context(|| sample.name.clone())?;
     }
+    Ok(())
+}
+
+fn answer(data: &DataSet, index: usize, session: &mut Session, top: Option<usize>) -> anyhow::Result<Answered> {
+    let sample = data.sample(index)?;
+    feed(&sample, session)?;
+    let Sample { name, label, .. } = sample;
     session.run().with_context(|| name.clone())?;
     let mut answered = Answered { name, label, top: Vec::new(), outputs: Vec::new() };
     match top {

@@ -4,7 +4,8 @@ use std::fmt;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
+use cygnet::boards::{Board, Need};
 use cygnet::core::Plan;
 use cygnet_onnx::model::Model;
 use quantize::engine::{self, Memory};
@@ -24,6 +25,9 @@ pub struct Arguments {
     /// The model's card [default: MODEL.toml beside the model, else the one inside the model]
     #[arg(long, value_name = "FILE.toml")]
     pub card: Option<PathBuf>,
+    /// Make the plan fit this board, say what it takes of it, and refuse what cannot fit
+    #[arg(long, value_name = "NAME")]
+    pub board: Option<&'static Board>,
     /// Print one JSON object and nothing else on stdout
     #[arg(long)]
     pub json: bool,
@@ -36,6 +40,8 @@ struct Report {
     plan: String,
     #[serde(flatten)]
     memory: Memory,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    need: Option<Need>,
 }
 
 /// Compiles and prints the memory table.
@@ -44,16 +50,26 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     super::check_output(&output, &arguments.model)?;
     let mut model = super::read(&arguments.model)?;
     super::card::take(&arguments.model, arguments.card.as_deref(), &mut model)?;
-    let plan = plan(&model, &Dims::new()).with_context(|| arguments.model.display().to_string())?;
-    let memory = Memory::of(&Plan::parse(&plan)?);
-    write(&plan, &output)?;
-    let report = Report { model: arguments.model.display().to_string(), plan: output.display().to_string(), memory };
+    let limit = arguments.board.map(Board::arena_limit);
+    let bytes = engine::plan(&model, &Dims::new(), limit).with_context(|| arguments.model.display().to_string())?;
+    let plan = Plan::parse(&bytes)?;
+    let need = arguments.board.map(|board| Need::of(&plan, board));
+    if let Some(refusal) = need.as_ref().and_then(|need| need.refusal(&plan)) {
+        bail!("{}: {refusal}", arguments.model.display());
+    }
+    write(&bytes, &output)?;
+    let report = Report {
+        model: arguments.model.display().to_string(),
+        plan: output.display().to_string(),
+        memory: Memory::of(&plan),
+        need,
+    };
     if arguments.json { super::tell_json(&report) } else { super::tell(&report.to_string()) }
 }
 
 /// Compiles; open axes have the extents `dims`.
 pub fn plan(model: &Model, dims: &Dims) -> anyhow::Result<Vec<u8>> {
-    Ok(engine::plan(model, dims)?)
+    Ok(engine::plan(model, dims, None)?)
 }
 
 /// Writes a plan, whole or not at all.
@@ -76,10 +92,25 @@ pub fn memory_rows(memory: &Memory) -> Vec<Vec<String>> {
     ]
 }
 
+/// The table for a board.
+fn board_rows(need: &Need) -> Vec<Vec<String>> {
+    let head = vec![need.board.to_string(), "bytes".into()];
+    let rows = need.rows().into_iter().map(|(what, bytes)| vec![what.to_string(), grouped(bytes)]);
+    std::iter::once(head).chain(rows).collect()
+}
+
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "{} → {}", self.model, self.plan)?;
-        f.write_str(&table::text(&memory_rows(&self.memory)))?;
+        match &self.need {
+            None => f.write_str(&table::text(&memory_rows(&self.memory)))?,
+            Some(need) => {
+                f.write_str(&table::text(&board_rows(need)))?;
+                if let Some((step, node)) = &need.peak {
+                    writeln!(f, "RAM peaks at step {step}, {node}")?;
+                }
+            }
+        }
         fallbacks(f, &self.memory)
     }
 }

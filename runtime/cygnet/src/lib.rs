@@ -31,6 +31,7 @@
 
 mod answer;
 mod arena;
+pub mod boards;
 mod error;
 pub mod input;
 mod mmap;

@@ -9,7 +9,7 @@ use cygnet_core::kernels::Kernels;
 use cygnet_core::plan::{self, StepRecord};
 use cygnet_core::{Host, HostTensor, NoHost};
 
-use crate::answer::{Answer, are_probabilities, best, ends_in_softmax};
+use crate::answer::{Answer, best};
 use crate::arena::AlignedBytes;
 use crate::error::Error;
 use crate::model::Model;
@@ -74,7 +74,7 @@ impl Session {
             return Err(cygnet_core::Error::NeedsHost { step }.into());
         }
         let arena = AlignedBytes::new(model.plan().arena_bytes());
-        let is_softmax = ends_in_softmax(&model.plan());
+        let is_softmax = model.plan().ends_in_softmax(0);
         Ok(Self {
             model,
             arena,
@@ -196,7 +196,7 @@ impl Session {
         if scores.is_empty() {
             return Err(Error::NoScores);
         }
-        if !self.is_softmax && !are_probabilities(&scores) {
+        if !self.is_softmax && !cygnet_sense::answers::are_probabilities(&scores) {
             cygnet_sense::softmax_in_place(&mut scores);
         }
         let labels = self.model.labels();

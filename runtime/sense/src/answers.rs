@@ -54,6 +54,21 @@ pub fn softmax_in_place(scores: &mut [f32]) {
     }
 }
 
+/// Whether the numbers look like probabilities: within 0..=1 and adding up to 1, give or take the steps of
+/// an 8-bit output.
+///
+/// ```
+/// use cygnet_sense::answers::are_probabilities;
+/// assert!(are_probabilities(&[0.25, 0.75, 0.0]));
+/// assert!(!are_probabilities(&[0.25, 0.25]) && !are_probabilities(&[1.5, -0.5]));
+/// assert!(!are_probabilities(&[f32::NAN, 1.0]) && !are_probabilities(&[]));
+/// ```
+#[must_use]
+pub fn are_probabilities(scores: &[f32]) -> bool {
+    let sum: f32 = scores.iter().sum();
+    scores.iter().all(|score| (0.0..=1.0).contains(score)) && (sum - 1.0).abs() < 0.03
+}
+
 /// A box with its class, in any unit of length.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Detection {

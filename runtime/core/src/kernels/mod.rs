@@ -10,6 +10,8 @@
 mod aarch64;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod channel_blocks;
+#[cfg(all(target_arch = "arm", target_os = "none", target_abi = "eabihf"))]
+mod cortex_m;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod float;
 pub mod portable;
@@ -224,7 +226,11 @@ impl Kernels {
     /// Whoever switches a feature on promises that the core can run it.
     #[must_use]
     pub const fn for_target() -> Self {
-        Self::PORTABLE
+        #[cfg(all(target_arch = "arm", target_os = "none", target_abi = "eabihf"))]
+        let kernels = cortex_m::FOR_TARGET;
+        #[cfg(not(all(target_arch = "arm", target_os = "none", target_abi = "eabihf")))]
+        let kernels = Self::PORTABLE;
+        kernels
     }
 
     /// The set restricted to the steps of a plan, for firmware: what is not needed is not linked. To be called in a
@@ -259,7 +265,13 @@ pub fn available() -> impl Iterator<Item = &'static Kernels> {
     let others = x86::available();
     #[cfg(target_arch = "aarch64")]
     let others = aarch64::available();
-    #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64")))]
+    #[cfg(all(target_arch = "arm", target_os = "none", target_abi = "eabihf"))]
+    let others = cortex_m::available();
+    #[cfg(not(any(
+        target_arch = "x86_64",
+        target_arch = "aarch64",
+        all(target_arch = "arm", target_os = "none", target_abi = "eabihf")
+    )))]
     let others = core::iter::empty();
     core::iter::once(Kernels::portable()).chain(others)
 }

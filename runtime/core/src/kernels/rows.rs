@@ -56,6 +56,28 @@ impl Source {
     }
 }
 
+/// Bytes of scratch that a convolution should have: what it must have, for as many output lines or rows at once as
+/// `limit` allows, and room for rows expanded to 16 bits, which Cortex-M multiplies six at a time, three or one. Beyond
+/// what it must have no more than what the step reads and writes. `None` where it needs none and there is no room.
+#[must_use]
+pub fn useful_scratch(window: &Window, depthwise: bool, limit: usize) -> Option<usize> {
+    let source = if depthwise { Source::of_depthwise(window) } else { Source::of(window) };
+    let most = match source {
+        Source::InPlace => 0,
+        Source::Lines => window.out_h as usize,
+        Source::Packed => window.positions(),
+    };
+    let elements = |h: u32, w: u32, c: u32| window.batch as usize * h as usize * w as usize * c as usize;
+    let moved = elements(window.in_h, window.in_w, window.in_c) + elements(window.out_h, window.out_w, window.out_c);
+    let limit = limit.min(moved);
+    let fits = |&count: &usize| source.scratch_bytes(window, count) <= limit;
+    let count = (1..=most).take_while(fits).last().unwrap_or(1);
+    let row = 2 * Segments::of(window).packed_len();
+    let expanded = [6, 3, 1].into_iter().filter(|rows| !depthwise && *rows <= window.positions());
+    let expanded = expanded.map(|rows| rows * row).find(|bytes| *bytes <= limit).unwrap_or(0);
+    Some(source.scratch_bytes(window, count).max(expanded)).filter(|bytes| *bytes > 0)
+}
+
 /// Input lines that `count` output lines see.
 fn lines_seen(window: &Window, count: usize) -> usize {
     count.saturating_sub(1) * window.stride_h as usize
@@ -235,7 +257,7 @@ pub(crate) struct Strip<'a> {
     pub lines: usize,
 }
 
-/// Calls `visit` with strips that cover all output lines.
+/// Calls `visit` with strips that cover all output lines; `copy_line` copies what both places have room for.
 #[inline(always)]
 pub(crate) fn for_each_strip(
     window: &Window,
@@ -243,6 +265,7 @@ pub(crate) fn for_each_strip(
     x: &[i8],
     x_zero_point: i8,
     scratch: &mut [i8],
+    copy_line: impl Fn(&mut [i8], &[i8]),
     mut visit: impl FnMut(Strip<'_>),
 ) {
     let (out_h, out_w) = (window.out_h as usize, window.out_w as usize);
@@ -269,7 +292,7 @@ pub(crate) fn for_each_strip(
                 move_to_front(scratch, from, have * pitch);
             }
             let new = scratch.get_mut(have * pitch..).unwrap_or_default();
-            copy_lines(window, x, x_zero_point, wanted.start + have..wanted.end, pitch, new);
+            copy_lines(window, x, x_zero_point, wanted.start + have..wanted.end, pitch, new, &copy_line);
             visit(Strip { bytes: scratch, pitch, first: first + line * out_w, lines });
             kept = wanted;
         }
@@ -288,7 +311,15 @@ fn move_to_front(bytes: &mut [i8], from: usize, len: usize) {
 
 /// Copies input lines, counted from the first one of the padding, padded to the left and right.
 #[inline(always)]
-fn copy_lines(window: &Window, x: &[i8], zero_point: i8, lines: Range<usize>, pitch: usize, out: &mut [i8]) {
+fn copy_lines(
+    window: &Window,
+    x: &[i8],
+    zero_point: i8,
+    lines: Range<usize>,
+    pitch: usize,
+    out: &mut [i8],
+    copy_line: impl Fn(&mut [i8], &[i8]),
+) {
     let channels = window.in_c as usize;
     let in_line = window.in_w as usize * channels;
     let before = (window.pad_left as usize).saturating_mul(channels).min(pitch);
@@ -301,7 +332,7 @@ fn copy_lines(window: &Window, x: &[i8], zero_point: i8, lines: Range<usize>, pi
         {
             let data = start + before;
             fill(out, filled..data, zero_point);
-            copy(part_mut(out, data, inside), part(x, line * in_line, inside));
+            copy_line(part_mut(out, data, inside), part(x, line * in_line, inside));
             filled = data + inside;
         }
         start += pitch;
@@ -311,8 +342,15 @@ fn copy_lines(window: &Window, x: &[i8], zero_point: i8, lines: Range<usize>, pi
 
 /// Calls `multiply(args, rows, weights of the group)` for all rows of a convolution.
 #[inline(always)]
-pub(crate) fn for_each_rows<'a>(
+pub(crate) fn for_each_rows<'a>(args: ConvI8Args<'a>, multiply: impl FnMut(&mut ConvI8Args<'a>, &Rows<'_>, &'a [u8])) {
+    for_each_rows_by(args, copy, multiply);
+}
+
+/// As [`for_each_rows`], with a way to copy lines.
+#[inline(always)]
+pub(crate) fn for_each_rows_by<'a>(
     mut args: ConvI8Args<'a>,
+    copy_line: impl Fn(&mut [i8], &[i8]),
     mut multiply: impl FnMut(&mut ConvI8Args<'a>, &Rows<'_>, &'a [u8]),
 ) {
     let window = args.window;
@@ -356,7 +394,7 @@ pub(crate) fn for_each_rows<'a>(
     // Positions of a pointwise convolution are one long line.
     let one_line = window.is_pointwise() && source == Source::InPlace;
     let strips = if one_line { window.as_one_line() } else { *window };
-    for_each_strip(&strips, source, x, args.x_zero_point, scratch, |strip| {
+    for_each_strip(&strips, source, x, args.x_zero_point, scratch, copy_line, |strip| {
         let reach = Reach {
             rows: window.kernel_h as usize,
             row_step: strip.pitch * window.dilation_h as usize,
@@ -415,6 +453,56 @@ fn pack_row(
                 let from = (y as usize * in_w + x as usize) * in_c + group * group_in;
                 copy(pixel, part(image, from, group_in));
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pointwise window of 25 × 5 positions, 64 channels both ways: 8,000 bytes read, as many written.
+    const POINTWISE: Window = Window {
+        batch: 1,
+        in_h: 25,
+        in_w: 5,
+        in_c: 64,
+        out_h: 25,
+        out_w: 5,
+        out_c: 64,
+        kernel_h: 1,
+        kernel_w: 1,
+        stride_h: 1,
+        stride_w: 1,
+        dilation_h: 1,
+        dilation_w: 1,
+        pad_top: 0,
+        pad_left: 0,
+        groups: 1,
+    };
+
+    #[test]
+    fn useful_scratch_is_what_a_step_can_use_within_the_limit() {
+        let single = Window { in_h: 1, in_w: 1, out_h: 1, out_w: 1, in_c: 640, out_c: 128, ..POINTWISE };
+        let kernel = Window { kernel_h: 3, kernel_w: 3, pad_top: 1, pad_left: 1, ..POINTWISE };
+        let depthwise = Window { groups: 64, ..kernel };
+        // A row of 64 channels takes 128 bytes at 16 bits, one of 3 × 3 × 64 takes 1,152. A padded line of 7 × 64 takes
+        // 448, and an output line sees 3.
+        let cases = [
+            (POINTWISE, false, 65_536, Some(6 * 128)),
+            (POINTWISE, false, 767, Some(3 * 128)),
+            (POINTWISE, false, 383, Some(128)),
+            (POINTWISE, false, 127, None),
+            // It moves 768 bytes, and its row takes 1,280.
+            (single, false, 65_536, None),
+            (kernel, false, 6_912, Some(6_912)),
+            (kernel, false, 6_911, Some(15 * 448 + 16)),
+            (kernel, false, 0, Some(3 * 448 + 16)),
+            (depthwise, true, 4_096, Some(9 * 448 + 16)),
+            (depthwise, true, 65_536, Some(27 * 448 + 16)),
+        ];
+        for (window, depthwise, limit, expected) in cases {
+            assert_eq!(useful_scratch(&window, depthwise, limit), expected, "{window:?} within {limit}");
         }
     }
 }

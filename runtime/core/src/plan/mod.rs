@@ -264,6 +264,38 @@ impl<'p> Plan<'p> {
         step::Steps::new(self.constant(self.header.step_table))
     }
 
+    /// Whether the last step that changes the values of an output is a softmax (not its logarithm).
+    #[must_use]
+    pub fn ends_in_softmax(&self, output: usize) -> bool {
+        let Some(port) = self.output(output) else { return false };
+        let (mut wanted, mut end) = (port.tensor, u32::MAX);
+        loop {
+            // The last step before `end` that writes the wanted tensor, and what it reads.
+            let mut last = None;
+            for record in self.steps().take_while(|record| record.index < end) {
+                let (mut reads, mut writes) = (None, false);
+                record.step.visit_tensors(&mut |id, access| match access {
+                    step::Access::Read => reads = Some(id),
+                    step::Access::Write => writes |= id == wanted,
+                    step::Access::Scratch => {}
+                });
+                if writes {
+                    last = Some((record, reads));
+                }
+            }
+            match last {
+                Some((record, reads)) => match (record.step, reads) {
+                    (Step::Softmax(softmax), _) => return softmax.log == 0,
+                    (Step::Dequantize(_) | Step::Quantize(_) | Step::Copy(_), Some(from)) => {
+                        (wanted, end) = (from, record.index);
+                    }
+                    _ => return false,
+                },
+                None => return false,
+            }
+        }
+    }
+
     /// The metadata entries in order.
     pub fn metadata(&self) -> impl Iterator<Item = Metadata> + use<'p> {
         let plan = *self;

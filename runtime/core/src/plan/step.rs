@@ -187,6 +187,12 @@ impl Step {
         }
     }
 
+    /// Whether the step runs through the fallback of machines with `std`.
+    #[must_use]
+    pub fn needs_host(&self) -> bool {
+        matches!(self, Self::HostStep(_))
+    }
+
     /// Multiply-accumulates of one run.
     #[must_use]
     pub fn multiply_accumulates(&self) -> u64 {

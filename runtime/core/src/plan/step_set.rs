@@ -22,6 +22,12 @@ impl StepSet {
         }
     }
 
+    /// The set as bits: kind by kind, bit `2 · opcode`, and one more where float32 decides.
+    #[must_use]
+    pub const fn bits(self) -> u64 {
+        self.0
+    }
+
     /// Whether the kind of an opcode is in the set; `float` says which type decides, see [`deciding_word`].
     #[must_use]
     pub(crate) const fn has(self, opcode: usize, float: bool) -> bool {

@@ -108,8 +108,13 @@ impl Builder {
         self.constant(values.iter().flat_map(|value| value.to_le_bytes()).collect())
     }
 
+    /// A tensor for room that only one step uses.
+    pub fn scratch(&mut self, bytes: usize, label: &str) -> TensorId {
+        self.tensor(DType::I8, vec![bytes], None, &format!("{label}/scratch"))
+    }
+
     /// Drops steps whose results nobody reads, then tensors that no step names.
-    fn sweep(&mut self) {
+    pub fn sweep(&mut self) {
         let mut used = vec![false; self.tensors.len()];
         self.outputs.iter().for_each(|port| used[port.tensor.0 as usize] = true);
         let mut keep = vec![false; self.steps.len()];
@@ -143,8 +148,8 @@ impl Builder {
         self.inputs.iter_mut().chain(&mut self.outputs).for_each(|port| renumber(&mut port.tensor));
     }
 
-    /// First and last time of every tensor.
-    fn lifetimes(&self) -> Vec<(u32, u32)> {
+    /// First and last time of every tensor that a step or port names.
+    fn lifetimes(&self) -> Vec<Option<(u32, u32)>> {
         let mut lives: Vec<Option<(u32, u32)>> = vec![None; self.tensors.len()];
         let mut touch = |id: TensorId, time: u32| {
             let life = lives[id.0 as usize].get_or_insert((time, time));
@@ -156,19 +161,22 @@ impl Builder {
         }
         let end = self.steps.len() as u32 + 1;
         self.outputs.iter().for_each(|port| touch(port.tensor, end));
-        lives.into_iter().map(|life| life.unwrap_or((0, 0))).collect()
+        lives
     }
 
-    /// The bytes of the plan.
-    pub fn finish(mut self) -> Result<Vec<u8>, CompileError> {
-        self.sweep();
+    /// The tensors as the planner of memory sees them.
+    pub fn buffers(&self) -> Vec<Buffer> {
         let lives = self.lifetimes();
         let mut buffers: Vec<Buffer> = self
             .tensors
             .iter()
             .zip(&lives)
-            .map(|(draft, &(first, last))| Buffer { bytes: draft.bytes(), first, last, replaces: None })
+            .map(|(draft, life)| {
+                let (first, last) = life.unwrap_or_default();
+                Buffer { bytes: if life.is_some() { draft.bytes() } else { 0 }, first, last, replaces: None }
+            })
             .collect();
+        let life = |id: TensorId| lives[id.0 as usize].unwrap_or_default();
         for (index, (step, _)) in self.steps.iter().enumerate() {
             let time = index as u32 + 1;
             let (mut written, mut read) = (None, Vec::new());
@@ -176,14 +184,20 @@ impl Builder {
                 Access::Write => written = Some(id),
                 _ => read.push(id),
             });
-            let Some(y) = written.filter(|y| lives[y.0 as usize].0 == time) else { continue };
+            let Some(y) = written.filter(|y| life(*y).0 == time) else { continue };
             let fits = |x: &&TensorId| {
                 let same_size = buffers[x.0 as usize].bytes == buffers[y.0 as usize].bytes;
-                step.may_replace(**x) && lives[x.0 as usize].1 == time && same_size
+                step.may_replace(**x) && life(**x).1 == time && same_size
             };
             buffers[y.0 as usize].replaces = read.iter().find(fits).map(|id| id.0 as usize);
         }
-        let places = memory::place(&buffers);
+        buffers
+    }
+
+    /// The bytes of the plan; [`Self::sweep`] comes first.
+    pub fn finish(self) -> Result<Vec<u8>, CompileError> {
+        let lives: Vec<_> = self.lifetimes().into_iter().map(Option::unwrap_or_default).collect();
+        let places = memory::place(&self.buffers());
         self.write(&lives, &places)
     }
 

@@ -39,8 +39,19 @@ struct Slot {
 
 const TRIES: u32 = 2000;
 
-/// Places all buffers.
-pub(crate) fn place(buffers: &[Buffer]) -> Places {
+/// The time at which most bytes live.
+pub(crate) struct Live {
+    pub bytes: usize,
+    pub time: u32,
+}
+
+/// The largest set of bytes alive at one time.
+pub(crate) fn live(buffers: &[Buffer]) -> Live {
+    largest_live_set(&slots(buffers).0)
+}
+
+/// The slots, and which one each buffer has.
+fn slots(buffers: &[Buffer]) -> (Vec<Slot>, Vec<usize>) {
     let mut slot_of: Vec<usize> = vec![0; buffers.len()];
     let mut slots: Vec<Slot> = Vec::new();
     let mut order: Vec<usize> = (0..buffers.len()).collect();
@@ -56,7 +67,13 @@ pub(crate) fn place(buffers: &[Buffer]) -> Places {
             slots.push(Slot { bytes, first: buffer.first, last: buffer.last });
         }
     }
-    let live_bytes = largest_live_set(&slots);
+    (slots, slot_of)
+}
+
+/// Places all buffers.
+pub(crate) fn place(buffers: &[Buffer]) -> Places {
+    let (slots, slot_of) = slots(buffers);
+    let live_bytes = largest_live_set(&slots).bytes;
     let mut best: Option<(usize, Vec<usize>, Vec<usize>)> = None;
     let mut consider = |order: Vec<usize>| {
         let (size, offsets) = best_fit(&slots, &order);
@@ -100,9 +117,10 @@ pub(crate) fn place(buffers: &[Buffer]) -> Places {
     Places { offsets, arena_bytes: size, live_bytes }
 }
 
-fn largest_live_set(slots: &[Slot]) -> usize {
+fn largest_live_set(slots: &[Slot]) -> Live {
     let alive = |time: u32| slots.iter().filter(move |slot| slot.first <= time && time <= slot.last);
-    slots.iter().map(|slot| alive(slot.first).map(|slot| slot.bytes).sum()).max().unwrap_or(0)
+    let live = |slot: &Slot| Live { bytes: alive(slot.first).map(|slot| slot.bytes).sum(), time: slot.first };
+    slots.iter().map(live).max_by_key(|live| live.bytes).unwrap_or(Live { bytes: 0, time: 0 })
 }
 
 /// Puts each slot, in order, into the smallest gap between those placed before that live at the same time.

@@ -5,13 +5,15 @@
 //! 2. `lower` walks the nodes in order. Constants are folded, moves of elements become
 //!    `layout::Layout`s, an operator between dequantized inputs and a QuantizeLinear becomes one
 //!    int8 step, others float steps, and what has no step a step for the ONNX fallback.
-//! 3. `builder` drops what nobody reads, `memory` places the tensors, and the bytes are written.
+//! 3. `builder` drops what nobody reads, `strips` saves memory where it is short, `memory` places the tensors, and the
+//!    bytes are written.
 
 mod builder;
 mod layout;
 mod lower;
 mod memory;
 mod normalize;
+mod strips;
 
 use cygnet_core::Plan;
 
@@ -28,11 +30,14 @@ pub struct Options {
     /// Bytes of the arena that a convolution may take to bring more lines of its input into scratch at once
     /// than it must: more is faster.
     pub scratch_bytes: usize,
+    /// Bytes of RAM that the arena should not exceed: for it, scratch becomes less, then chains of steps run in strips.
+    /// The arena is larger where neither is enough.
+    pub arena_bytes: Option<usize>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { card: None, fallback: true, scratch_bytes: 64 << 10 }
+        Self { card: None, fallback: true, scratch_bytes: 64 << 10, arena_bytes: None }
     }
 }
 
@@ -89,6 +94,17 @@ pub enum CompileError {
 pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileError> {
     let model = normalize::normalize(model)?;
     let mut builder = lower::lower(&model, options)?;
+    builder.sweep();
+    if let Some(limit) = options.arena_bytes {
+        let mut less = options.clone();
+        while memory::live(&builder.buffers()).bytes > limit && less.scratch_bytes > 0 {
+            less.scratch_bytes = if less.scratch_bytes > 256 { less.scratch_bytes / 2 } else { 0 };
+            builder = lower::lower(&model, &less)?;
+            builder.sweep();
+        }
+        strips::fit(&mut builder, limit, less.scratch_bytes);
+        builder.sweep();
+    }
     metadata(&model, options, &mut builder)?;
     let plan = builder.finish()?;
     Plan::parse(&plan).map_err(CompileError::Refused)?;

@@ -1,7 +1,7 @@
 //! [Conv](https://onnx.ai/onnx/operators/onnx__Conv.html) and the windows that pooling shares.
 
 use cygnet_core::bytes::Span;
-use cygnet_core::kernels::rows::Source;
+use cygnet_core::kernels::rows::useful_scratch;
 use cygnet_core::plan::step::{ConvF32, ConvI8, DepthwiseF32, Step, Window};
 use cygnet_core::plan::{DType, TensorId};
 use cygnet_core::quantization::round_half_even;
@@ -289,11 +289,12 @@ impl Lowering<'_> {
             packed
         };
         let narrow = u32::from(!stored.contains(&i8::MIN.cast_unsigned()));
-        let source = if is_depthwise { Source::of_depthwise(&window) } else { Source::of(&window) };
+        let scratch = useful_scratch(&window, is_depthwise, self.options.scratch_bytes);
+        let scratch = scratch.map(|bytes| self.builder.scratch(bytes, &node.label()));
         let step = ConvI8 {
             x: x.tensor,
             y,
-            scratch: self.scratch(&window, source, node),
+            scratch,
             window,
             weights: self.builder.constant(stored),
             multipliers,
@@ -307,24 +308,6 @@ impl Lowering<'_> {
         self.builder.step(step, &node.label());
         self.bind_result(node, target.as_ref(), y, layout);
         Ok(())
-    }
-
-    /// Room for input that a convolution cannot read in place: as many lines or rows at once as the option allows, and
-    /// no more than what the step reads and writes, but one at least.
-    fn scratch(&mut self, window: &Window, source: Source, node: &Node) -> Option<TensorId> {
-        let most = match source {
-            Source::InPlace => return None,
-            Source::Lines => window.out_h as usize,
-            Source::Packed => window.positions(),
-        };
-        let elements = |h: u32, w: u32, c: u32| window.batch as usize * h as usize * w as usize * c as usize;
-        let moved =
-            elements(window.in_h, window.in_w, window.in_c) + elements(window.out_h, window.out_w, window.out_c);
-        let limit = self.options.scratch_bytes.min(moved);
-        let fits = |&count: &usize| source.scratch_bytes(window, count) <= limit;
-        let count = (1..=most).take_while(fits).last().unwrap_or(1);
-        let name = format!("{}/scratch", node.label());
-        Some(self.builder.tensor(DType::I8, vec![source.scratch_bytes(window, count)], None, &name))
     }
 
     /// Binds an int8 result to its target, or a float one to the node's output.

@@ -1,0 +1,148 @@
+//! Int8 convolution: tiles of rows are expanded once, and multiplied with all channels.
+
+use super::expand::{EXPANDED, Input, Position};
+use super::operands::Operands;
+use super::tile::{Job, Tile};
+use crate::kernels::ConvI8Args;
+use crate::kernels::cortex_m::plain;
+use crate::weights::{BLOCK, GROUP, LANES};
+
+/// See [`crate::plan::step::ConvI8`].
+pub(super) fn conv(mut args: ConvI8Args<'_>) {
+    let Some(operands) = Operands::of(&mut args) else {
+        return plain::conv(args, false);
+    };
+    let window = if args.window.is_pointwise() { args.window.as_one_line() } else { *args.window };
+    let input = Input::new(&window, args.x, args.x_zero_point);
+    let scratch = core::mem::take(&mut args.scratch);
+    let row_bytes = input.quads() * EXPANDED;
+    let aligned = scratch.as_ptr().addr().is_multiple_of(4);
+    // Rows that can be expanded at once.
+    let room = if aligned { scratch.len().checked_div(row_bytes).unwrap_or(0) } else { 0 };
+    if room == 0 && !input.lies_in_place() {
+        args.scratch = scratch;
+        return plain::conv(args, false);
+    }
+    let tiles = Tiles { input, operands, rows: scratch.as_mut_ptr().cast(), weights: args.weights.as_ptr() };
+    let positions = window.positions();
+    for group in 0..window.groups as usize {
+        let (mut at, mut position) = (0, Position::default());
+        while at < positions {
+            let left = positions - at;
+            let tile = match room.min(positions) {
+                6.. if left > Tile::Three.rows() => Tile::Six,
+                3.. => Tile::Three,
+                1.. => Tile::One,
+                0 => Tile::InPlace,
+            };
+            if tile.rows() > left {
+                // The last tile begins early enough to be full.
+                at = positions - tile.rows();
+                position = tiles.input.position(at);
+            }
+            // SAFETY: there is room for the rows, and there are the positions.
+            unsafe { tiles.multiply(tile, group, at, &mut position) };
+            at += tile.rows();
+        }
+    }
+    operands.clamp(&mut args);
+}
+
+/// The tiles of a convolution.
+struct Tiles<'a> {
+    input: Input<'a>,
+    operands: Operands,
+    rows: *mut u32,
+    weights: *const u8,
+}
+
+impl Tiles<'_> {
+    /// Multiplies the rows from position `first` on with all channels of a group; `position` moves on behind them.
+    ///
+    /// # Safety
+    /// There is room for the rows, and there are the positions.
+    unsafe fn multiply(&self, tile: Tile, group: usize, first: usize, position: &mut Position) {
+        let window = self.input.window;
+        let quads = self.input.quads();
+        let rows = if tile == Tile::InPlace {
+            let Some(row) = self.input.in_place(position, group) else { return };
+            row
+        } else {
+            // SAFETY: there is room for the rows, as the caller says.
+            unsafe { self.input.expand(position, group, self.rows, tile.rows()) };
+            self.rows
+        };
+        let operands = &self.operands;
+        let mut left = window.group_out();
+        let channel = group * left;
+        let mut job = Job {
+            end: rows.wrapping_byte_add(tile.quad_bytes() * quads),
+            rows,
+            skip: tile.skip(quads, BLOCK * GROUP),
+            bias: operands.bias.wrapping_add(4 * channel),
+            weights: self.weights.wrapping_add(group * left.next_multiple_of(LANES) * GROUP * quads),
+            multipliers: operands.multipliers.wrapping_add(4 * channel),
+            zero_point: operands.zero_point,
+            y: operands.y.wrapping_add(first * operands.channels + channel),
+            y_step: operands.channels,
+            y_end: operands.y,
+            quad_step: BLOCK * GROUP,
+        };
+        while left > 0 {
+            let lanes = left.min(BLOCK);
+            if lanes < BLOCK {
+                job.quad_step = lanes.next_multiple_of(LANES) * GROUP;
+                job.skip = tile.skip(quads, job.quad_step);
+            }
+            job.y_end = job.y.wrapping_add(lanes);
+            // SAFETY: the rows are there, and `Operands` has seen that the channels are.
+            unsafe {
+                match tile.rows() {
+                    1 if lanes % LANES != 0 => one_row(tile, &job, lanes),
+                    _ => tile.multiply(&job),
+                }
+            }
+            job.bias = job.bias.wrapping_add(4 * BLOCK);
+            job.weights = job.weights.wrapping_add(BLOCK * GROUP * quads);
+            job.multipliers = job.multipliers.wrapping_add(4 * BLOCK);
+            job.y = job.y_end;
+            left -= lanes;
+        }
+    }
+}
+
+/// Multiplies one row with `lanes` channels; those behind the last four pass through memory of their own.
+///
+/// # Safety
+/// As for [`Tile::multiply`], but any number of channels.
+#[inline(never)]
+unsafe fn one_row(tile: Tile, job: &Job, lanes: usize) {
+    let (whole, rest) = (lanes / LANES * LANES, lanes % LANES);
+    let y_end = job.y.wrapping_add(whole);
+    if whole > 0 {
+        // SAFETY: as the caller says.
+        unsafe { tile.multiply(&Job { y_end, ..*job }) };
+    }
+    let (mut bias, mut multipliers, mut results) = ([0_u32; LANES], [0_u32; LANES], [0_i8; LANES]);
+    let (from, factors) =
+        (job.bias.cast::<u32>().wrapping_add(whole), job.multipliers.cast::<u32>().wrapping_add(whole));
+    for (lane, (bias, multiplier)) in bias.iter_mut().zip(&mut multipliers).enumerate().take(rest) {
+        // SAFETY: as the caller says.
+        unsafe { (*bias, *multiplier) = (from.add(lane).read(), factors.add(lane).read()) };
+    }
+    let y = results.as_mut_ptr();
+    let job = Job {
+        bias: bias.as_ptr().cast(),
+        multipliers: multipliers.as_ptr().cast(),
+        weights: job.weights.wrapping_add(whole * GROUP),
+        y,
+        y_end: y.wrapping_add(LANES),
+        ..*job
+    };
+    // SAFETY: weights are stored for multiples of four channels; all else is here.
+    unsafe { tile.multiply(&job) };
+    for (lane, result) in results.into_iter().take(rest).enumerate() {
+        // SAFETY: as the caller says.
+        unsafe { y_end.add(lane).write(result) };
+    }
+}

@@ -1,0 +1,66 @@
+//! The operands of a convolution as assembly wants them.
+
+use crate::kernels::{ConvI8Args, ConvOutput};
+use crate::quantization::Target;
+use crate::weights;
+
+/// Pointers, all aligned to 4 bytes but `y`, to as many elements as the window has channels, and positions.
+#[derive(Clone, Copy)]
+pub(super) struct Operands {
+    pub bias: *const u8,
+    pub multipliers: *const u8,
+    pub y: *mut i8,
+    /// Output channels.
+    pub channels: usize,
+    pub zero_point: i32,
+    target: Target,
+}
+
+impl Operands {
+    /// The operands of a dense convolution or, where `weights` are not packed, of a depthwise one; `None` where
+    /// results are float32, weights have zero points, or something is not there or lies at an odd address.
+    pub fn of(args: &mut ConvI8Args<'_>) -> Option<Self> {
+        let w = args.window;
+        let channels = w.out_c as usize;
+        let ConvOutput::I8(y, target) = &mut args.y else {
+            return None;
+        };
+        let sizes = [w.batch, w.in_h, w.in_w, w.in_c, w.out_h, w.out_w, w.out_c, w.groups];
+        let steps = [w.kernel_h, w.kernel_w, w.stride_h, w.stride_w, w.dilation_h, w.dilation_w];
+        if sizes.iter().chain(&steps).any(|number| *number == 0) {
+            return None;
+        }
+        let elements = |numbers: [u32; 4]| numbers.iter().try_fold(1, |all: usize, &n| all.checked_mul(n as usize));
+        let depthwise = w.groups == w.in_c && w.in_c > 1;
+        let stored = if depthwise { w.taps().checked_mul(channels)? } else { weights::packed_bytes(w) };
+        let whole = args.weights.len() >= stored
+            && y.len() >= elements([w.batch, w.out_h, w.out_w, w.out_c])?
+            && args.x.len() >= elements([w.batch, w.in_h, w.in_w, w.in_c])?
+            && args.weight_zero_points.is_empty();
+        let (bias, multipliers) = (args.bias.whole(0, channels)?, args.multipliers.whole(0, channels)?);
+        let aligned = |address: *const u8| address.addr().is_multiple_of(4);
+        if !whole || !aligned(bias.as_ptr()) || !aligned(multipliers.as_ptr()) || !aligned(args.weights.as_ptr()) {
+            return None;
+        }
+        let (_, _, zero_point) = target.limits();
+        Some(Self {
+            bias: bias.as_ptr(),
+            multipliers: multipliers.as_ptr(),
+            y: y.as_mut_ptr(),
+            channels,
+            zero_point: zero_point.into(),
+            target: *target,
+        })
+    }
+
+    /// Clamps results that have been saturated only.
+    pub fn clamp(&self, args: &mut ConvI8Args<'_>) {
+        let (low, high, _) = self.target.limits();
+        if (low, high) == (i8::MIN, i8::MAX) {
+            return;
+        }
+        if let ConvOutput::I8(y, _) = &mut args.y {
+            y.iter_mut().for_each(|y| *y = (*y).max(low).min(high));
+        }
+    }
+}
