@@ -75,7 +75,7 @@ impl Random {
 
     /// Once in `count` times.
     fn rarely(&mut self, count: u32) -> bool {
-        self.word() % count == 0
+        self.word().is_multiple_of(count)
     }
 
     /// Any int8, the greatest and the least more often than others.
@@ -248,13 +248,21 @@ fn element_wise(random: &mut Random, room: &mut Room, kernels: &Kernels) -> bool
         let out = Cell::from_mut(&mut y[..]).as_slice_of_cells();
         let row = RowI8 {
             a: Operand::Shared(&a[a_range.clone()]),
-            b: if constant { Operand::Constant(&room.other[b_range.clone()]) } else { Operand::Shared(&b[b_range.clone()]) },
+            b: if constant {
+                Operand::Constant(&room.other[b_range.clone()])
+            } else {
+                Operand::Shared(&b[b_range.clone()])
+            },
             y: if in_place { &a[a_range.clone()] } else { &out[start..end] },
             zero_points,
             multipliers,
             target,
         };
-        if product { (kernels.mul_i8)(&row) } else { (kernels.add_i8)(&row) }
+        if product {
+            (kernels.mul_i8)(&row)
+        } else {
+            (kernels.add_i8)(&row)
+        }
         if in_place {
             out.iter().zip(&a[..end]).for_each(|(out, a)| out.set(a.get()));
         }

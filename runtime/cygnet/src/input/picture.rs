@@ -1,5 +1,6 @@
 //! Picture files.
 
+use std::io::{BufRead, Cursor, Seek};
 use std::path::Path;
 
 use cygnet_sense::Pixels;
@@ -24,12 +25,25 @@ impl Picture {
     /// # Errors
     /// [`InputError::File`], [`InputError::Picture`].
     pub fn open(path: &Path) -> Result<Self, InputError> {
+        let reader =
+            ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(InputError::file(path))?;
+        Self::decode(reader, path)
+    }
+
+    /// As [`Picture::open`], from the bytes of a file; `name` stands in the messages.
+    ///
+    /// # Errors
+    /// [`InputError::Picture`].
+    pub fn from_bytes(bytes: &[u8], name: &Path) -> Result<Self, InputError> {
+        let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(InputError::file(name))?;
+        Self::decode(reader, name)
+    }
+
+    fn decode(reader: ImageReader<impl BufRead + Seek>, path: &Path) -> Result<Self, InputError> {
         let refused = |error: image::ImageError| InputError::Picture {
             path: path.to_path_buf(),
             problem: format!("{error}; give a whole PNG, JPEG, BMP, WebP or PNM file"),
         };
-        let reader =
-            ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(InputError::file(path))?;
         let mut decoder = reader.into_decoder().map_err(refused)?;
         let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
         // The size in the header is not trusted with all memory.
@@ -85,6 +99,8 @@ mod tests {
             let path = folder.path().join(name);
             std::fs::write(&path, bytes).unwrap();
             let message = Picture::open(&path).unwrap_err().to_string();
+            assert!(message.contains(name) && message.contains("give a whole"), "{message}");
+            let message = Picture::from_bytes(bytes, &path).unwrap_err().to_string();
             assert!(message.contains(name) && message.contains("give a whole"), "{message}");
         }
     }
