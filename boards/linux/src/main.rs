@@ -8,6 +8,7 @@ mod listen;
 mod retry;
 mod run;
 mod table;
+mod watch;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -31,6 +32,7 @@ enum Command {
     Bench(bench::Bench),
     Inspect(inspect::Inspect),
     Listen(listen::Listen),
+    Watch(watch::Watch),
 }
 
 /// Which model, and how it is fed.
@@ -100,6 +102,7 @@ fn main() -> ExitCode {
         Command::Bench(bench) => bench.run(),
         Command::Inspect(inspect) => inspect.run(),
         Command::Listen(listen) => listen.run(),
+        Command::Watch(watch) => watch.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
