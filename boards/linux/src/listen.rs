@@ -70,7 +70,7 @@ pub struct Listen {
 impl Listen {
     /// Does the work.
     pub fn run(&self) -> anyhow::Result<()> {
-        let place = Place::new(&self.source, self.rate, self.channels)?;
+        let mut place = Place::new(&self.source, self.rate, self.channels)?;
         let mut session = self.stream.session()?;
         let model = session.model().clone();
         let (input, spec) = sound_input(&model)?;
@@ -82,10 +82,10 @@ impl Listen {
         let mut memory = Memory::new(&spec, &events, classes);
         let mut hearing = Hearing::new(&mut session, input, &spec, step_rows, &events, &ignored, &mut memory)?;
         hearing.report(self.stream.is_for_people(), self.windows, line);
-        self.listen(&place, &mut hearing)
+        self.listen(&mut place, &mut hearing)
     }
 
-    fn listen(&self, place: &Place, hearing: &mut Hearing<'_>) -> anyhow::Result<()> {
+    fn listen(&self, place: &mut Place, hearing: &mut Hearing<'_>) -> anyhow::Result<()> {
         let mut retry = Retry::new();
         // What is not there in the beginning is a mistake, what is gone later may come back.
         let mut sound = Some(place.open(hearing.sample_rate())?);

@@ -5,6 +5,7 @@ mod events;
 mod gpio;
 mod inspect;
 mod listen;
+mod pipe;
 mod retry;
 mod run;
 mod table;

@@ -20,10 +20,11 @@ use serde::Serialize;
 use crate::StreamArguments;
 use crate::events::{Class, print_line, seconds};
 use crate::gpio::AnswerLine;
+use crate::pipe::Pipe;
 use crate::retry::Retry;
 use folder::Folder;
 use frame::{Format, Frame, FrameSource, Shape};
-use stream::{JpegFrames, Pipe, RawFrames};
+use stream::{JpegFrames, RawFrames};
 
 /// Say what is in pictures as they come: a line for each.
 ///
@@ -148,10 +149,11 @@ impl Watch {
         if path.starts_with("/dev") && !path.starts_with("/dev/fd") && path != "/dev/stdin" {
             return self.open_camera(path, range);
         }
-        let pipe = if self.source == "-" { Pipe::StandardInput } else { Pipe::Path(path.into()) };
         match (self.format, self.size) {
-            (Some(Format::Mjpeg), _) => Ok(Box::new(JpegFrames::open(pipe, self.largest())?)),
-            (Some(format), Some(size)) => Ok(Box::new(RawFrames::open(pipe, Shape::new(format, size, range))?)),
+            (Some(Format::Mjpeg), _) => Ok(Box::new(JpegFrames::new(Pipe::open(&self.source)?, self.largest()))),
+            (Some(format), Some(size)) => {
+                Ok(Box::new(RawFrames::new(Pipe::open(&self.source)?, Shape::new(format, size, range))))
+            }
             (Some(_), None) => bail!("how large are the frames? Give --size, such as --size 640x480"),
             (None, _) => bail!("what do the frames look like? Give --format, such as --format i420 --size 640x480"),
         }

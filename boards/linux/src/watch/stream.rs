@@ -1,62 +1,36 @@
 //! Frames in a stream of bytes: a pipe, a file.
 
-use std::fs::File;
 use std::io::{self, ErrorKind, Read};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use cygnet::input::Picture;
 
 use super::frame::{Content, Frame, FrameSource, Shape};
 use super::jpeg::{JpegScan, scan};
-use crate::retry::comes_back;
+use crate::pipe::Pipe;
 
 /// Bytes taken at a time from a stream of JPEG pictures.
 const BLOCK: usize = 1 << 16;
 /// A JPEG picture of more bytes is none.
 const LARGEST_JPEG: usize = 1 << 25;
 
-/// Where the bytes come from.
-pub enum Pipe {
-    /// Standard input.
-    StandardInput,
-    /// A file or a named pipe.
-    Path(PathBuf),
-}
-
-impl Pipe {
-    fn open(&self) -> io::Result<Box<dyn Read>> {
-        Ok(match self {
-            Self::StandardInput => Box::new(io::stdin().lock()),
-            Self::Path(path) => Box::new(File::open(path)?),
-        })
-    }
-
-    fn comes_back(&self) -> bool {
-        matches!(self, Self::Path(path) if comes_back(path))
-    }
-}
-
 /// Frames of one size, one behind the other.
 pub struct RawFrames {
     pipe: Pipe,
-    reader: Box<dyn Read>,
     shape: Shape,
     buffer: Vec<u8>,
 }
 
 impl RawFrames {
-    /// Opens the stream.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn open(pipe: Pipe, shape: Shape) -> io::Result<Self> {
-        Ok(Self { reader: pipe.open()?, pipe, shape, buffer: vec![0; shape.bytes()] })
+    /// Frames in the bytes of a pipe.
+    pub fn new(pipe: Pipe, shape: Shape) -> Self {
+        Self { pipe, shape, buffer: vec![0; shape.bytes()] }
     }
 }
 
 impl FrameSource for RawFrames {
     fn next(&mut self) -> io::Result<Option<Frame<'_>>> {
-        let (filled, failure) = fill(&mut *self.reader, &mut self.buffer);
+        let (filled, failure) = fill(&mut self.pipe, &mut self.buffer);
         let content = match (filled, failure) {
             (filled, None) if filled == self.buffer.len() => {
                 self.shape.pixels(&self.buffer).map(Content::Raw).map_err(|error| error.to_string())
@@ -70,8 +44,7 @@ impl FrameSource for RawFrames {
     }
 
     fn reopen(&mut self) -> io::Result<()> {
-        self.reader = self.pipe.open()?;
-        Ok(())
+        self.pipe.reopen()
     }
 
     fn comes_back(&self) -> bool {
@@ -80,7 +53,7 @@ impl FrameSource for RawFrames {
 }
 
 /// Fills the buffer as far as the stream goes.
-fn fill(reader: &mut dyn Read, buffer: &mut [u8]) -> (usize, Option<io::Error>) {
+fn fill(reader: &mut impl Read, buffer: &mut [u8]) -> (usize, Option<io::Error>) {
     let mut filled = 0;
     while let Some(rest) = buffer.get_mut(filled..).filter(|rest| !rest.is_empty()) {
         match reader.read(rest) {
@@ -96,19 +69,15 @@ fn fill(reader: &mut dyn Read, buffer: &mut [u8]) -> (usize, Option<io::Error>) 
 /// JPEG pictures, one behind the other.
 pub struct JpegFrames {
     pipe: Pipe,
-    reader: Box<dyn Read>,
     largest: u64,
     /// What has been read, from the picture on that comes next.
     buffer: Vec<u8>,
 }
 
 impl JpegFrames {
-    /// Opens the stream. Pictures of more than `largest` pixels are refused.
-    ///
-    /// # Errors
-    /// What the system says.
-    pub fn open(pipe: Pipe, largest: u64) -> io::Result<Self> {
-        Ok(Self { reader: pipe.open()?, pipe, largest, buffer: Vec::new() })
+    /// Pictures in the bytes of a pipe. Those of more than `largest` pixels are refused.
+    pub fn new(pipe: Pipe, largest: u64) -> Self {
+        Self { pipe, largest, buffer: Vec::new() }
     }
 
     /// Appends what the stream gives; `false` at its end.
@@ -116,7 +85,7 @@ impl JpegFrames {
         let filled = self.buffer.len();
         self.buffer.resize(filled + BLOCK, 0);
         let read = loop {
-            match self.reader.read(self.buffer.get_mut(filled..).unwrap_or_default()) {
+            match self.pipe.read(self.buffer.get_mut(filled..).unwrap_or_default()) {
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 read => break read,
             }
@@ -161,8 +130,7 @@ impl FrameSource for JpegFrames {
 
     fn reopen(&mut self) -> io::Result<()> {
         self.buffer.clear();
-        self.reader = self.pipe.open()?;
-        Ok(())
+        self.pipe.reopen()
     }
 
     fn comes_back(&self) -> bool {
