@@ -5,6 +5,8 @@ mod events;
 mod gpio;
 mod inspect;
 mod listen;
+#[cfg(feature = "packaging")]
+mod packaging;
 mod pipe;
 mod retry;
 mod run;
@@ -34,6 +36,9 @@ enum Command {
     Inspect(inspect::Inspect),
     Listen(listen::Listen),
     Watch(watch::Watch),
+    #[cfg(feature = "packaging")]
+    #[command(hide = true)]
+    Packaging(packaging::Packaging),
 }
 
 /// Which model, and how it is fed.
@@ -104,6 +109,8 @@ fn main() -> ExitCode {
         Command::Inspect(inspect) => inspect.run(),
         Command::Listen(listen) => listen.run(),
         Command::Watch(watch) => watch.run(),
+        #[cfg(feature = "packaging")]
+        Command::Packaging(packaging) => packaging.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

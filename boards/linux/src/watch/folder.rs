@@ -141,7 +141,7 @@ mod tests {
         assert_eq!(look(b"half"), 0);
         // The same bytes, with the time that the file had.
         let modified = fs::metadata(&path).unwrap().modified().unwrap();
-        let mut again = |watched: &mut Folder| {
+        let again = |watched: &mut Folder| {
             fs::File::options().write(true).open(&path).unwrap().set_modified(modified).unwrap();
             watched.look().unwrap();
             let waiting = watched.waiting.len();
