@@ -19,7 +19,7 @@ pub struct Packaging {
 }
 
 const MEBIBYTE: u64 = 1 << 20;
-/// The program, its libraries, its stacks and what the system counts as its own; measured as 12 MiB and more than
+/// The program, its libraries, its stacks and what the system counts as its own; measured as 14 MiB and more than
 /// doubled.
 const PROGRAM_BYTES: u64 = 32 * MEBIBYTE;
 /// The largest picture that `cygnet watch` takes when nothing else is asked for.
