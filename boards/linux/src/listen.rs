@@ -43,7 +43,8 @@ pub struct Listen {
     #[arg(long, value_name = "HZ", value_parser = clap::value_parser!(u32).range(4000..=192_000))]
     rate: Option<u32>,
     /// Interleaved channels of raw sound, which are averaged.
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "rate", value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "rate",
+        value_parser = clap::value_parser!(u16).range(1..=64))]
     channels: u16,
     /// How far the model's window moves each time [default: an eighth of its length].
     #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u32).range(1..=60_000))]
