@@ -23,7 +23,7 @@ use cygnet::{Card, Model, Session};
 
 /// Runs int8 and float models on this machine.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(name = "cygnet", version, about)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,

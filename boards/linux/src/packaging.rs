@@ -32,7 +32,7 @@ const UNIT: &str = include_str!("../debian/cygnet.service");
 impl Packaging {
     /// Does the work.
     pub fn run(&self) -> anyhow::Result<()> {
-        let command = || crate::Arguments::command().name("cygnet");
+        let command = crate::Arguments::command;
         let folder = |name: &str| {
             let path = self.folder.join(name);
             fs::create_dir_all(&path).with_context(|| path.display().to_string()).map(|()| path)
