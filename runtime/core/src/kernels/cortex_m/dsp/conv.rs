@@ -9,7 +9,7 @@ use crate::weights::{BLOCK, GROUP, LANES};
 
 /// See [`crate::plan::step::ConvI8`].
 pub(super) fn conv(mut args: ConvI8Args<'_>) {
-    let Some(operands) = Operands::of(&mut args) else {
+    let Some(operands) = Operands::of(&mut args, false) else {
         return plain::conv(args, false);
     };
     let window = if args.window.is_pointwise() { args.window.as_one_line() } else { *args.window };
