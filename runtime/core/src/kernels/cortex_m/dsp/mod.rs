@@ -10,6 +10,7 @@ mod copy;
 mod depthwise;
 mod expand;
 mod lines;
+mod many;
 mod operands;
 mod plain;
 mod pool;
