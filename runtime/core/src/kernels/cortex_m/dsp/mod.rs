@@ -8,6 +8,7 @@ mod add;
 mod conv;
 mod copy;
 mod depthwise;
+mod depthwise_3x3;
 mod expand;
 mod lines;
 mod many;
