@@ -1,8 +1,10 @@
-//! Int8 depthwise convolution of 3 × 3 taps, stride 1, four neighbouring channels at a time.
+//! Int8 depthwise convolution of 3 × 3 taps, strides of 1 or 2, four neighbouring channels at a time.
 //!
-//! Of four channels, each two neighbouring lines of the input are written to scratch as pairs of 16-bit numbers, padding
-//! included. An output line then meets the pairs of its first and second line, and the upper halves of those of its
-//! second and third line, without a shuffle.
+//! Of four channels, two neighbouring lines of the input are written to scratch as pairs of 16-bit numbers, padding
+//! included, so that no shuffle is left to do for each tap. With lines 1 apart, an output line meets the pairs of its
+//! first and second line, then the upper halves of those of its second and third line. With lines 2 apart, where a pair
+//! serves two output lines only if it begins with an odd one, it meets the pairs of its second and third line, then the
+//! upper halves of those before, which are its first line.
 
 use core::arch::naked_asm;
 
@@ -14,8 +16,8 @@ use crate::plan::step::Window;
 const LANES: usize = 4;
 /// Bytes of a pair of each of them.
 const PAIRS: usize = 4 * LANES;
-/// Words of a table: bias; for each column pairs of weights of the first and second line; weights of the third line,
-/// those of two channels in a word.
+/// Words of a table: bias; for each column pairs of weights of two lines; weights of the other line, those of two
+/// channels in a word.
 const WORDS: usize = LANES + 3 * LANES + 3 * LANES / 2;
 
 /// Runs the convolution if it is of this kind, and there is scratch for an output line; whether it has.
@@ -28,11 +30,13 @@ pub(super) fn run(
     scratch: &mut [i8],
 ) -> bool {
     let w = window;
-    let shape = [w.kernel_h, w.kernel_w, w.stride_h, w.stride_w, w.dilation_h, w.dilation_w];
-    let columns = w.out_w as usize + 2;
+    let (stride_h, stride_w) = (w.stride_h as usize, w.stride_w as usize);
+    let shape = [w.kernel_h, w.kernel_w, w.dilation_h, w.dilation_w];
+    let columns = (w.out_w as usize - 1) * stride_w + 3;
     // Lines of pairs that there is room for.
     let room = scratch.len() / PAIRS / columns;
-    if shape != [3, 3, 1, 1, 1, 1] || room < 2 || !scratch.as_ptr().addr().is_multiple_of(4) {
+    let suits = shape == [3, 3, 1, 1] && stride_h <= 2 && stride_w <= 2;
+    if !suits || room < 2 || !scratch.as_ptr().addr().is_multiple_of(4) {
         return false;
     }
     let channels = operands.channels;
@@ -43,6 +47,13 @@ pub(super) fn run(
     let y_line = w.out_w as usize * channels;
     let zero_points = u32::from_ne_bytes([zero_point.cast_unsigned(); 4]);
     let half = u32::from(i16::from(zero_point).cast_unsigned());
+    // The lines whose weights are paired, and the other one; where the pairs of the first output line are, and how far
+    // behind a column's pairs the other line's are, which is perhaps in front.
+    let row_weights = 3 * channels;
+    let (paired, single, start, down) = match stride_h {
+        1 => (0, 2 * row_weights, 0, line.wrapping_sub(3 * PAIRS)),
+        _ => (row_weights, 0, line, 0_usize.wrapping_sub(line + 3 * PAIRS)),
+    };
     let mut table = [0; WORDS];
     let mut channel = 0;
     loop {
@@ -51,13 +62,14 @@ pub(super) fn run(
         unsafe {
             let bias = operands.bias.cast::<[u32; LANES]>().byte_add(4 * channel);
             table.as_mut_ptr().cast::<[u32; LANES]>().write(bias.read());
-            tabulate(weights.as_ptr().add(channel), channels, table.as_mut_ptr().add(LANES));
+            let weights = weights.as_ptr().add(channel);
+            tabulate(weights.add(paired), channels, table.as_mut_ptr().add(LANES), weights.add(single));
             let multipliers = operands.multipliers.cast::<[f32; LANES]>().byte_add(4 * channel).read();
             for image in 0..w.batch as usize {
                 let mut first = 0;
                 while first < out_h {
                     let count = (room - 1).min(out_h - first);
-                    let row = first.wrapping_sub(w.pad_top as usize);
+                    let row = (first * stride_h).wrapping_sub(w.pad_top as usize + stride_h - 1);
                     let place = (image * in_h).wrapping_add(row).wrapping_mul(in_w * channels);
                     pair_lines(&Lines {
                         x: x.as_ptr().wrapping_add(place.wrapping_add(channel)),
@@ -72,12 +84,14 @@ pub(super) fn run(
                         right: columns - left - inside,
                         zero_points,
                         zero_pair: half | half << 16,
+                        row_step: stride_h,
+                        x_step: stride_h * in_w * channels,
                     });
                     let y = operands.y.wrapping_add((image * out_h + first) * y_line + channel);
                     positions(&Job {
                         table: table.as_ptr(),
-                        turn: line - w.out_w as usize * PAIRS,
-                        back: line + 2 * PAIRS,
+                        turn: line.wrapping_sub(w.out_w as usize * stride_w * PAIRS),
+                        back: down.wrapping_add((6 - stride_w) * PAIRS),
                         y,
                         zero_point: operands.zero_point,
                         y_step: channels,
@@ -85,8 +99,8 @@ pub(super) fn run(
                         multipliers,
                         line: y_line,
                         end: y.wrapping_add(y_line * count),
-                        down: line.wrapping_sub(3 * PAIRS),
-                        pairs: scratch.as_ptr().cast(),
+                        down,
+                        pairs: scratch.as_ptr().wrapping_add(start).cast(),
                     });
                     first += count;
                 }
@@ -103,18 +117,18 @@ pub(super) fn run(
 /// Writes the part of a table that stands behind the bias.
 ///
 /// # Safety
-/// The CPU has the DSP extension. `weights` has four channels of nine taps, each `channels` bytes behind the one before;
-/// there is room for the table.
+/// The CPU has the DSP extension. `paired` has four channels of six taps, each `channels` bytes behind the one before,
+/// `single` of three; there is room for the table.
 #[unsafe(naked)]
-unsafe extern "C" fn tabulate(weights: *const u8, channels: usize, table: *mut u32) {
+unsafe extern "C" fn tabulate(paired: *const u8, channels: usize, table: *mut u32, single: *const u8) {
     naked_asm!(
         ".cpu cortex-m33",
         "push {{r4-r8, lr}}",
-        "add.w r3, r1, r1, lsl #1",
+        "add.w r8, r1, r1, lsl #1",
         "mov.w r12, #3",
         "2:",
         "ldr.w r4, [r0]",
-        "ldr.w r7, [r0, r3]",
+        "ldr.w r7, [r0, r8]",
         "add r0, r1",
         "pkhbt r5, r4, r7, lsl #16",
         "pkhtb r7, r7, r4, asr #16",
@@ -125,11 +139,10 @@ unsafe extern "C" fn tabulate(weights: *const u8, channels: usize, table: *mut u
         "stm r2!, {{r4-r7}}",
         "subs.w r12, r12, #1",
         "bne 2b",
-        "add r0, r3",
         "mov.w r12, #3",
         "3:",
-        "ldr.w r4, [r0]",
-        "add r0, r1",
+        "ldr.w r4, [r3]",
+        "add r3, r1",
         "sxtb16 r5, r4",
         "sxtb16 r6, r4, ror #8",
         "pkhbt r7, r5, r6, lsl #16",
@@ -166,9 +179,13 @@ struct Lines {
     zero_points: u32,
     /// The padding as a pair.
     zero_pair: u32,
+    /// Lines of the input from one pair to the next.
+    row_step: usize,
+    /// Bytes of the input from one pair to the next.
+    x_step: usize,
 }
 
-/// Writes pairs of each line and the one below, four channels of each column.
+/// Writes pairs of lines and the ones below, four channels of each column.
 ///
 /// # Safety
 /// The CPU has the DSP extension. The columns inside of those lines that are in the input can be read, the pairs
@@ -214,8 +231,10 @@ unsafe extern "C" fn pair_lines(lines: &Lines) {
         "add.w r1, lr, #40",
         "mov.w r3, #0",
         "6:",
+        "ldr.w r4, [lr, #48]",
+        "ldr.w r5, [lr, #52]",
+        "add r10, r4",
         "add r9, r5",
-        "mov r10, r6",
         "ldr.w r4, [lr, #32]",
         "cbz r4, 8f",
         "7:",
@@ -267,12 +286,12 @@ struct Job {
     /// Bytes of a line of results.
     line: usize,
     end: *mut i8,
-    /// Bytes of pairs from behind three columns to the first one of the next line.
+    /// Bytes from behind three columns of pairs to the first one of the other line.
     down: usize,
     pairs: *const u32,
 }
 
-/// A column of the first and second line.
+/// A column of the paired lines.
 macro_rules! pairs {
     () => {
         concat!(
@@ -286,7 +305,7 @@ macro_rules! pairs {
     };
 }
 
-/// A column of the third line; weights of channels 0 and 1, then 2 and 3.
+/// A column of the other line; weights of channels 0 and 1, then 2 and 3.
 macro_rules! singles {
     ($low:literal $high:literal) => {
         concat!(
