@@ -1,5 +1,5 @@
-//! Every set of kernels that the core can run against the portable one: random shapes and numbers, the same bits. Prints
-//! how many cases there were; ends with the first that differs.
+//! Every set of kernels that the core can run against the portable one: random shapes and numbers, the same bits.
+//! Prints how many cases there were; ends with the first that differs.
 #![no_std]
 #![no_main]
 

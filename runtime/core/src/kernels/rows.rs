@@ -59,8 +59,9 @@ impl Source {
 /// Tiles of six expanded rows for which a channel's weights are expanded, at most: more save little.
 const MOST_TILES: usize = 8;
 
-/// Whether Cortex-M makes use of room for exactly so many rows expanded to 16 bits. It multiplies six, three or one at a
-/// time; three tiles of six and more, and blocks of fewer than 16 channels, have one for the weights of a channel, too.
+/// Whether Cortex-M makes use of room for exactly so many rows expanded to 16 bits. It multiplies six, three or one at
+/// a time; three tiles of six and more, and blocks of fewer than 16 channels, have one for the weights of a channel,
+/// too.
 fn expanded_rows(window: &Window, rows: usize) -> bool {
     let narrow = !window.group_out().is_multiple_of(BLOCK);
     let used = match rows {
