@@ -274,7 +274,7 @@ pub(crate) struct Strip<'a> {
     pub lines: usize,
 }
 
-/// Calls `visit` with strips that cover all output lines.
+/// Calls `visit` with strips that cover all output lines; `copy_line` copies what both places have room for.
 #[inline(always)]
 pub(crate) fn for_each_strip(
     window: &Window,
@@ -282,6 +282,7 @@ pub(crate) fn for_each_strip(
     x: &[i8],
     x_zero_point: i8,
     scratch: &mut [i8],
+    copy_line: impl Fn(&mut [i8], &[i8]),
     mut visit: impl FnMut(Strip<'_>),
 ) {
     let (out_h, out_w) = (window.out_h as usize, window.out_w as usize);
@@ -308,24 +309,34 @@ pub(crate) fn for_each_strip(
                 move_to_front(scratch, from, have * pitch);
             }
             let new = scratch.get_mut(have * pitch..).unwrap_or_default();
-            copy_lines(window, x, x_zero_point, wanted.start + have..wanted.end, pitch, new);
+            copy_lines(window, x, x_zero_point, wanted.start + have..wanted.end, pitch, new, &copy_line);
             visit(Strip { bytes: scratch, pitch, first: first + line * out_w, lines });
             kept = wanted;
         }
     }
 }
 
-/// Moves `len` bytes from `from` on to the front.
+/// Moves `len` bytes from `from` on to the front, in pieces that do not overlap.
 #[inline(always)]
 fn move_to_front(bytes: &mut [i8], from: usize, len: usize) {
-    if from.checked_add(len).is_some_and(|end| end <= bytes.len()) {
-        bytes.copy_within(from..from + len, 0);
+    for start in (0..len).step_by(from.max(1)) {
+        if let Some((to, behind)) = bytes.get_mut(start..).and_then(|bytes| bytes.split_at_mut_checked(from)) {
+            copy(part_mut(to, 0, (len - start).min(from)), behind);
+        }
     }
 }
 
 /// Copies input lines, counted from the first one of the padding, padded to the left and right.
 #[inline(always)]
-fn copy_lines(window: &Window, x: &[i8], zero_point: i8, lines: Range<usize>, pitch: usize, out: &mut [i8]) {
+fn copy_lines(
+    window: &Window,
+    x: &[i8],
+    zero_point: i8,
+    lines: Range<usize>,
+    pitch: usize,
+    out: &mut [i8],
+    copy_line: impl Fn(&mut [i8], &[i8]),
+) {
     let channels = window.in_c as usize;
     let in_line = window.in_w as usize * channels;
     let before = (window.pad_left as usize).saturating_mul(channels).min(pitch);
@@ -338,7 +349,7 @@ fn copy_lines(window: &Window, x: &[i8], zero_point: i8, lines: Range<usize>, pi
         {
             let data = start + before;
             fill(out, filled..data, zero_point);
-            copy(part_mut(out, data, inside), part(x, line * in_line, inside));
+            copy_line(part_mut(out, data, inside), part(x, line * in_line, inside));
             filled = data + inside;
         }
         start += pitch;
@@ -348,8 +359,15 @@ fn copy_lines(window: &Window, x: &[i8], zero_point: i8, lines: Range<usize>, pi
 
 /// Calls `multiply(args, rows, weights of the group)` for all rows of a convolution.
 #[inline(always)]
-pub(crate) fn for_each_rows<'a>(
+pub(crate) fn for_each_rows<'a>(args: ConvI8Args<'a>, multiply: impl FnMut(&mut ConvI8Args<'a>, &Rows<'_>, &'a [u8])) {
+    for_each_rows_by(args, copy, multiply);
+}
+
+/// As [`for_each_rows`], with a way to copy lines.
+#[inline(always)]
+pub(crate) fn for_each_rows_by<'a>(
     mut args: ConvI8Args<'a>,
+    copy_line: impl Fn(&mut [i8], &[i8]),
     mut multiply: impl FnMut(&mut ConvI8Args<'a>, &Rows<'_>, &'a [u8]),
 ) {
     let window = args.window;
@@ -364,14 +382,13 @@ pub(crate) fn for_each_rows<'a>(
         }
         return;
     }
-    let window = *window;
-    let segments = Segments::of(&window);
+    let segments = Segments::of(window);
     let group_bytes = segments.packed_len() * window.group_out().next_multiple_of(LANES);
     let weights = args.weights;
     let scratch = core::mem::take(&mut args.scratch);
     let quads = segments.padded / 4;
     let x = args.x;
-    let source = Source::of(&window);
+    let source = Source::of(window);
     if source == Source::Packed {
         let length = segments.packed_len().max(1);
         let reach = Reach { rows: segments.count, row_step: segments.padded, columns: 1, column_step: 0, quads };
@@ -380,7 +397,7 @@ pub(crate) fn for_each_rows<'a>(
             for first in (0..window.positions()).step_by(size) {
                 let columns = size.min(window.positions() - first);
                 for (row, packed) in scratch.chunks_exact_mut(length).take(columns).enumerate() {
-                    pack_row(&window, &segments, x, args.x_zero_point, first + row, group, packed);
+                    pack_row(window, &segments, x, args.x_zero_point, first + row, group, packed);
                 }
                 let (start, step, lines, line_step) = (0, length, 1, 0);
                 let rows = Rows { bytes: scratch, start, columns, step, lines, line_step, reach, first, group };
@@ -393,8 +410,8 @@ pub(crate) fn for_each_rows<'a>(
     }
     // Positions of a pointwise convolution are one long line.
     let one_line = window.is_pointwise() && source == Source::InPlace;
-    let strips = if one_line { window.as_one_line() } else { window };
-    for_each_strip(&strips, source, x, args.x_zero_point, scratch, |strip| {
+    let strips = if one_line { window.as_one_line() } else { *window };
+    for_each_strip(&strips, source, x, args.x_zero_point, scratch, copy_line, |strip| {
         let reach = Reach {
             rows: window.kernel_h as usize,
             row_step: strip.pitch * window.dilation_h as usize,

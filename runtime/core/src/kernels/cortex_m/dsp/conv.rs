@@ -3,9 +3,9 @@
 use super::expand::{EXPANDED, Input, Position};
 use super::many::{Many, expand_skip, many_tiles, multiply_skip};
 use super::operands::Operands;
-use super::plain;
 use super::tile::{Job, Tile};
 use crate::kernels::ConvI8Args;
+use crate::kernels::cortex_m::plain;
 use crate::weights::{BLOCK, GROUP, LANES};
 
 /// Rows of the largest tile.

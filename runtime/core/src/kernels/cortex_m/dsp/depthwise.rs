@@ -9,8 +9,8 @@ use core::mem::offset_of;
 use super::depthwise_3x3;
 use super::lines::{Lines, Strip};
 use super::operands::Operands;
-use super::plain;
 use crate::kernels::ConvI8Args;
+use crate::kernels::cortex_m::plain;
 use crate::plan::step::Window;
 
 /// Channels worked on at once.

@@ -14,7 +14,6 @@ mod expand;
 mod lines;
 mod many;
 mod operands;
-mod plain;
 mod pool;
 mod single;
 mod tile;

@@ -1,0 +1,221 @@
+//! Int8 convolution: two rows with four channels at a time, a single row with eight.
+
+use super::copy::copy;
+use super::tile::{self, Piece};
+use crate::bytes::{F32s, I32s};
+use crate::kernels::cortex_m::plain;
+use crate::kernels::rows::{Reach, Rows, for_each_rows_by};
+use crate::kernels::view::{part, part_mut};
+use crate::kernels::{ConvI8Args, ConvOutput, view};
+use crate::quantization::Target;
+use crate::weights::{BLOCK, GROUP, block_width};
+
+/// Bytes of a vector.
+const WHOLE: usize = 16;
+/// Channels of a tile.
+const TILE: usize = 4;
+/// Channels that a single row is multiplied with at once.
+const OCTET: usize = 8;
+/// Positions whose results have room where a tile has fewer channels than it computes.
+const ROOM: usize = 8;
+
+/// See [`crate::plan::step::ConvI8`].
+pub(super) fn conv(args: ConvI8Args<'_>) {
+    let w = args.window;
+    let words = [args.weights, args.bias.bytes(0, 1), args.multipliers.bytes(0, 1)];
+    let aligned = words.iter().all(|bytes| bytes.as_ptr().addr().is_multiple_of(4));
+    // Segments in rows and columns are those of windows that are dilated or grouped.
+    let one_line = w.groups == 1 && w.dilation_w == 1 || w.kernel_h == 1 || w.kernel_w == 1;
+    if !aligned || !one_line || !args.weight_zero_points.is_empty() || matches!(args.y, ConvOutput::F32(_)) {
+        return plain::conv(args, false);
+    }
+    for_each_rows_by(args, copy, |args, rows, weights| {
+        if pays_to_pack(&rows.reach, args.window.group_out()) {
+            multiply_packed(args, rows, weights);
+        } else {
+            multiply(args, rows, weights);
+        }
+    });
+}
+
+/// Whether it takes fewer instructions to copy the short segments of each row behind each other than to multiply them
+/// one by one. The numbers are those of a tile, two rows with four channels.
+fn pays_to_pack(reach: &Reach, group_out: usize) -> bool {
+    let segments = reach.rows * reach.columns;
+    let quads = segments * reach.quads;
+    let copies = 2 * (8 + 6 * segments) * TILE / group_out.max(1);
+    segments > 1 && reach.quads <= WHOLE / GROUP && 24 * segments > 17 * (quads / 4) + 26 + copies
+}
+
+/// Multiplies rows that are copied first, as many at a time as there is room for.
+#[inline(never)]
+fn multiply_packed(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u8]) {
+    const ROOM: usize = 1024;
+    let mut room = [0; ROOM];
+    let step = rows.reach.packed_len().max(1);
+    let most = ROOM / step;
+    let positions = rows.lines * rows.columns;
+    let ConvOutput::I8(_, target) = args.y else { return };
+    if most < 2 {
+        return multiply(args, rows, weights);
+    }
+    let mut piece = Piece::new(rows, target);
+    (piece.x, piece.left, piece.tail) = (rows.pointer(0, 0), rows.columns, GROUP * rows.reach.quads);
+    let reach = Reach { rows: 1, row_step: 0, columns: 1, column_step: 0, quads: step / GROUP };
+    for first in (0..positions).step_by(most) {
+        let columns = most.min(positions - first);
+        piece.rows = columns;
+        // SAFETY: `Rows` has the rows, and there is room for so many.
+        unsafe { tile::pack(&mut piece, room.as_mut_ptr()) };
+        let (start, lines, line_step, first) = (0, 1, 0, rows.first + first);
+        let packed = Rows { bytes: &room, start, columns, step, lines, line_step, reach, first, group: rows.group };
+        multiply(args, &packed, weights);
+    }
+}
+
+/// Multiplies all rows with all channels of their group.
+#[inline(never)]
+fn multiply(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u8]) {
+    let ConvOutput::I8(y, target) = &mut args.y else { return };
+    let (count, out_c) = (args.window.group_out(), args.window.out_c as usize);
+    let (first, positions) = (rows.group * count, rows.lines * rows.columns);
+    let length = (positions - 1) * out_c + count;
+    let y = part_mut(y, rows.first * out_c + first, length);
+    let (bias, multipliers) = (args.bias.whole(first, count), args.multipliers.whole(first, count));
+    let (Some(bias), Some(multipliers), true) = (bias, multipliers, y.len() == length) else { return };
+    let channels = Channels { weights, bias, multipliers, count };
+    let mut piece = Piece::new(rows, *target);
+    let pairs = positions / 2 * 2;
+    for start in (0..if pairs > 0 { count } else { 0 }).step_by(TILE) {
+        piece.x = rows.pointer(0, 0);
+        piece.left = rows.columns;
+        if channels.place(&mut piece, &rows.reach, start) {
+            let lanes = TILE.min(count - start);
+            piece.tiles(part_mut(y, start, length - start), out_c, pairs, lanes);
+        }
+    }
+    if positions > pairs {
+        piece.x = rows.pointer(rows.lines - 1, rows.columns - 1);
+        row(&mut piece, &rows.reach, &channels, part_mut(y, pairs * out_c, count));
+    }
+    let (low, high, _) = target.limits();
+    if (low, high) != (i8::MIN, i8::MAX) {
+        let results = y.chunks_mut(out_c.max(1)).flat_map(|y| y.iter_mut().take(count));
+        results.for_each(|y| *y = (*y).max(low).min(high));
+    }
+}
+
+/// The channels of a group.
+struct Channels<'a> {
+    weights: &'a [u8],
+    bias: &'a [u8],
+    multipliers: &'a [u8],
+    count: usize,
+}
+
+impl Channels<'_> {
+    /// Sets where the weights of the block lie to which channel `start` belongs, from that channel on; and what the
+    /// sums of four channels meet. Whether all of that is there.
+    fn place(&self, piece: &mut Piece, reach: &Reach, start: usize) -> bool {
+        let block = start / BLOCK * BLOCK;
+        let stored = block_width(block, self.count);
+        let length = stored * reach.packed_len();
+        let weights = part(self.weights, block * reach.packed_len(), length);
+        piece.stride = WHOLE * stored;
+        piece.tail_stride = piece.tail * stored;
+        let address = weights.as_ptr().addr() + (start - block) * GROUP;
+        piece.weights = core::array::from_fn(|group| address + group * GROUP * stored);
+        let (bias, multipliers) = (I32s::new(self.bias), F32s::new(self.multipliers));
+        piece.bias = core::array::from_fn(|lane| bias.get(start + lane));
+        piece.multipliers = core::array::from_fn(|lane| multipliers.get(start + lane));
+        weights.len() == length
+    }
+}
+
+impl Piece {
+    /// A piece of these rows, without channels.
+    fn new(rows: &Rows<'_>, target: Target) -> Self {
+        let reach = &rows.reach;
+        let (segments, segment_step) =
+            if reach.columns == 1 { (reach.rows, reach.row_step) } else { (reach.columns, reach.column_step) };
+        let bytes = GROUP * reach.quads;
+        let whole = bytes / WHOLE;
+        let (_, _, zero_point) = target.limits();
+        Self {
+            columns: rows.columns,
+            turn: rows.line_step.wrapping_sub(rows.columns * rows.step),
+            next: rows.step.wrapping_sub((segments - 1) * segment_step + WHOLE * whole),
+            step: rows.step,
+            segments,
+            segment_step,
+            gap: segment_step.wrapping_sub(WHOLE * whole),
+            whole,
+            whole_and_1: whole + 1,
+            tail: bytes % WHOLE,
+            zero_point: [zero_point; 8],
+            ..Self::EMPTY
+        }
+    }
+
+    /// The kernel for these segments and channels.
+    fn kernel(&self) -> tile::Kernel {
+        match (self.segments, self.whole, self.tail) {
+            (1, 0, _) | (1, 1, 0) => tile::resident,
+            (_, 0, _) => tile::short,
+            (1, _, 0) if self.stride == BLOCK * WHOLE => tile::pointwise,
+            (_, _, 0) if self.stride == BLOCK * WHOLE => tile::window,
+            _ => tile::any,
+        }
+    }
+
+    /// Pairs of rows, `count` rows in all, times four channels, of whose results `lanes` are stored.
+    fn tiles(&mut self, y: &mut [i8], y_step: usize, count: usize, lanes: usize) {
+        let kernel = self.kernel();
+        if lanes == TILE && (count - 1) * y_step + TILE <= y.len() {
+            (self.y, self.y_step, self.rows) = (y.as_mut_ptr(), y_step, count);
+            // SAFETY: `Rows` has the rows, `place` has seen the weights, and there is room for the results.
+            return unsafe { kernel(self) };
+        }
+        let y_step = y_step.max(1);
+        for (start, chunk) in (0..count).step_by(ROOM).zip(y.chunks_mut(ROOM * y_step)) {
+            let mut room = [[0; TILE]; ROOM];
+            let count = ROOM.min(count - start);
+            (self.y, self.y_step, self.rows) = (room.as_mut_ptr().cast(), TILE, count);
+            // SAFETY: as above; the room has as many positions.
+            unsafe { kernel(self) };
+            for (y, results) in chunk.chunks_mut(y_step).zip(&room).take(count) {
+                y.iter_mut().zip(results).take(lanes).for_each(|(y, result)| *y = *result);
+            }
+        }
+    }
+}
+
+/// The row at `piece.x` times all channels.
+fn row(piece: &mut Piece, reach: &Reach, channels: &Channels<'_>, y: &mut [i8]) {
+    let (blocks, octets) = (channels.count / BLOCK * BLOCK, channels.count / OCTET * OCTET);
+    let there = y.len() == channels.count && channels.weights.len() >= blocks * reach.packed_len();
+    for (start, end) in [(0, blocks), (blocks, octets)] {
+        if start == end || !there || !channels.place(piece, reach, start) {
+            continue;
+        }
+        piece.octets = (end - start) / OCTET;
+        piece.octet_bias = channels.bias.as_ptr().cast::<i32>().wrapping_add(start);
+        piece.octet_multipliers = channels.multipliers.as_ptr().cast::<f32>().wrapping_add(start);
+        (piece.hop, piece.other_hop) = (OCTET * GROUP, BLOCK * reach.packed_len() - OCTET * GROUP);
+        piece.y = y.as_mut_ptr().wrapping_add(start);
+        // SAFETY: `Rows` has the row; the weights are there, as `place` and this function have seen, and so are bias,
+        // multipliers and results of all channels.
+        unsafe { tile::octets(piece) };
+    }
+    // What is left is multiplied with the same row twice.
+    (piece.next, piece.step, piece.turn, piece.columns) = (0, 0, 0, 2);
+    let x = piece.x;
+    for start in (octets..channels.count).step_by(TILE) {
+        (piece.x, piece.left) = (x, 2);
+        let mut room = [0; 2 * TILE];
+        if channels.place(piece, reach, start) {
+            piece.tiles(&mut room, TILE, 2, TILE);
+            view::copy(part_mut(y, start, TILE.min(channels.count - start)), &room);
+        }
+    }
+}
