@@ -38,7 +38,7 @@ static ALLOCATOR: Counting = Counting;
 
 fn plans() -> Vec<(String, Vec<u8>)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut files: Vec<_> = ["fashion", "objects", "digits-speech"]
+    let mut files: Vec<_> = ["fashion", "objects", "digits-speech", "digits-tiny"]
         .iter()
         .map(|name| root.join("models").join(name).join(format!("{name}.onnx")))
         .collect();

@@ -56,6 +56,28 @@ impl Source {
     }
 }
 
+/// Bytes of scratch that a convolution should have: what it must have, for as many output lines or rows at once as
+/// `limit` allows, and room for rows expanded to 16 bits, which Cortex-M multiplies six at a time, three or one. Beyond
+/// what it must have no more than what the step reads and writes. `None` where it needs none and there is no room.
+#[must_use]
+pub fn useful_scratch(window: &Window, depthwise: bool, limit: usize) -> Option<usize> {
+    let source = if depthwise { Source::of_depthwise(window) } else { Source::of(window) };
+    let most = match source {
+        Source::InPlace => 0,
+        Source::Lines => window.out_h as usize,
+        Source::Packed => window.positions(),
+    };
+    let elements = |h: u32, w: u32, c: u32| window.batch as usize * h as usize * w as usize * c as usize;
+    let moved = elements(window.in_h, window.in_w, window.in_c) + elements(window.out_h, window.out_w, window.out_c);
+    let limit = limit.min(moved);
+    let fits = |&count: &usize| source.scratch_bytes(window, count) <= limit;
+    let count = (1..=most).take_while(fits).last().unwrap_or(1);
+    let row = 2 * Segments::of(window).packed_len();
+    let expanded = [6, 3, 1].into_iter().filter(|rows| !depthwise && *rows <= window.positions());
+    let expanded = expanded.map(|rows| rows * row).find(|bytes| *bytes <= limit).unwrap_or(0);
+    Some(source.scratch_bytes(window, count).max(expanded)).filter(|bytes| *bytes > 0)
+}
+
 /// Input lines that `count` output lines see.
 fn lines_seen(window: &Window, count: usize) -> usize {
     count.saturating_sub(1) * window.stride_h as usize
@@ -430,6 +452,56 @@ fn pack_row(
                 let from = (y as usize * in_w + x as usize) * in_c + group * group_in;
                 copy(pixel, part(image, from, group_in));
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A pointwise window of 25 × 5 positions, 64 channels both ways: 8,000 bytes read, as many written.
+    const POINTWISE: Window = Window {
+        batch: 1,
+        in_h: 25,
+        in_w: 5,
+        in_c: 64,
+        out_h: 25,
+        out_w: 5,
+        out_c: 64,
+        kernel_h: 1,
+        kernel_w: 1,
+        stride_h: 1,
+        stride_w: 1,
+        dilation_h: 1,
+        dilation_w: 1,
+        pad_top: 0,
+        pad_left: 0,
+        groups: 1,
+    };
+
+    #[test]
+    fn useful_scratch_is_what_a_step_can_use_within_the_limit() {
+        let single = Window { in_h: 1, in_w: 1, out_h: 1, out_w: 1, in_c: 640, out_c: 128, ..POINTWISE };
+        let kernel = Window { kernel_h: 3, kernel_w: 3, pad_top: 1, pad_left: 1, ..POINTWISE };
+        let depthwise = Window { groups: 64, ..kernel };
+        // A row of 64 channels takes 128 bytes at 16 bits, one of 3 × 3 × 64 takes 1,152. A padded line of 7 × 64 takes
+        // 448, and an output line sees 3.
+        let cases = [
+            (POINTWISE, false, 65_536, Some(6 * 128)),
+            (POINTWISE, false, 767, Some(3 * 128)),
+            (POINTWISE, false, 383, Some(128)),
+            (POINTWISE, false, 127, None),
+            // It moves 768 bytes, and its row takes 1,280.
+            (single, false, 65_536, None),
+            (kernel, false, 6_912, Some(6_912)),
+            (kernel, false, 6_911, Some(15 * 448 + 16)),
+            (kernel, false, 0, Some(3 * 448 + 16)),
+            (depthwise, true, 4_096, Some(9 * 448 + 16)),
+            (depthwise, true, 65_536, Some(27 * 448 + 16)),
+        ];
+        for (window, depthwise, limit, expected) in cases {
+            assert_eq!(useful_scratch(&window, depthwise, limit), expected, "{window:?} within {limit}");
         }
     }
 }

@@ -9,11 +9,11 @@
 use std::ops::Range;
 
 use cygnet_core::bytes::Span;
+use cygnet_core::kernels::rows::useful_scratch;
 use cygnet_core::plan::step::{Access, Copy, PoolKind, Step, Window, row_major};
 use cygnet_core::plan::{MAX_RANK, TensorId};
 
 use super::builder::{Builder, Draft};
-use super::lower::scratch_bytes;
 use super::memory;
 
 /// Steps of a chain, at most: each adds lines that are computed twice.
@@ -163,7 +163,7 @@ impl Chain {
             match &mut step {
                 Step::ConvI8(s) | Step::DepthwiseI8(s) => {
                     (s.x, s.y, s.window) = (x, y, *window);
-                    s.scratch = scratch_bytes(window, depthwise, scratch).map(|bytes| builder.scratch(bytes, label));
+                    s.scratch = useful_scratch(window, depthwise, scratch).map(|bytes| builder.scratch(bytes, label));
                 }
                 Step::Pool(s) => (s.x, s.y, s.window, s.pad_end[0]) = (x, y, *window, 0),
                 _ => return None,

@@ -1,7 +1,7 @@
 //! [Conv](https://onnx.ai/onnx/operators/onnx__Conv.html) and the windows that pooling shares.
 
 use cygnet_core::bytes::Span;
-use cygnet_core::kernels::rows::Source;
+use cygnet_core::kernels::rows::useful_scratch;
 use cygnet_core::plan::step::{ConvF32, ConvI8, DepthwiseF32, Step, Window};
 use cygnet_core::plan::{DType, TensorId};
 use cygnet_core::quantization::round_half_even;
@@ -289,7 +289,7 @@ impl Lowering<'_> {
             packed
         };
         let narrow = u32::from(!stored.contains(&i8::MIN.cast_unsigned()));
-        let scratch = scratch_bytes(&window, is_depthwise, self.options.scratch_bytes);
+        let scratch = useful_scratch(&window, is_depthwise, self.options.scratch_bytes);
         let scratch = scratch.map(|bytes| self.builder.scratch(bytes, &node.label()));
         let step = ConvI8 {
             x: x.tensor,
@@ -369,22 +369,6 @@ impl Lowering<'_> {
         self.values.insert(name, super::Value::Val(Val { tensor: y, layout, kind: Kind::Float }));
         Ok(())
     }
-}
-
-/// Bytes of room for input that a convolution cannot read in place: as many lines or rows at once as `limit` allows, and
-/// no more than what the step reads and writes, but one at least.
-pub(in crate::compile) fn scratch_bytes(window: &Window, depthwise: bool, limit: usize) -> Option<usize> {
-    let source = if depthwise { Source::of_depthwise(window) } else { Source::of(window) };
-    let most = match source {
-        Source::InPlace => return None,
-        Source::Lines => window.out_h as usize,
-        Source::Packed => window.positions(),
-    };
-    let elements = |h: u32, w: u32, c: u32| window.batch as usize * h as usize * w as usize * c as usize;
-    let moved = elements(window.in_h, window.in_w, window.in_c) + elements(window.out_h, window.out_w, window.out_c);
-    let fits = |&count: &usize| source.scratch_bytes(window, count) <= limit.min(moved);
-    let count = (1..=most).take_while(fits).last().unwrap_or(1);
-    Some(source.scratch_bytes(window, count))
 }
 
 /// A bias in units of `x_scale · w_scale`: stored so already, or rounded to it.

@@ -25,7 +25,6 @@ use super::builder::Builder;
 use super::{CompileError, Options};
 use crate::model::{self, Model, Node, Tensor};
 use crate::reference;
-pub(super) use conv::scratch_bytes;
 pub(super) use value::{Constant, Kind, Val, Value};
 
 /// Why a node did not become native steps.

@@ -5,14 +5,14 @@ use super::operands::Operands;
 use super::tile::{Job, Tile};
 use crate::kernels::ConvI8Args;
 use crate::kernels::cortex_m::plain;
-use crate::weights::{BLOCK, GROUP, LANES, block_width};
+use crate::weights::{BLOCK, GROUP, LANES};
 
 /// See [`crate::plan::step::ConvI8`].
 pub(super) fn conv(mut args: ConvI8Args<'_>) {
-    let Some(operands) = Operands::of(&mut args) else {
+    let Some(operands) = Operands::of(&mut args, false) else {
         return plain::conv(args, false);
     };
-    let window = *args.window;
+    let window = if args.window.is_pointwise() { args.window.as_one_line() } else { *args.window };
     let input = Input::new(&window, args.x, args.x_zero_point);
     let scratch = core::mem::take(&mut args.scratch);
     let row_bytes = input.quads() * EXPANDED;
@@ -23,7 +23,7 @@ pub(super) fn conv(mut args: ConvI8Args<'_>) {
         args.scratch = scratch;
         return plain::conv(args, false);
     }
-    let tiles = Tiles { input, operands, rows: scratch.as_mut_ptr().cast(), weights: args.weights };
+    let tiles = Tiles { input, operands, rows: scratch.as_mut_ptr().cast(), weights: args.weights.as_ptr() };
     let positions = window.positions();
     for group in 0..window.groups as usize {
         let (mut at, mut position) = (0, Position::default());
@@ -53,7 +53,7 @@ struct Tiles<'a> {
     input: Input<'a>,
     operands: Operands,
     rows: *mut u32,
-    weights: &'a [u8],
+    weights: *const u8,
 }
 
 impl Tiles<'_> {
@@ -72,35 +72,41 @@ impl Tiles<'_> {
             unsafe { self.input.expand(position, group, self.rows, tile.rows()) };
             self.rows
         };
-        let group_out = window.group_out();
-        let stored = group_out.next_multiple_of(LANES) * GROUP * quads;
-        let mut weights = self.weights.as_ptr().wrapping_add(group * stored);
-        for start in (0..group_out).step_by(BLOCK) {
-            let width = block_width(start, group_out);
-            let channel = group * group_out + start;
-            let y = self.operands.y.wrapping_add(first * self.operands.channels + channel);
-            let lanes = width.min(group_out - start);
-            let job = Job {
-                end: rows.wrapping_byte_add(tile.quad_bytes() * quads),
-                rows,
-                skip: tile.skip(quads, width * GROUP),
-                bias: self.operands.bias.wrapping_add(4 * channel),
-                weights,
-                multipliers: self.operands.multipliers.wrapping_add(4 * channel),
-                zero_point: self.operands.zero_point,
-                y,
-                y_step: self.operands.channels,
-                y_end: y.wrapping_add(lanes),
-                quad_step: width * GROUP,
-            };
+        let operands = &self.operands;
+        let mut left = window.group_out();
+        let channel = group * left;
+        let mut job = Job {
+            end: rows.wrapping_byte_add(tile.quad_bytes() * quads),
+            rows,
+            skip: tile.skip(quads, BLOCK * GROUP),
+            bias: operands.bias.wrapping_add(4 * channel),
+            weights: self.weights.wrapping_add(group * left.next_multiple_of(LANES) * GROUP * quads),
+            multipliers: operands.multipliers.wrapping_add(4 * channel),
+            zero_point: operands.zero_point,
+            y: operands.y.wrapping_add(first * operands.channels + channel),
+            y_step: operands.channels,
+            y_end: operands.y,
+            quad_step: BLOCK * GROUP,
+        };
+        while left > 0 {
+            let lanes = left.min(BLOCK);
+            if lanes < BLOCK {
+                job.quad_step = lanes.next_multiple_of(LANES) * GROUP;
+                job.skip = tile.skip(quads, job.quad_step);
+            }
+            job.y_end = job.y.wrapping_add(lanes);
             // SAFETY: the rows are there, and `Operands` has seen that the channels are.
             unsafe {
                 match tile.rows() {
-                    1 => one_row(tile, job, lanes),
+                    1 if lanes % LANES != 0 => one_row(tile, &job, lanes),
                     _ => tile.multiply(&job),
                 }
             }
-            weights = weights.wrapping_add(width * GROUP * quads);
+            job.bias = job.bias.wrapping_add(4 * BLOCK);
+            job.weights = job.weights.wrapping_add(BLOCK * GROUP * quads);
+            job.multipliers = job.multipliers.wrapping_add(4 * BLOCK);
+            job.y = job.y_end;
+            left -= lanes;
         }
     }
 }
@@ -109,28 +115,30 @@ impl Tiles<'_> {
 ///
 /// # Safety
 /// As for [`Tile::multiply`], but any number of channels.
-unsafe fn one_row(tile: Tile, mut job: Job, lanes: usize) {
+#[inline(never)]
+unsafe fn one_row(tile: Tile, job: &Job, lanes: usize) {
     let (whole, rest) = (lanes / LANES * LANES, lanes % LANES);
-    let (y, y_end) = (job.y, job.y.wrapping_add(whole));
+    let y_end = job.y.wrapping_add(whole);
     if whole > 0 {
-        job.y_end = y_end;
         // SAFETY: as the caller says.
-        unsafe { tile.multiply(&job) };
-    }
-    if rest == 0 {
-        return;
+        unsafe { tile.multiply(&Job { y_end, ..*job }) };
     }
     let (mut bias, mut multipliers, mut results) = ([0_u32; LANES], [0_u32; LANES], [0_i8; LANES]);
-    let (from, factors) = (job.bias.cast::<u32>(), job.multipliers.cast::<u32>());
-    for lane in 0..rest {
+    let (from, factors) =
+        (job.bias.cast::<u32>().wrapping_add(whole), job.multipliers.cast::<u32>().wrapping_add(whole));
+    for (lane, (bias, multiplier)) in bias.iter_mut().zip(&mut multipliers).enumerate().take(rest) {
         // SAFETY: as the caller says.
-        unsafe { (bias[lane], multipliers[lane]) = (from.add(whole + lane).read(), factors.add(whole + lane).read()) };
+        unsafe { (*bias, *multiplier) = (from.add(lane).read(), factors.add(lane).read()) };
     }
-    job.bias = bias.as_ptr().cast();
-    job.multipliers = multipliers.as_ptr().cast();
-    job.weights = job.weights.wrapping_add(whole * GROUP);
-    job.y = results.as_mut_ptr();
-    job.y_end = job.y.wrapping_add(LANES);
+    let y = results.as_mut_ptr();
+    let job = Job {
+        bias: bias.as_ptr().cast(),
+        multipliers: multipliers.as_ptr().cast(),
+        weights: job.weights.wrapping_add(whole * GROUP),
+        y,
+        y_end: y.wrapping_add(LANES),
+        ..*job
+    };
     // SAFETY: weights are stored for multiples of four channels; all else is here.
     unsafe { tile.multiply(&job) };
     for (lane, result) in results.into_iter().take(rest).enumerate() {

@@ -24,7 +24,7 @@ pub(super) fn depthwise(mut args: ConvI8Args<'_>) {
     let window = *args.window;
     let channels = window.out_c as usize;
     let suits = window.out_c == window.in_c && channels >= LANES && window.taps() <= 2 * PAIRS + 1;
-    let Some(operands) = Operands::of(&mut args).filter(|_| suits) else {
+    let Some(operands) = Operands::of(&mut args, true).filter(|_| suits) else {
         return plain::conv(args, true);
     };
     let scratch = core::mem::take(&mut args.scratch);

@@ -6,11 +6,13 @@
 
 mod add;
 mod conv;
+mod copy;
 mod depthwise;
 mod expand;
 mod lines;
 mod operands;
 mod pool;
+mod single;
 mod tile;
 
 use crate::kernels::Kernels;

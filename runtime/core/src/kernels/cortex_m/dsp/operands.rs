@@ -17,20 +17,23 @@ pub(super) struct Operands {
 }
 
 impl Operands {
-    /// The operands of a dense convolution or, where `weights` are not packed, of a depthwise one; `None` where
-    /// results are float32, weights have zero points, or something is not there or lies at an odd address.
-    pub fn of(args: &mut ConvI8Args<'_>) -> Option<Self> {
-        let window = args.window;
-        let channels = window.out_c as usize;
+    /// The operands of a dense convolution or, with weights as they are, of a depthwise one; `None` where results are float32, weights have zero points, or something is not there or lies at an odd address.
+    pub fn of(args: &mut ConvI8Args<'_>, depthwise: bool) -> Option<Self> {
+        let w = args.window;
+        let channels = w.out_c as usize;
         let ConvOutput::I8(y, target) = &mut args.y else {
             return None;
         };
-        let images = window.batch as usize * window.in_h as usize * window.in_w as usize;
-        let depthwise = window.groups == window.in_c && window.in_c > 1;
-        let stored = if depthwise { window.taps() * channels } else { weights::packed_bytes(window) };
+        let sizes = [w.batch, w.in_h, w.in_w, w.in_c, w.out_h, w.out_w, w.out_c, w.groups];
+        let steps = [w.kernel_h, w.kernel_w, w.stride_h, w.stride_w, w.dilation_h, w.dilation_w];
+        if sizes.iter().chain(&steps).any(|number| *number == 0) {
+            return None;
+        }
+        let elements = |numbers: [u32; 4]| numbers.iter().try_fold(1, |all: usize, &n| all.checked_mul(n as usize));
+        let stored = if depthwise { w.taps().checked_mul(channels)? } else { weights::packed_bytes(w) };
         let whole = args.weights.len() >= stored
-            && y.len() >= window.positions() * channels
-            && args.x.len() >= images * window.in_c as usize
+            && y.len() >= elements([w.batch, w.out_h, w.out_w, w.out_c])?
+            && args.x.len() >= elements([w.batch, w.in_h, w.in_w, w.in_c])?
             && args.weight_zero_points.is_empty();
         let (bias, multipliers) = (args.bias.whole(0, channels)?, args.multipliers.whole(0, channels)?);
         let aligned = |address: *const u8| address.addr().is_multiple_of(4);

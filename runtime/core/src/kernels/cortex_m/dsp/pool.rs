@@ -17,7 +17,7 @@ pub(super) fn pool(args: ReduceI8Args<'_, Pool>) {
     let channels = w.out_c as usize;
     let line = w.in_w as usize * channels;
     let (mut image, mut row, mut column) = (0, 0, 0);
-    for out in args.y.chunks_exact_mut(channels) {
+    for out in args.y.chunks_exact_mut(channels.max(1)) {
         let cover = cover(args.step, row, column);
         // A window that covers nothing may end before the image.
         let y = (row * w.stride_h as usize + cover.rows.0 * w.dilation_h as usize).saturating_sub(w.pad_top as usize);
@@ -62,7 +62,7 @@ pub(super) fn reduce(args: ReduceI8Args<'_, Reduce>) {
         ReduceKind::Min => (Fold::Min, args.x_zero_point),
         _ => (Fold::Sum, args.x_zero_point.wrapping_mul(n as i32)),
     };
-    for (outer, out) in args.y.chunks_exact_mut(inner).enumerate() {
+    for (outer, out) in args.y.chunks_exact_mut(inner.max(1)).enumerate() {
         let pixels = Pixels { first: outer * n * inner, rows: 1, row_step: 0, width: n, step: inner };
         pixels.fold(args.x, out.len(), fold, |channel, folded| {
             let result = args.target.store(folded.wrapping_sub(zeros) as f32 * s.multiplier);
