@@ -135,8 +135,13 @@ pub unsafe extern "C" fn cygnet_session_begin(
             apart(&span(session, 1), &other)?;
         }
         let claim = memory.seal.claim(seal::SESSION)?;
-        // SAFETY: the caller gives at least so many bytes.
-        unsafe { arena.write_bytes(0, parsed.arena_bytes()) };
+        // SAFETY: the caller gives at least so many bytes; zeros are a value of each.
+        let bytes = unsafe {
+            arena.write_bytes(0, parsed.arena_bytes());
+            core::slice::from_raw_parts_mut(arena, parsed.arena_bytes())
+        };
+        // What the engine refuses now, it would refuse at every call.
+        Session::with_kernels(parsed, bytes, kernels())?;
         let begun = Begun { owner: plan, plan: parsed, arena, kernels: kernels() };
         // SAFETY: the claim gives this call alone the right to the cell.
         unsafe { (*memory.begun.get()).write(begun) };

@@ -5,6 +5,12 @@
 //! Every function is a fixed sequence of correctly rounded f32 operations, none of them fused, so
 //! that each machine computes the same bits.
 
+mod integer;
+
+/// Whether float operations are calls of functions here: on Arm cores whose float ABI has no FPU, such as Cortex-M0, M3
+/// and what is built for `thumbv7em-none-eabi`. There [`Multiplier`] computes the same bits from integers.
+const FLOAT_BY_CALLS: bool = cfg!(all(target_arch = "arm", target_abi = "eabi"));
+
 /// Added to a float of magnitude below 2²², this leaves the float rounded half to even in the low
 /// bits of the significand.
 const ROUNDING: f32 = 12_582_912.0;
@@ -21,7 +27,33 @@ pub fn round_half_even(value: f32) -> i32 {
 pub struct Target {
     low: f32,
     high: f32,
+    least: i16,
+    greatest: i16,
     zero_point: i32,
+}
+
+/// What accumulators are multiplied with, prepared once for many of them.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Multiplier {
+    value: f32,
+    scale: integer::Scale,
+}
+
+impl Multiplier {
+    /// A finite multiplier.
+    #[must_use]
+    #[inline(always)]
+    pub fn new(value: f32) -> Self {
+        let scale = if FLOAT_BY_CALLS { integer::Scale::of(value) } else { integer::Scale::default() };
+        Self { value, scale }
+    }
+
+    /// The number.
+    #[must_use]
+    #[inline(always)]
+    pub fn value(self) -> f32 {
+        self.value
+    }
 }
 
 impl Target {
@@ -31,7 +63,8 @@ impl Target {
         let zero_point = zero_point.clamp(-128, 127);
         let low = low.clamp(-128, 127);
         let high = high.clamp(low, 127);
-        Self { low: (low - zero_point) as f32, high: (high - zero_point) as f32, zero_point }
+        let (least, greatest) = ((low - zero_point) as i16, (high - zero_point) as i16);
+        Self { low: f32::from(least), high: f32::from(greatest), least, greatest, zero_point }
     }
 
     /// Limits before the zero point is added, and the zero point, for kernels that work on many at once.
@@ -45,8 +78,8 @@ impl Target {
     #[must_use]
     #[inline(always)]
     pub fn limits(self) -> (i8, i8, i16) {
-        let stored = |limit: f32| (limit as i32 + self.zero_point) as i8;
-        (stored(self.low), stored(self.high), self.zero_point as i16)
+        let stored = |limit: i16| (i32::from(limit) + self.zero_point) as i8;
+        (stored(self.least), stored(self.greatest), self.zero_point as i16)
     }
 
     /// `clamp(round_half_even(value) + zero_point)`, `value` in units of the output scale.
@@ -59,6 +92,23 @@ impl Target {
         let clamped = if value > self.low { value } else { self.low };
         let clamped = if clamped < self.high { clamped } else { self.high };
         (round_half_even(clamped) + self.zero_point) as i8
+    }
+
+    /// `clamp(round_half_even(f32(accumulator) × multiplier) + zero_point)`: the requantization of the contract.
+    #[must_use]
+    #[inline(always)]
+    pub fn requantize(self, accumulator: i32, multiplier: Multiplier) -> i8 {
+        if FLOAT_BY_CALLS {
+            self.stored(multiplier.scale.apply(accumulator))
+        } else {
+            self.store(accumulator as f32 * multiplier.value)
+        }
+    }
+
+    /// A rounded value, between the limits.
+    #[inline(always)]
+    fn stored(self, rounded: i32) -> i8 {
+        (rounded.min(i32::from(self.greatest)).max(i32::from(self.least)) + self.zero_point) as i8
     }
 }
 

@@ -229,9 +229,11 @@ impl<'p, 'a> Session<'p, 'a> {
     /// What the host returns.
     #[inline(never)]
     pub fn run_with(&mut self, host: &mut dyn Host) -> Result<(), Error> {
-        for record in self.plan.steps() {
-            execute::step(&self.plan, self.arena, self.kernels, self.team, &record, host)?;
-            host.after(&record, self.arena);
+        let mut steps = self.plan.steps();
+        // Borrowed where it is decoded: a record is large.
+        while let Some(record) = &steps.next() {
+            execute::step(&self.plan, self.arena, self.kernels, self.team, record, host)?;
+            host.after(record, self.arena);
         }
         Ok(())
     }

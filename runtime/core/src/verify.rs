@@ -17,10 +17,15 @@ use crate::plan::{ALIGNMENT, HEADER_BYTES, MAX_RANK, Metadata, Plan, Port, Tenso
 #[inline(never)]
 pub(crate) fn verify(plan: &Plan<'_>) -> Result<(), Error> {
     tables(plan)?;
-    for (index, tensor) in plan.tensors().enumerate() {
-        check_tensor(plan, &tensor).map_err(|rule| Error::Tensor { index: index as u32, rule })?;
+    for index in 0..plan.tensor_count() as u32 {
+        check_tensor(plan, index).map_err(|rule| Error::Tensor { index, rule })?;
     }
-    ports(plan)?;
+    for index in 0..plan.input_count() {
+        check_port(plan, plan.input(index).as_ref(), |tensor, _| tensor.first == 0)?;
+    }
+    for index in 0..plan.output_count() {
+        check_port(plan, plan.output(index).as_ref(), |tensor, end| tensor.last == end)?;
+    }
     steps(plan)?;
     disjoint(plan)
 }
@@ -43,33 +48,35 @@ fn tables(plan: &Plan<'_>) -> Result<(), Error> {
     {
         return Err(Error::Table { what: "metadata" });
     }
-    if plan.tensors().count() != plan.tensor_count() {
-        return Err(Error::Table { what: "tensor table" });
+    for index in 0..plan.tensor_count() as u32 {
+        plan.tensor(TensorId(index)).ok_or(Error::Table { what: "tensor table" })?;
     }
-    if plan.inputs().count() != plan.input_count() {
-        return Err(Error::Table { what: "input table" });
+    for index in 0..plan.input_count() {
+        plan.input(index).ok_or(Error::Table { what: "input table" })?;
     }
-    if plan.outputs().count() != plan.output_count() {
-        return Err(Error::Table { what: "output table" });
+    for index in 0..plan.output_count() {
+        plan.output(index).ok_or(Error::Table { what: "output table" })?;
     }
     Ok(())
 }
 
 /// The product of `dims` when it is below 2³¹.
-pub(crate) fn product(dims: impl IntoIterator<Item = u32>) -> Option<usize> {
+#[inline(never)]
+pub(crate) fn product(dims: &[u32]) -> Option<usize> {
     let mut product = 1_u64;
-    for dim in dims {
+    for &dim in dims {
         product = product.checked_mul(u64::from(dim)).filter(|&value| value < 1 << 31)?;
     }
     usize::try_from(product).ok()
 }
 
 #[inline(never)]
-fn check_tensor(plan: &Plan<'_>, tensor: &Tensor) -> Result<(), &'static str> {
+fn check_tensor(plan: &Plan<'_>, index: u32) -> Result<(), &'static str> {
+    let Some(tensor) = &plan.tensor(TensorId(index)) else { return Err("its entry cannot be read") };
     if tensor.rank as usize > MAX_RANK || tensor.shape[tensor.dims().len()..].iter().any(|&dim| dim != 1) {
         return Err("its rank is too great");
     }
-    let bytes = product(tensor.shape)
+    let bytes = product(&tensor.shape)
         .and_then(|len| len.checked_mul(tensor.dtype.bytes()))
         .ok_or("it has too many elements")?;
     if bytes == 0 {
@@ -94,34 +101,34 @@ fn check_tensor(plan: &Plan<'_>, tensor: &Tensor) -> Result<(), &'static str> {
     Ok(())
 }
 
+/// Checks an input or output; `lives` says whether its tensor does as long as it must.
 #[inline(never)]
-fn ports(plan: &Plan<'_>) -> Result<(), Error> {
-    let end = plan.header().steps.saturating_add(1);
-    for (port, is_input) in plan.inputs().map(|port| (port, true)).chain(plan.outputs().map(|port| (port, false))) {
-        let index = port.tensor.0;
-        let rule = |rule| Error::Tensor { index, rule };
-        let tensor = plan.tensor(port.tensor).ok_or(rule("an input or output names it, but it is not there"))?;
-        let mut seen = [false; MAX_RANK];
-        let rank = port.rank as usize;
-        if rank > MAX_RANK || product(port.dims().iter().copied()) != Some(tensor.len()) {
-            return Err(rule("an input or output has another number of elements"));
+fn check_port(plan: &Plan<'_>, port: Option<&Port>, lives: fn(&Tensor, u32) -> bool) -> Result<(), Error> {
+    let port = port.ok_or(Error::Table { what: "inputs and outputs" })?;
+    let rule = |rule| Error::Tensor { index: port.tensor.0, rule };
+    let Some(tensor) = &plan.tensor(port.tensor) else {
+        return Err(rule("an input or output names it, but it is not there"));
+    };
+    let mut seen = [false; MAX_RANK];
+    let rank = port.rank as usize;
+    if rank > MAX_RANK || product(port.dims()) != Some(tensor.len()) {
+        return Err(rule("an input or output has another number of elements"));
+    }
+    for &axis in port.order.iter().take(rank) {
+        match seen.get_mut(axis as usize) {
+            Some(seen) if !*seen && (axis as usize) < rank => *seen = true,
+            _ => return Err(rule("an input or output has no usable order of axes")),
         }
-        for &axis in &port.order[..rank] {
-            match seen[..rank].get_mut(axis as usize) {
-                Some(seen) if !*seen => *seen = true,
-                _ => return Err(rule("an input or output has no usable order of axes")),
-            }
-        }
-        if port.name.of(plan.bytes()).is_none() {
-            return Err(rule("the name of an input or output lies outside the file"));
-        }
-        use crate::plan::DType::{F32, I8, U8};
-        if port.dtype != tensor.dtype && !(tensor.dtype == I8 && matches!(port.dtype, F32 | U8)) {
-            return Err(rule("an input or output has a type that cannot be converted"));
-        }
-        if is_input && tensor.first != 0 || !is_input && tensor.last != end {
-            return Err(rule("an input or output does not live long enough"));
-        }
+    }
+    if port.name.of(plan.bytes()).is_none() {
+        return Err(rule("the name of an input or output lies outside the file"));
+    }
+    use crate::plan::DType::{F32, I8, U8};
+    if port.dtype != tensor.dtype && !(tensor.dtype == I8 && matches!(port.dtype, F32 | U8)) {
+        return Err(rule("an input or output has a type that cannot be converted"));
+    }
+    if !lives(tensor, plan.header().steps.saturating_add(1)) {
+        return Err(rule("an input or output does not live long enough"));
     }
     Ok(())
 }
@@ -132,7 +139,7 @@ fn steps(plan: &Plan<'_>) -> Result<(), Error> {
     let mut count = 0;
     // Tensors that the step of their first time writes: in the end all that are no inputs.
     let mut begun = 0;
-    for record in steps.by_ref() {
+    while let Some(record) = &steps.next() {
         let index = record.index;
         let time = index + 1;
         let mut broken = None;
@@ -172,13 +179,15 @@ fn steps(plan: &Plan<'_>) -> Result<(), Error> {
     if steps.remaining_bytes() != 0 || count != plan.header().steps {
         return Err(Error::Table { what: "step table" });
     }
-    for (index, tensor) in plan.tensors().enumerate() {
-        let index = index as u32;
-        if tensor.first == 0 && !plan.inputs().any(|port| port.tensor.0 == index) {
+    let mut written = 0;
+    for index in 0..plan.tensor_count() as u32 {
+        if plan.tensor(TensorId(index)).is_some_and(|tensor| tensor.first > 0) {
+            written += 1;
+        } else if !(0..plan.input_count()).any(|port| plan.input(port).is_some_and(|port| port.tensor.0 == index)) {
             return Err(Error::Tensor { index, rule: "nothing writes it" });
         }
     }
-    if begun != plan.tensors().filter(|tensor| tensor.first > 0).count() {
+    if begun != written {
         return Err(Error::Table { what: "order of the steps" });
     }
     Ok(())
@@ -190,17 +199,15 @@ fn steps(plan: &Plan<'_>) -> Result<(), Error> {
 fn disjoint(plan: &Plan<'_>) -> Result<(), Error> {
     let count = plan.tensor_count() as u32;
     for index in 0..count {
-        let Some(tensor) = plan.tensor(TensorId(index)) else { continue };
+        let Some(tensor) = Extent::of(plan, index) else { continue };
         for other_index in index + 1..count {
-            let Some(other) = plan.tensor(TensorId(other_index)) else { continue };
+            let Some(other) = Extent::of(plan, other_index) else { continue };
             let apart_in_time = tensor.last < other.first || other.last < tensor.first;
-            let start = tensor.offset as usize;
-            let other_start = other.offset as usize;
-            let apart_in_space = start + tensor.bytes() <= other_start || other_start + other.bytes() <= start;
+            let apart_in_space = tensor.end <= other.start || other.end <= tensor.start;
             if apart_in_time || apart_in_space {
                 continue;
             }
-            let same_place = start == other_start && tensor.bytes() == other.bytes();
+            let same_place = tensor.start == other.start && tensor.end == other.end;
             let (time, input) = if tensor.last == other.first {
                 (tensor.last, index)
             } else if other.last == tensor.first {
@@ -208,13 +215,34 @@ fn disjoint(plan: &Plan<'_>) -> Result<(), Error> {
             } else {
                 (0, 0)
             };
-            let allowed = same_place
-                && time > 0
-                && plan.steps().nth(time as usize - 1).is_some_and(|record| record.step.may_replace(TensorId(input)));
+            let allowed = same_place && time > 0 && replaces(plan, time as usize - 1, TensorId(input));
             if !allowed {
                 return Err(Error::Tensor { index: other_index, rule: "it overlaps a tensor that is alive" });
             }
         }
     }
     Ok(())
+}
+
+/// Whether the output of a step may take the place of its input `x`.
+#[inline(never)]
+fn replaces(plan: &Plan<'_>, step: usize, x: TensorId) -> bool {
+    plan.steps().nth(step).is_some_and(|record| record.step.may_replace(x))
+}
+
+/// What a tensor takes of the arena, and when.
+struct Extent {
+    start: usize,
+    end: usize,
+    first: u32,
+    last: u32,
+}
+
+impl Extent {
+    #[inline(never)]
+    fn of(plan: &Plan<'_>, index: u32) -> Option<Self> {
+        let tensor = &plan.tensor(TensorId(index))?;
+        let start = tensor.offset as usize;
+        Some(Self { start, end: start.saturating_add(tensor.bytes()), first: tensor.first, last: tensor.last })
+    }
 }

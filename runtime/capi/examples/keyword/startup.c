@@ -1,6 +1,11 @@
 /* From reset to main() on a Cortex-M4 with FPU, and out of a debugger's semihosting again when main() returns. */
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
+
+/* Where the stack is watched, and what it is painted with. */
+#define STACK_WORDS (32 * 1024 / sizeof(uint32_t))
+#define PAINT 0x5ca1ab1eu
 
 /* Of the linker script. */
 extern uint32_t stack_top[], data_start[], data_end[], data_in_flash[], bss_start[], bss_end[];
@@ -30,7 +35,17 @@ void reset(void)
     for (uint32_t *to = bss_start; to < bss_end;)
         *to++ = 0;
     initialise_monitor_handles();
-    exit(main());
+
+    /* The stack below this function is painted, to see how far main() comes down. */
+    volatile uint32_t *lowest = stack_top - STACK_WORDS, *here;
+    __asm__ volatile("mov %0, sp" : "=r"(here));
+    for (volatile uint32_t *word = lowest; word < here; word++)
+        *word = PAINT;
+    int status = main();
+    while (lowest < here && *lowest == PAINT)
+        lowest++;
+    fprintf(stderr, "stack: %lu bytes\n", (unsigned long)((uintptr_t)stack_top - (uintptr_t)lowest));
+    exit(status);
 }
 
 /* Tells the debugger, in place of hanging silently: SYS_WRITE0, then SYS_EXIT with a run-time error. */

@@ -299,11 +299,13 @@ pub(crate) fn for_each_strip(
     }
 }
 
-/// Moves `len` bytes from `from` on to the front.
+/// Moves `len` bytes from `from` on to the front, in pieces that do not overlap.
 #[inline(always)]
 fn move_to_front(bytes: &mut [i8], from: usize, len: usize) {
-    if from.checked_add(len).is_some_and(|end| end <= bytes.len()) {
-        bytes.copy_within(from..from + len, 0);
+    for start in (0..len).step_by(from.max(1)) {
+        if let Some((to, behind)) = bytes.get_mut(start..).and_then(|bytes| bytes.split_at_mut_checked(from)) {
+            copy(part_mut(to, 0, (len - start).min(from)), behind);
+        }
     }
 }
 
@@ -363,14 +365,13 @@ pub(crate) fn for_each_rows_by<'a>(
         }
         return;
     }
-    let window = *window;
-    let segments = Segments::of(&window);
+    let segments = Segments::of(window);
     let group_bytes = segments.packed_len() * window.group_out().next_multiple_of(LANES);
     let weights = args.weights;
     let scratch = core::mem::take(&mut args.scratch);
     let quads = segments.padded / 4;
     let x = args.x;
-    let source = Source::of(&window);
+    let source = Source::of(window);
     if source == Source::Packed {
         let length = segments.packed_len().max(1);
         let reach = Reach { rows: segments.count, row_step: segments.padded, columns: 1, column_step: 0, quads };
@@ -379,7 +380,7 @@ pub(crate) fn for_each_rows_by<'a>(
             for first in (0..window.positions()).step_by(size) {
                 let columns = size.min(window.positions() - first);
                 for (row, packed) in scratch.chunks_exact_mut(length).take(columns).enumerate() {
-                    pack_row(&window, &segments, x, args.x_zero_point, first + row, group, packed);
+                    pack_row(window, &segments, x, args.x_zero_point, first + row, group, packed);
                 }
                 let (start, step, lines, line_step) = (0, length, 1, 0);
                 let rows = Rows { bytes: scratch, start, columns, step, lines, line_step, reach, first, group };
@@ -392,7 +393,7 @@ pub(crate) fn for_each_rows_by<'a>(
     }
     // Positions of a pointwise convolution are one long line.
     let one_line = window.is_pointwise() && source == Source::InPlace;
-    let strips = if one_line { window.as_one_line() } else { window };
+    let strips = if one_line { window.as_one_line() } else { *window };
     for_each_strip(&strips, source, x, args.x_zero_point, scratch, copy_line, |strip| {
         let reach = Reach {
             rows: window.kernel_h as usize,

@@ -207,7 +207,8 @@ impl<'p> Plan<'p> {
 
     /// A tensor of the table.
     #[must_use]
-    #[inline]
+    #[cfg_attr(target_os = "none", inline(never))]
+    #[cfg_attr(not(target_os = "none"), inline)]
     pub fn tensor(&self, id: TensorId) -> Option<Tensor> {
         self.entry(self.header.tensors, id.0 as usize)
     }
@@ -232,12 +233,14 @@ impl<'p> Plan<'p> {
 
     /// Input `index`.
     #[must_use]
+    #[inline(never)]
     pub fn input(&self, index: usize) -> Option<Port> {
         self.entry(self.header.inputs, index)
     }
 
     /// Output `index`.
     #[must_use]
+    #[inline(never)]
     pub fn output(&self, index: usize) -> Option<Port> {
         self.entry(self.header.outputs, index)
     }
@@ -308,9 +311,10 @@ impl<'p> Plan<'p> {
 
     /// Label names in the order of the first output.
     pub fn labels(&self) -> impl Iterator<Item = &'p str> + use<'p> {
-        self.metadata_of(MetadataKind::Labels, 0)
-            .and_then(|bytes| core::str::from_utf8(bytes).ok())
-            .unwrap_or("")
-            .lines()
+        let text = self.metadata_of(MetadataKind::Labels, 0).unwrap_or_default();
+        let lines = text.strip_suffix(b"\n").unwrap_or(text).split(|&byte| byte == b'\n');
+        let text_of =
+            |line: &'p [u8]| core::str::from_utf8(line.strip_suffix(b"\r").unwrap_or(line)).unwrap_or_default();
+        lines.map(text_of).filter(move |_| !text.is_empty())
     }
 }

@@ -512,10 +512,10 @@ pub const MAX_HOST_TENSORS: usize = 12;
 crate::record! {
     /// Nodes without a native step, kept as an ONNX model for a host that can run them.
     HostStep {
-        /// Tensors read; the first absent one ends the list.
-        inputs: [Option<TensorId>; MAX_HOST_TENSORS],
-        /// Tensors written; the first absent one ends the list.
-        outputs: [Option<TensorId>; MAX_HOST_TENSORS],
+        /// Tensors read; the first [`TensorId::NONE`] ends the list.
+        inputs: [TensorId; MAX_HOST_TENSORS],
+        /// Tensors written; the first [`TensorId::NONE`] ends the list.
+        outputs: [TensorId; MAX_HOST_TENSORS],
         /// A complete ONNX model of the nodes.
         model: Span,
     }
@@ -524,11 +524,11 @@ crate::record! {
 impl HostStep {
     /// The tensors read.
     pub fn input_ids(&self) -> impl Iterator<Item = TensorId> + use<> {
-        self.inputs.into_iter().map_while(|id| id)
+        self.inputs.into_iter().take_while(|&id| id != TensorId::NONE)
     }
 
     /// The tensors written.
     pub fn output_ids(&self) -> impl Iterator<Item = TensorId> + use<> {
-        self.outputs.into_iter().map_while(|id| id)
+        self.outputs.into_iter().take_while(|&id| id != TensorId::NONE)
     }
 }

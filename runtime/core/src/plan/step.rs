@@ -254,7 +254,8 @@ impl<'p> Steps<'p> {
 impl Iterator for Steps<'_> {
     type Item = StepRecord;
 
-    #[inline]
+    #[cfg_attr(target_os = "none", inline(never))]
+    #[cfg_attr(not(target_os = "none"), inline)]
     fn next(&mut self) -> Option<StepRecord> {
         let head = U32s::new(self.words).slice(0, 1);
         if head.is_empty() {

@@ -54,6 +54,11 @@ impl fmt::Display for DType {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TensorId(pub u32);
 
+impl TensorId {
+    /// Stands in records where there is none.
+    pub const NONE: Self = Self(u32::MAX);
+}
+
 impl Record for TensorId {
     const WORDS: usize = 1;
 
@@ -71,11 +76,10 @@ impl Record for Option<TensorId> {
 
     #[inline]
     fn decode(reader: &mut Reader<'_>) -> Option<Self> {
-        let word = reader.word()?;
-        Some((word != u32::MAX).then_some(TensorId(word)))
+        TensorId::decode(reader).map(|id| (id != TensorId::NONE).then_some(id))
     }
     fn encode(&self, write: &mut dyn FnMut(u32)) {
-        write(self.map_or(u32::MAX, |id| id.0));
+        write(self.unwrap_or(TensorId::NONE).0);
     }
 }
 

@@ -24,6 +24,15 @@ pub(super) fn range(tensor: &Tensor) -> Range<usize> {
     start..start.wrapping_add(elements.wrapping_mul(tensor.dtype.bytes()))
 }
 
+/// What executors need of a tensor's entry.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    range: Range<usize>,
+    dtype: DType,
+    scale: f32,
+    zero_point: i32,
+}
+
 /// Elements of an unaligned constant that are read at once.
 const PIECE: usize = 32;
 
@@ -39,16 +48,19 @@ pub(crate) struct Context<'c, 'p> {
 }
 
 /// A step's input and output: their table entries and their bytes.
-type Pair<'a> = (Tensor, Tensor, &'a [u8], &'a mut [u8]);
+type Pair<'a> = (Place, Place, &'a [u8], &'a mut [u8]);
 
 impl<'p> Context<'_, 'p> {
     fn refused(&self) -> Error {
         Error::Step { index: self.index, rule: REFUSED }
     }
 
-    #[inline]
-    fn tensor(&self, id: TensorId) -> Result<Tensor, Error> {
-        self.plan.tensor(id).ok_or(self.refused())
+    #[cfg_attr(target_os = "none", inline(never))]
+    #[cfg_attr(not(target_os = "none"), inline)]
+    fn tensor(&self, id: TensorId) -> Result<Place, Error> {
+        let tensor = self.plan.tensor(id).ok_or(self.refused())?;
+        let (dtype, scale, zero_point) = (tensor.dtype, tensor.scale, tensor.zero_point);
+        Ok(Place { range: range(&tensor), dtype, scale, zero_point })
     }
 
     /// Input and output, with their bytes.
@@ -56,7 +68,8 @@ impl<'p> Context<'_, 'p> {
     fn pair(&mut self, x: TensorId, y: TensorId) -> Result<Pair<'_>, Error> {
         let refused = self.refused();
         let (x, y) = (self.tensor(x)?, self.tensor(y)?);
-        let [x_bytes, y_bytes] = self.arena.get_disjoint_mut([range(&x), range(&y)]).map_err(|_| refused)?;
+        let [x_bytes, y_bytes] =
+            self.arena.get_disjoint_mut([x.range.clone(), y.range.clone()]).map_err(|_| refused)?;
         Ok((x, y, x_bytes, y_bytes))
     }
 
@@ -65,7 +78,7 @@ impl<'p> Context<'_, 'p> {
         let refused = self.refused();
         let (x, y) = (self.tensor(x)?, self.tensor(y)?);
         let cells = Cell::from_mut(&mut *self.arena).as_slice_of_cells();
-        Ok([cells.get(range(&x)).ok_or(refused)?, cells.get(range(&y)).ok_or(refused)?])
+        Ok([cells.get(x.range).ok_or(refused)?, cells.get(y.range).ok_or(refused)?])
     }
 
     fn conv_i8(&mut self, s: &ConvI8, dense: bool, kernel: fn(ConvI8Args<'_>)) -> Result<(), Error> {
@@ -73,12 +86,12 @@ impl<'p> Context<'_, 'p> {
         let refused = self.refused();
         let (x, y) = (self.tensor(s.x)?, self.tensor(s.y)?);
         let scratch = match s.scratch {
-            Some(id) => range(&self.tensor(id)?),
+            Some(id) => self.tensor(id)?.range,
             None => 0..0,
         };
         let plan = self.plan;
         let [x_bytes, y_bytes, scratch] =
-            self.arena.get_disjoint_mut([range(&x), range(&y), scratch]).map_err(|_| refused)?;
+            self.arena.get_disjoint_mut([x.range.clone(), y.range.clone(), scratch]).map_err(|_| refused)?;
         let args = ConvI8Args {
             window: &s.window,
             x: i8s(x_bytes),
@@ -99,10 +112,10 @@ impl<'p> Context<'_, 'p> {
     }
 
     /// The bytes of a product's sides, which may be one tensor, and of its result.
-    fn sides(&mut self, a: &Tensor, b: &Tensor, same: bool, y: &Tensor) -> Result<(&[u8], &[u8], &mut [u8]), Error> {
+    fn sides(&mut self, a: &Place, b: &Place, same: bool, y: &Place) -> Result<(&[u8], &[u8], &mut [u8]), Error> {
         let refused = self.refused();
-        let other = if same { 0..0 } else { range(b) };
-        let [a, b, y] = self.arena.get_disjoint_mut([range(a), other, range(y)]).map_err(|_| refused)?;
+        let other = if same { 0..0 } else { b.range.clone() };
+        let [a, b, y] = self.arena.get_disjoint_mut([a.range.clone(), other, y.range.clone()]).map_err(|_| refused)?;
         Ok(if same { (&*a, &*a, y) } else { (&*a, &*b, y) })
     }
 }

@@ -125,3 +125,28 @@ pub(super) fn read_bytes(port: &Port, tensor: &Tensor, bytes: &[u8], values: &mu
     });
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::bytes::Span;
+    use crate::plan::TensorId;
+
+    #[test]
+    fn channels_last_memory_meets_the_onnx_order() {
+        // An image of 2 channels, 2 rows and 3 columns: numpy.arange(12).reshape(1, 2, 2, 3).transpose(0, 2, 3, 1).ravel().
+        let expected = [0, 6, 1, 7, 2, 8, 3, 9, 4, 10, 5, 11];
+        let (shape, order) = ([1, 2, 2, 3, 7, 7], [0, 2, 3, 1, 9, 9]);
+        let port = Port { tensor: TensorId(0), dtype: DType::I8, rank: 4, shape, order, name: Span::NONE };
+        let mut found = Vec::new();
+        pairs(&port, 0..12, |memory, place| {
+            assert_eq!(memory, found.len());
+            found.push(place);
+        });
+        assert_eq!(found, expected);
+    }
+}

@@ -4,7 +4,7 @@ use super::product;
 use crate::bytes::{F32s, I32s, Span, U32s};
 use crate::kernels::rows::Source;
 use crate::plan::step::{ConvI8, Copy, MAX_HOST_TENSORS, Step, Window};
-use crate::plan::{DType, MAX_RANK, Plan, Tensor, TensorId};
+use crate::plan::{DType, MAX_RANK, Plan, TensorId};
 use crate::weights;
 
 type Rule = Result<(), &'static str>;
@@ -13,38 +13,65 @@ fn require(condition: bool, rule: &'static str) -> Rule {
     if condition { Ok(()) } else { Err(rule) }
 }
 
-fn tensor(plan: &Plan<'_>, id: TensorId) -> Result<Tensor, &'static str> {
-    plan.tensor(id).ok_or("it names a tensor that is not there")
+/// What steps ask of a tensor.
+#[derive(Clone, Copy)]
+struct Elements {
+    dtype: DType,
+    count: usize,
 }
 
-fn sized(tensor: &Tensor, dims: impl IntoIterator<Item = u32>) -> Rule {
+impl Elements {
+    fn len(self) -> usize {
+        self.count
+    }
+}
+
+#[inline(never)]
+fn tensor(plan: &Plan<'_>, id: TensorId) -> Result<Elements, &'static str> {
+    let tensor = plan.tensor(id).ok_or("it names a tensor that is not there")?;
+    Ok(Elements { dtype: tensor.dtype, count: tensor.len() })
+}
+
+/// The tensors of a step that has two.
+#[inline(never)]
+fn pair(plan: &Plan<'_>, x: TensorId, y: TensorId) -> Result<(Elements, Elements), &'static str> {
+    Ok((tensor(plan, x)?, tensor(plan, y)?))
+}
+
+#[inline(never)]
+fn sized(tensor: &Elements, dims: &[u32]) -> Rule {
     require(product(dims) == Some(tensor.len()), "a tensor has another number of elements than the step needs")
 }
 
-fn typed(tensor: &Tensor, dtype: DType) -> Rule {
+#[inline(never)]
+fn typed(tensor: &Elements, dtype: DType) -> Rule {
     require(tensor.dtype == dtype, "a tensor has another type than the step needs")
 }
 
-fn same_type(x: &Tensor, y: &Tensor, allowed: &[DType]) -> Rule {
+#[inline(never)]
+fn same_type(x: &Elements, y: &Elements, allowed: &[DType]) -> Rule {
     require(x.dtype == y.dtype && allowed.contains(&x.dtype), "the tensors have types that the step does not work on")
 }
 
+#[inline(never)]
 fn constant<'p>(plan: &Plan<'p>, span: Span, bytes: Option<usize>) -> Result<&'p [u8], &'static str> {
     let data = span.of(plan.bytes()).ok_or("a constant lies outside the file")?;
     require(bytes == Some(data.len()), "a constant has another size than the step needs")?;
     Ok(data)
 }
 
+#[inline(never)]
 fn factors(values: &[u8]) -> Rule {
     require(F32s::new(values).iter().all(|m| m.is_finite() && m >= 0.0), "a multiplier is not usable")
 }
 
 const FLOAT_OR_INT8: &[DType] = &[DType::I8, DType::F32];
 
-fn window(plan: &Plan<'_>, w: &Window, x: TensorId, y: TensorId) -> Result<(Tensor, Tensor), &'static str> {
-    let (x, y) = (tensor(plan, x)?, tensor(plan, y)?);
-    sized(&x, [w.batch, w.in_h, w.in_w, w.in_c])?;
-    sized(&y, [w.batch, w.out_h, w.out_w, w.out_c])?;
+#[inline(never)]
+fn window(plan: &Plan<'_>, w: &Window, x: TensorId, y: TensorId) -> Result<(Elements, Elements), &'static str> {
+    let (x, y) = pair(plan, x, y)?;
+    sized(&x, &[w.batch, w.in_h, w.in_w, w.in_c])?;
+    sized(&y, &[w.batch, w.out_h, w.out_w, w.out_c])?;
     let fields = [w.kernel_h, w.kernel_w, w.stride_h, w.stride_w, w.dilation_h, w.dilation_w, w.groups];
     require(fields.iter().all(|&field| (1..1 << 16).contains(&field)), "its window is not usable")?;
     require(w.pad_top < 1 << 16 && w.pad_left < 1 << 16, "its padding is too great")?;
@@ -82,11 +109,12 @@ impl Bound<'_> {
     }
 }
 
-fn quantized_output(y: &Tensor, low: i32, high: i32) -> Rule {
+fn quantized_output(y: &Elements, low: i32, high: i32) -> Rule {
     require(FLOAT_OR_INT8.contains(&y.dtype), "its output is neither int8 nor float32")?;
     require(-128 <= low && low <= high && high <= 127, "its limits are no int8 range")
 }
 
+#[inline(never)]
 fn broadcast(dims: &[u32; MAX_RANK], strides: &[u32; MAX_RANK], len: usize) -> Rule {
     let mut last = 0_u64;
     for (&dim, &stride) in dims.iter().zip(strides) {
@@ -125,10 +153,10 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
             let (a, b, y) = (tensor(plan, s.a)?, tensor(plan, s.b)?, tensor(plan, s.y)?);
             same_type(&a, &y, FLOAT_OR_INT8)?;
             same_type(&a, &b, FLOAT_OR_INT8)?;
-            sized(&y, [s.batch, s.m, s.n])?;
+            sized(&y, &[s.batch, s.m, s.n])?;
             require(s.k > 0, "its matrices are empty")?;
             for (side, rows, columns, stride) in [(&a, s.m, s.k, s.a_stride), (&b, s.k, s.n, s.b_stride)] {
-                let matrix = product([rows, columns]).ok_or("a matrix is too large")? as u64;
+                let matrix = product(&[rows, columns]).ok_or("a matrix is too large")? as u64;
                 let last = u64::from(s.batch.max(1) - 1) * u64::from(stride);
                 require(last + matrix <= side.len() as u64, "its strides leave a tensor")?;
             }
@@ -136,9 +164,9 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
             require(s.multiplier.is_finite() && s.multiplier >= 0.0, "a multiplier is not usable")
         }
         Step::Binary(s) => {
-            let (a, y) = (tensor(plan, s.a)?, tensor(plan, s.y)?);
+            let (a, y) = pair(plan, s.a, s.y)?;
             same_type(&a, &y, FLOAT_OR_INT8)?;
-            sized(&y, s.dims)?;
+            sized(&y, &s.dims)?;
             broadcast(&s.dims, &s.a_strides, a.len())?;
             let b_len = match s.b {
                 Some(id) => {
@@ -159,7 +187,7 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
             require(s.a_multiplier.abs() <= 1e30 && s.b_multiplier.abs() <= 1e30, "a multiplier is not usable")
         }
         Step::Table(s) => {
-            let (x, y) = (tensor(plan, s.x)?, tensor(plan, s.y)?);
+            let (x, y) = pair(plan, s.x, s.y)?;
             typed(&x, DType::I8)?;
             let known = matches!(y.dtype, DType::I8 | DType::U8 | DType::F32);
             require(known, "its output is neither of bytes nor float32")?;
@@ -167,7 +195,7 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
             constant(plan, s.table, Some(256 * y.dtype.bytes())).map(|_| ())
         }
         Step::Unary(s) => {
-            let (x, y) = (tensor(plan, s.x)?, tensor(plan, s.y)?);
+            let (x, y) = pair(plan, s.x, s.y)?;
             same_type(&x, &y, &[DType::F32])?;
             require(x.len() == y.len(), "input and output differ in size")
         }
@@ -175,22 +203,22 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
             let (x, y) = window(plan, &s.window, s.x, s.y)?;
             same_type(&x, &y, FLOAT_OR_INT8)?;
             require(s.window.in_c == s.window.out_c, "pooling keeps the channels")?;
-            require(product([s.window.kernel_h, s.window.kernel_w, 255]).is_some(), "an accumulator could overflow")?;
+            require(product(&[s.window.kernel_h, s.window.kernel_w, 255]).is_some(), "an accumulator could overflow")?;
             require(s.pad_end.iter().all(|&pad| pad < 1 << 16), "its padding is too great")?;
             require(s.multiplier.is_finite() && s.multiplier >= 0.0, "a multiplier is not usable")
         }
         Step::Reduce(s) => {
-            let (x, y) = (tensor(plan, s.x)?, tensor(plan, s.y)?);
+            let (x, y) = pair(plan, s.x, s.y)?;
             same_type(&x, &y, FLOAT_OR_INT8)?;
-            sized(&x, [s.outer, s.n, s.inner])?;
-            sized(&y, [s.outer, s.inner])?;
-            require(product([s.n, 255]).is_some(), "an accumulator could overflow")?;
+            sized(&x, &[s.outer, s.n, s.inner])?;
+            sized(&y, &[s.outer, s.inner])?;
+            require(product(&[s.n, 255]).is_some(), "an accumulator could overflow")?;
             require(s.multiplier.is_finite() && s.multiplier >= 0.0, "a multiplier is not usable")
         }
         Step::Softmax(s) => {
-            let (x, y) = (tensor(plan, s.x)?, tensor(plan, s.y)?);
+            let (x, y) = pair(plan, s.x, s.y)?;
             same_type(&x, &y, FLOAT_OR_INT8)?;
-            sized(&x, [s.outer, s.n, s.inner])?;
+            sized(&x, &[s.outer, s.n, s.inner])?;
             require(x.len() == y.len(), "input and output differ in size")?;
             if x.dtype == DType::I8 {
                 let table = U32s::new(constant(plan, s.table, Some(1024))?);
@@ -202,19 +230,19 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
         Step::Copy(s) => check_copy(plan, s),
         Step::Fill(s) => tensor(plan, s.y).map(|_| ()),
         Step::Gather(s) => {
-            let (x, y) = (tensor(plan, s.x)?, tensor(plan, s.y)?);
+            let (x, y) = pair(plan, s.x, s.y)?;
             require(x.dtype == y.dtype, "input and output differ in type")?;
-            sized(&x, [s.outer, s.n, s.inner])?;
+            sized(&x, &[s.outer, s.n, s.inner])?;
             let bytes = s.indices.of(plan.bytes()).ok_or("a constant lies outside the file")?;
             let indices = U32s::new(bytes);
-            sized(&y, [s.outer, indices.len() as u32, s.inner])?;
+            sized(&y, &[s.outer, indices.len() as u32, s.inner])?;
             require(indices.iter().all(|index| index < s.n), "an index lies outside the axis")
         }
         Step::ResizeLinear(s) => {
-            let (x, y) = (tensor(plan, s.x)?, tensor(plan, s.y)?);
+            let (x, y) = pair(plan, s.x, s.y)?;
             same_type(&x, &y, FLOAT_OR_INT8)?;
-            sized(&x, [s.batch, s.in_h, s.in_w, s.channels])?;
-            sized(&y, [s.batch, s.out_h, s.out_w, s.channels])?;
+            sized(&x, &[s.batch, s.in_h, s.in_w, s.channels])?;
+            sized(&y, &[s.batch, s.out_h, s.out_w, s.channels])?;
             for (span, count, limit) in [(s.rows, s.out_h, s.in_h), (s.columns, s.out_w, s.in_w)] {
                 let words = U32s::new(constant(plan, span, (count as usize).checked_mul(12))?);
                 for entry in 0..count as usize {
@@ -226,20 +254,20 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
             require(s.multiplier.is_finite() && s.multiplier >= 0.0, "a multiplier is not usable")
         }
         Step::ArgMax(s) => {
-            let (x, y) = (tensor(plan, s.x)?, tensor(plan, s.y)?);
+            let (x, y) = pair(plan, s.x, s.y)?;
             require(FLOAT_OR_INT8.contains(&x.dtype), "its input is neither int8 nor float32")?;
             typed(&y, DType::I64)?;
-            sized(&x, [s.outer, s.n, s.inner])?;
-            sized(&y, [s.outer, s.inner])
+            sized(&x, &[s.outer, s.n, s.inner])?;
+            sized(&y, &[s.outer, s.inner])
         }
         Step::Quantize(s) => converts(plan, s.x, s.y, DType::F32, DType::I8),
         Step::Dequantize(s) => converts(plan, s.x, s.y, DType::I8, DType::F32),
         Step::Cast(s) => {
-            let (x, y) = (tensor(plan, s.x)?, tensor(plan, s.y)?);
+            let (x, y) = pair(plan, s.x, s.y)?;
             require(x.len() == y.len(), "input and output differ in size")
         }
         Step::HostStep(s) => {
-            let named = |ids: &[Option<TensorId>; MAX_HOST_TENSORS]| ids.iter().flatten().count();
+            let named = |ids: &[TensorId; MAX_HOST_TENSORS]| ids.iter().filter(|&&id| id != TensorId::NONE).count();
             require(s.input_ids().count() == named(&s.inputs), "its list of inputs has a gap")?;
             require(s.output_ids().count() == named(&s.outputs), "its list of outputs has a gap")?;
             require(s.model.of(plan.bytes()).is_some(), "its model lies outside the file")
@@ -247,6 +275,7 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
     }
 }
 
+#[inline(never)]
 fn check_conv(plan: &Plan<'_>, s: &ConvI8, depthwise: bool) -> Rule {
     let w = &s.window;
     let (x, y) = window(plan, w, s.x, s.y)?;
@@ -288,13 +317,15 @@ fn check_conv(plan: &Plan<'_>, s: &ConvI8, depthwise: bool) -> Rule {
     result
 }
 
+#[inline(never)]
 fn converts(plan: &Plan<'_>, x: TensorId, y: TensorId, from: DType, to: DType) -> Rule {
-    let (x, y) = (tensor(plan, x)?, tensor(plan, y)?);
+    let (x, y) = pair(plan, x, y)?;
     typed(&x, from)?;
     typed(&y, to)?;
     require(x.len() == y.len(), "input and output differ in size")
 }
 
+#[inline(never)]
 fn check_copy(plan: &Plan<'_>, s: &Copy) -> Rule {
     let y = tensor(plan, s.y)?;
     let x_len = match s.x {
@@ -305,7 +336,7 @@ fn check_copy(plan: &Plan<'_>, s: &Copy) -> Rule {
         }
         None => s.constant.of(plan.bytes()).ok_or("a constant lies outside the file")?.len() / y.dtype.bytes(),
     };
-    product(s.dims).filter(|&count| count > 0).ok_or("its dimensions are not usable")?;
+    product(&s.dims).filter(|&count| count > 0).ok_or("its dimensions are not usable")?;
     let (mut least, mut greatest, mut written) = (i64::from(s.x_offset), i64::from(s.x_offset), u64::from(s.y_offset));
     for axis in 0..MAX_RANK {
         let steps = i64::from(s.dims[axis]) - 1;

@@ -1,12 +1,17 @@
 //! Int8 convolution: tiles of rows are multiplied with blocks of weights.
 
+use crate::kernels::portable::SMALL;
 use crate::kernels::rows::{Tile, for_each_rows};
 use crate::kernels::view::{i8s, part, part_mut};
 use crate::kernels::{ConvI8Args, ConvOutput};
+use crate::quantization::Multiplier;
 use crate::weights::{BLOCK, GROUP, LANES, Segments, block_width};
 
-/// Rows multiplied at once: each weight loaded serves all of them.
-const ROWS: usize = 4;
+/// Rows multiplied at once where there are registers for them: each weight loaded serves all.
+const FULL: usize = 4;
+
+/// Rows of a tile.
+const ROWS: usize = if SMALL { 1 } else { FULL };
 
 /// See [`crate::plan::step::ConvI8`].
 #[inline(always)]
@@ -34,10 +39,9 @@ fn multiply(args: &mut ConvI8Args<'_>, tile: &Tile<'_, ROWS>, group: usize, weig
         tile.reach.for_each_segment(|offset| {
             let rows = tile.segment(offset);
             let block = segments_of_block.next().unwrap_or_default();
-            if width == BLOCK && tile.count == ROWS {
-                multiply_full(rows, block, &mut sums);
-            } else {
-                multiply_some(rows.get(..tile.count).unwrap_or_default(), block, width, &mut sums);
+            match (rows.first_chunk(), sums.first_chunk_mut()) {
+                (Some(rows), Some(sums)) if width == BLOCK && tile.count == ROWS => multiply_full(rows, block, sums),
+                _ => multiply_some(rows.get(..tile.count).unwrap_or_default(), block, width, &mut sums),
             }
             if !args.weight_zero_points.is_empty() {
                 let len = Segments::of(window).len;
@@ -54,13 +58,17 @@ fn multiply(args: &mut ConvI8Args<'_>, tile: &Tile<'_, ROWS>, group: usize, weig
                 *sum = sum.wrapping_sub(zero_point.wrapping_mul(total));
             }
             let bias = args.bias.slice(channel, lanes).iter();
-            let scaled = sums.iter().zip(bias).zip(args.multipliers.slice(channel, lanes).iter());
-            let scaled = scaled.map(|((sum, bias), m)| sum.wrapping_add(bias) as f32 * m);
+            let sums = sums.iter().zip(bias).map(|(sum, bias)| sum.wrapping_add(bias));
+            let scaled = sums.zip(args.multipliers.slice(channel, lanes).iter());
             match &mut args.y {
                 ConvOutput::I8(y, target) => {
-                    part_mut(y, place, lanes).iter_mut().zip(scaled).for_each(|(y, v)| *y = target.store(v));
+                    let y = part_mut(y, place, lanes);
+                    y.iter_mut().zip(scaled).for_each(|(y, (sum, m))| *y = target.requantize(sum, Multiplier::new(m)));
                 }
-                ConvOutput::F32(y) => part_mut(y, place, lanes).iter_mut().zip(scaled).for_each(|(y, v)| *y = v),
+                ConvOutput::F32(y) => {
+                    let y = part_mut(y, place, lanes);
+                    y.iter_mut().zip(scaled).for_each(|(y, (sum, m))| *y = sum as f32 * m);
+                }
             }
         }
     }
@@ -78,7 +86,7 @@ fn quads(row: &[i8]) -> core::slice::Iter<'_, [i8; GROUP]> {
 }
 
 #[inline(always)]
-fn multiply_full([r0, r1, r2, r3]: [&[i8]; ROWS], block: &[i8], sums: &mut [[i32; BLOCK]; ROWS]) {
+fn multiply_full([r0, r1, r2, r3]: &[&[i8]; FULL], block: &[i8], sums: &mut [[i32; BLOCK]; FULL]) {
     let rows = quads(r0).zip(quads(r1)).zip(quads(r2).zip(quads(r3)));
     for (((q0, q1), (q2, q3)), weights) in rows.zip(block.as_chunks::<{ BLOCK * GROUP }>().0) {
         for (lane, w) in weights.as_chunks::<GROUP>().0.iter().enumerate() {

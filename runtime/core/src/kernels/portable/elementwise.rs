@@ -9,7 +9,7 @@ use crate::kernels::{Operand, RowI8};
 use crate::math::{Function, maximum, minimum, pow};
 use crate::plan::step::BinaryOp;
 use crate::plan::{DType, MAX_RANK};
-use crate::quantization::{self, Target};
+use crate::quantization::{self, Multiplier, Target};
 
 /// `f(a[i], b[i])` into `y[i]`; a side of one element is repeated.
 #[inline(always)]
@@ -58,10 +58,8 @@ pub(crate) fn add_i8(row: &RowI8<'_>) {
 #[inline(always)]
 pub(crate) fn mul_i8(row: &RowI8<'_>) {
     let [za, zb] = row.zero_points;
-    let multiplier = row.multipliers[0];
-    rows(&row.a, &row.b, row.y, |a, b| {
-        row.target.store(((i32::from(a) - za) * (i32::from(b) - zb)) as f32 * multiplier)
-    });
+    let multiplier = Multiplier::new(row.multipliers[0]);
+    rows(&row.a, &row.b, row.y, |a, b| row.target.requantize((i32::from(a) - za) * (i32::from(b) - zb), multiplier));
 }
 
 /// One int8 row of any operation.

@@ -19,6 +19,9 @@ use super::Kernels;
 use crate::plan::StepSet;
 use crate::session::executors;
 
+/// Cores without an operating system have little flash and no vectors.
+const SMALL: bool = cfg!(target_os = "none");
+
 /// The portable set.
 pub static KERNELS: Kernels = PORTABLE;
 

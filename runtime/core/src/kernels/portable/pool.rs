@@ -1,10 +1,11 @@
 //! Pooling, reductions and products of two activations.
 
 use crate::kernels::ReduceI8Args;
+use crate::kernels::portable::SMALL;
 use crate::kernels::view::{chunk, copy, part, part_mut};
 use crate::math::{maximum, minimum, sqrt};
 use crate::plan::step::{ArgMax, MatMul, Pool, PoolKind, Reduce, ReduceKind, Window};
-use crate::quantization::Target;
+use crate::quantization::{Multiplier, Target};
 
 /// What a pooling window covers: ranges of input rows and columns, and its area with padding.
 pub(crate) struct Cover {
@@ -76,7 +77,7 @@ macro_rules! for_each_chunk {
         let mut $start = 0;
         while $start < $channels {
             match $channels - $start {
-                64.. => {
+                64.. if !SMALL => {
                     const $lanes: usize = 64;
                     $body;
                     $start += $lanes;
@@ -125,7 +126,7 @@ pub(crate) fn pool_i8(args: ReduceI8Args<'_, Pool>) {
             });
             continue;
         }
-        let multiplier = args.step.multiplier / count(args.step, &cover) as f32;
+        let multiplier = Multiplier::new(args.step.multiplier / count(args.step, &cover) as f32);
         for_each_chunk!(channels, |LANES, start| {
             let mut sums = [0_i32; LANES];
             pixels(w, &cover, image, row, column, |pixel| {
@@ -134,7 +135,7 @@ pub(crate) fn pool_i8(args: ReduceI8Args<'_, Pool>) {
                 }
             });
             let out = part_mut(out, start, LANES);
-            out.iter_mut().zip(sums).for_each(|(y, sum)| *y = args.target.store(sum as f32 * multiplier));
+            out.iter_mut().zip(sums).for_each(|(y, sum)| *y = args.target.requantize(sum, multiplier));
         });
     }
 }
@@ -192,6 +193,7 @@ pub(crate) fn reduce_i8(args: ReduceI8Args<'_, Reduce>) {
     let s = args.step;
     let inner = s.inner.max(1) as usize;
     let len = s.n as usize * inner;
+    let multiplier = Multiplier::new(s.multiplier);
     for (outer, out) in args.y.chunks_exact_mut(inner).enumerate() {
         let x = part(args.x, outer * len, len);
         for_each_chunk!(inner, |LANES, start| {
@@ -202,7 +204,7 @@ pub(crate) fn reduce_i8(args: ReduceI8Args<'_, Reduce>) {
             };
             let shift = if matches!(s.kind, ReduceKind::Max | ReduceKind::Min) { args.x_zero_point } else { 0 };
             let out = part_mut(out, start, LANES);
-            out.iter_mut().zip(sums).for_each(|(y, sum)| *y = args.target.store((sum - shift) as f32 * s.multiplier));
+            out.iter_mut().zip(sums).for_each(|(y, sum)| *y = args.target.requantize(sum - shift, multiplier));
         });
     }
 }
@@ -276,7 +278,7 @@ fn sides<'t, T>(s: &MatMul, row: usize, a: &'t [T], b: &'t [T]) -> (&'t [T], &'t
 
 /// [`MatMul`] of int8 matrices with the zero points of both sides.
 pub fn matmul_i8(s: &MatMul, a: &[i8], b: &[i8], zero_points: [i32; 2], y: &mut [i8], target: Target) {
-    let n = s.n as usize;
+    let (n, multiplier) = (s.n as usize, Multiplier::new(s.multiplier));
     for (row, out) in y.chunks_exact_mut(n.max(1)).enumerate() {
         let (a, b) = sides(s, row, a, b);
         for (column, y) in out.iter_mut().enumerate() {
@@ -284,7 +286,7 @@ pub fn matmul_i8(s: &MatMul, a: &[i8], b: &[i8], zero_points: [i32; 2], y: &mut 
             let products = a.iter().zip(b);
             let sum: i32 =
                 products.map(|(&a, &b)| (i32::from(a) - zero_points[0]) * (i32::from(b) - zero_points[1])).sum();
-            *y = target.store(sum as f32 * s.multiplier);
+            *y = target.requantize(sum, multiplier);
         }
     }
 }

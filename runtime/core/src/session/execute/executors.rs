@@ -2,14 +2,14 @@
 
 use core::cell::Cell;
 
-use super::{Context, PIECE, range};
+use super::{Context, PIECE, Place, range};
 use crate::bytes::{F32s, U32s};
 use crate::error::Error;
 use crate::kernels::portable::{self, movement};
 use crate::kernels::view::{f32_cells, f32s, f32s_mut, i8_cells, i8s, i8s_mut};
 use crate::kernels::{ConvF32Args, Operand, ReduceI8Args, RowI8};
 use crate::plan::step::{BinaryOp, MAX_HOST_TENSORS, Step, opcode};
-use crate::plan::{DType, MAX_RANK, StepSet, Tensor, TensorId};
+use crate::plan::{DType, MAX_RANK, StepSet, TensorId};
 use crate::quantization::Target;
 use crate::session::{Host, HostTensor};
 use crate::team;
@@ -128,7 +128,7 @@ executors! {
         let kernels = context.kernels;
         let constant = context.plan.constant(s.constant);
         let cells = Cell::from_mut(&mut *context.arena).as_slice_of_cells();
-        let bytes = |tensor: &Tensor| cells.get(range(tensor)).ok_or(refused);
+        let bytes = |place: &Place| cells.get(place.range.clone()).ok_or(refused);
         let last = MAX_RANK - 1;
         let length = s.dims[last] as usize;
         // A stride of 0 along the last dimension repeats one element.
@@ -171,7 +171,7 @@ executors! {
         let b = s.b.map(|id| context.tensor(id)).transpose()?;
         let constant = context.plan.constant(s.constant);
         let cells = Cell::from_mut(&mut *context.arena).as_slice_of_cells();
-        let bytes = |tensor: &Tensor| cells.get(range(tensor)).ok_or(refused);
+        let bytes = |place: &Place| cells.get(place.range.clone()).ok_or(refused);
         let last = MAX_RANK - 1;
         let length = s.dims[last] as usize;
         let count = |stride: u32| if stride == 0 { 1 } else { length };
@@ -269,14 +269,14 @@ executors! {
             movement::copy(s, x_bytes, y_bytes, y.dtype.bytes(), table);
         } else {
             let y = context.tensor(s.y)?;
-            let bytes = context.arena.get_mut(range(&y)).ok_or(refused)?;
+            let bytes = context.arena.get_mut(y.range.clone()).ok_or(refused)?;
             movement::copy(s, context.plan.constant(s.constant), bytes, y.dtype.bytes(), table);
         }
     }
     fill(context, s: Fill) {
         let refused = context.refused();
         let y = context.tensor(s.y)?;
-        movement::fill(s.value, context.arena.get_mut(range(&y)).ok_or(refused)?, y.dtype.bytes());
+        movement::fill(s.value, context.arena.get_mut(y.range.clone()).ok_or(refused)?, y.dtype.bytes());
     }
     gather(context, s: Gather) {
         let indices = U32s::new(context.plan.constant(s.indices));

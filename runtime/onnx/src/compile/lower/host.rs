@@ -1,7 +1,7 @@
 //! Nodes without a step: kept as small ONNX models that a host with `std` runs.
 
 use cygnet_core::bytes::Span;
-use cygnet_core::plan::DType;
+use cygnet_core::plan::{DType, TensorId};
 use cygnet_core::plan::step::{HostStep, MAX_HOST_TENSORS, Step, Table};
 
 use super::{Kind, Lowered, Lowering, Val, Value, identity, plan_type, wrong};
@@ -80,9 +80,10 @@ impl Lowering<'_> {
         if inputs.len() > MAX_HOST_TENSORS || facts.len() > MAX_HOST_TENSORS || facts.len() != outputs.len() {
             return wrong(format!("{reason}, and the fallback takes at most {MAX_HOST_TENSORS} inputs and outputs"));
         }
+        let none = TensorId::NONE;
         let mut step =
-            HostStep { inputs: [None; MAX_HOST_TENSORS], outputs: [None; MAX_HOST_TENSORS], model: Span::NONE };
-        step.inputs.iter_mut().zip(&inputs).for_each(|(slot, &id)| *slot = Some(id));
+            HostStep { inputs: [none; MAX_HOST_TENSORS], outputs: [none; MAX_HOST_TENSORS], model: Span::NONE };
+        step.inputs.iter_mut().zip(&inputs).for_each(|(slot, &id)| *slot = id);
         for (index, (name, (dtype, shape))) in outputs.into_iter().zip(facts).enumerate() {
             let Some(dtype) = plan_type(dtype) else {
                 return wrong(format!("{reason}, and its result \"{name}\" has elements of type {dtype}"));
@@ -92,7 +93,7 @@ impl Lowering<'_> {
                 return wrong(format!("{reason}, and its result \"{name}\" is empty"));
             }
             let tensor = self.new_tensor(dtype, &layout, None, name);
-            step.outputs[index] = Some(tensor);
+            step.outputs[index] = tensor;
             let kind = match dtype {
                 DType::F32 => Kind::Float,
                 DType::I8 => Kind::Stored { unsigned: false },
