@@ -2,6 +2,7 @@
 
 use crate::kernels::ConvI8Args;
 use crate::kernels::rows::{Source, for_each_strip};
+use crate::kernels::view::copy;
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::view::i8s;
 use crate::weights::BLOCK;
@@ -62,7 +63,7 @@ pub(crate) fn for_each_block<'a>(mut args: ConvI8Args<'a>, mut visit: impl FnMut
     let columns = window.out_w as usize;
     let position_step = window.stride_w as usize * channels;
     let column_step = window.dilation_w as usize * channels;
-    for_each_strip(&window, source, x, args.x_zero_point, scratch, |strip| {
+    for_each_strip(&window, source, x, args.x_zero_point, scratch, copy, |strip| {
         let line_step = window.stride_h as usize * strip.pitch;
         let row_step = window.dilation_h as usize * strip.pitch;
         let last_column = (columns - 1) * position_step + (window.kernel_w as usize - 1) * column_step;
