@@ -1,44 +1,101 @@
-//! Depthwise products of any window, in assembly: four channels at a time, tap by tap.
+//! Depthwise convolution by windows of any shape: four channels at a time, tap by tap.
 
 use core::arch::naked_asm;
 use core::mem::offset_of;
 
+use super::copy::copy;
+use crate::kernels::ConvI8Args;
+use crate::kernels::rows::{Source, for_each_strip};
+use crate::kernels::view::{i8s, part, part_mut};
+use crate::quantization::Target;
+
+/// Channels that are worked on at once.
+const LANES: usize = 4;
+
+/// Windows of any shape, many channels from one, weights with zero points.
+#[inline(never)]
+pub(super) fn tap_by_tap(mut args: ConvI8Args<'_>, y: &mut [i8], target: Target) {
+    let w = *args.window;
+    let (in_c, out_c, out_w) = (w.in_c as usize, w.out_c as usize, w.out_w as usize);
+    let many = u32::max(w.out_c / w.in_c.max(1), 1);
+    let scratch = core::mem::take(&mut args.scratch);
+    let (low, high, zero_point) = target.parts();
+    for_each_strip(&w, Source::of_depthwise(&w), args.x, args.x_zero_point, scratch, copy, |strip| {
+        let (row_step, column_step) = (w.dilation_h as usize * strip.pitch, w.dilation_w as usize * in_c);
+        let (kernel_h, kernel_w) = (w.kernel_h as usize, w.kernel_w as usize);
+        let step = w.stride_w as usize * in_c;
+        let seen = (out_w - 1) * step + (kernel_w - 1) * column_step + (kernel_h - 1) * row_step + in_c;
+        for line in 0..strip.lines {
+            let x = part(strip.bytes, line * w.stride_h as usize * strip.pitch, seen);
+            let y = part_mut(y, (strip.first + line * out_w) * out_c, out_w * out_c);
+            if x.len() != seen || y.len() != out_w * out_c {
+                return;
+            }
+            for channel in (0..out_c).step_by(LANES) {
+                let input = channel as u32 / many;
+                let mut taps = Taps {
+                    x: x.as_ptr().wrapping_add(input as usize),
+                    weights: i8s(args.weights).as_ptr().wrapping_add(channel),
+                    step,
+                    columns: out_w,
+                    kernel_h,
+                    kernel_w,
+                    column_step,
+                    turn: row_step.wrapping_sub(kernel_w * column_step),
+                    y: y.as_mut_ptr().wrapping_add(channel),
+                    channels: out_c,
+                    lanes: LANES.min(out_c - channel),
+                    zero_point,
+                    inputs: core::array::from_fn(|lane| (channel + lane) as u32 / many - input),
+                    weight_zero_points: core::array::from_fn(|lane| args.weight_zero_points.get(channel + lane)),
+                    bias: core::array::from_fn(|lane| args.bias.get(channel + lane)),
+                    multipliers: core::array::from_fn(|lane| args.multipliers.get(channel + lane)),
+                    low: [low; LANES],
+                    high: [high; LANES],
+                };
+                // SAFETY: what the windows of the line see is there, as are all weights and results of the line.
+                unsafe { windows(&mut taps) };
+            }
+        }
+    });
+}
+
 /// A line of results of four channels.
 #[repr(C)]
-pub(super) struct Taps {
+struct Taps {
     /// The first tap of the first window.
-    pub x: *const i8,
+    x: *const i8,
     /// Weights of the first tap; stands behind `x`.
-    pub weights: *const i8,
+    weights: *const i8,
     /// Bytes from one window to the next.
-    pub step: usize,
+    step: usize,
     /// Windows; stands behind `step`.
-    pub columns: usize,
+    columns: usize,
     /// Rows of a window.
-    pub kernel_h: usize,
+    kernel_h: usize,
     /// Taps of a row; stands behind `kernel_h`.
-    pub kernel_w: usize,
+    kernel_w: usize,
     /// Bytes from one tap to the next.
-    pub column_step: usize,
+    column_step: usize,
     /// Bytes from behind the last tap of a row to the next row; stands behind `column_step`.
-    pub turn: usize,
+    turn: usize,
     /// Result.
-    pub y: *mut i8,
+    y: *mut i8,
     /// Bytes from one tap's weights to those of the next, and from one position to the next; stands behind `y`.
-    pub channels: usize,
+    channels: usize,
     /// Channels, four at most.
-    pub lanes: usize,
+    lanes: usize,
     /// Zero point of the results; stands behind `lanes`.
-    pub zero_point: i32,
+    zero_point: i32,
     /// Where the input channel of each channel is.
-    pub inputs: [u32; 4],
-    pub weight_zero_points: [i32; 4],
-    pub bias: [i32; 4],
-    pub multipliers: [f32; 4],
+    inputs: [u32; 4],
+    weight_zero_points: [i32; 4],
+    bias: [i32; 4],
+    multipliers: [f32; 4],
     /// Least result before the zero point is added, four times.
-    pub low: [f32; 4],
+    low: [f32; 4],
     /// Greatest result, likewise.
-    pub high: [f32; 4],
+    high: [f32; 4],
 }
 
 /// All windows of the line.
@@ -46,7 +103,7 @@ pub(super) struct Taps {
 /// # Safety
 /// The CPU has Helium; all taps, weights and results are there.
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn taps(taps: *mut Taps) {
+unsafe extern "C" fn windows(taps: *mut Taps) {
     naked_asm!(
         ".arch armv8.1-m.main",
         ".arch_extension mve.fp",
