@@ -2,6 +2,7 @@
 
 use super::copy::copy;
 use super::tile::{self, Piece};
+use crate::bytes::{F32s, I32s};
 use crate::kernels::cortex_m::plain;
 use crate::kernels::rows::{Reach, Rows, for_each_rows_by};
 use crate::kernels::view::{part, part_mut};
@@ -124,20 +125,16 @@ impl Channels<'_> {
         piece.tail_stride = piece.tail * stored;
         let address = weights.as_ptr().addr() + (start - block) * GROUP;
         piece.weights = core::array::from_fn(|group| address + group * GROUP * stored);
-        piece.bias = four(self.bias, start).map(i32::from_le_bytes);
-        piece.multipliers = four(self.multipliers, start).map(f32::from_le_bytes);
+        let place = |words: &[u8]| words.as_ptr().wrapping_add(4 * start);
+        (piece.bias_from, piece.multipliers_from) = (place(self.bias), place(self.multipliers));
+        if self.count - start < TILE {
+            let (bias, multipliers) = (I32s::new(self.bias), F32s::new(self.multipliers));
+            piece.bias = core::array::from_fn(|lane| bias.get(start + lane));
+            piece.multipliers = core::array::from_fn(|lane| multipliers.get(start + lane));
+            (piece.bias_from, piece.multipliers_from) = (piece.bias.as_ptr().cast(), piece.multipliers.as_ptr().cast());
+        }
         weights.len() == length
     }
-}
-
-/// Four words from `start` on, zeros behind the last one.
-fn four(bytes: &[u8], start: usize) -> [[u8; 4]; TILE] {
-    let words = bytes.as_chunks::<4>().0.get(start..).unwrap_or_default();
-    words.first_chunk().copied().unwrap_or_else(|| {
-        let mut some = [[0; 4]; TILE];
-        view::copy(&mut some, words);
-        some
-    })
 }
 
 impl Piece {

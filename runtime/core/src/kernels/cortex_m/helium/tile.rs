@@ -47,9 +47,13 @@ pub(super) struct Piece {
     pub y: *mut i8,
     /// Bytes from one position to the next; stands behind `y`.
     pub y_step: usize,
-    /// Of the channels of a tile.
+    /// Where the bias of the channels of a tile is.
+    pub bias_from: *const u8,
+    /// Where their multipliers are; stands behind `bias_from`.
+    pub multipliers_from: *const u8,
+    /// Room: bias of the channels of a tile.
     pub bias: [i32; 4],
-    /// Of the channels of a tile.
+    /// Room for the multipliers of fewer channels.
     pub multipliers: [f32; 4],
     /// Zero point of the results, eight times.
     pub zero_point: [i16; 8],
@@ -87,6 +91,8 @@ impl Piece {
         weights: [0; 4],
         y: core::ptr::null_mut(),
         y_step: 0,
+        bias_from: core::ptr::null(),
+        multipliers_from: core::ptr::null(),
         bias: [0; 4],
         multipliers: [0.0; 4],
         zero_point: [0; 8],
@@ -209,7 +215,10 @@ macro_rules! tiles {
             naked_asm!(
                 begin!(),
                 "ldr r1, [r7, {X}]",
-                "vldrw.u32 q6, [r7, {MULTIPLIERS}]",
+                "ldrd r0, r2, [r7, {BIAS_FROM}]",
+                "vldrw.u32 q0, [r0]",
+                "vldrw.u32 q6, [r2]",
+                "vstrw.32 q0, [r7, {BIAS}]",
                 $begin,
                 "b 20f",
                 "10:",
@@ -284,7 +293,7 @@ macro_rules! tiles {
                 WEIGHTS = const offset_of!(Piece, weights),
                 Y = const offset_of!(Piece, y),
                 BIAS = const offset_of!(Piece, bias),
-                MULTIPLIERS = const offset_of!(Piece, multipliers),
+                BIAS_FROM = const offset_of!(Piece, bias_from),
                 ZERO_POINT = const offset_of!(Piece, zero_point),
             )
         }
