@@ -168,6 +168,7 @@ impl Piece {
             (1, 0, _) | (1, 1, 0) => tile::resident,
             (_, 0, _) => tile::short,
             (1, _, 0) if self.stride == BLOCK * WHOLE => tile::pointwise,
+            (1, _, _) if self.stride == BLOCK * WHOLE => tile::pointwise_with_tail,
             (_, _, 0) if self.stride == BLOCK * WHOLE => tile::window,
             _ => tile::any,
         }

@@ -180,25 +180,35 @@ macro_rules! step {
     };
 }
 
-/// Fewer bytes of two rows times four channels, as many as the predicate says.
+/// Fewer bytes of two rows times four channels, as many as the predicate says; weights lie at `$a` and so on behind q4.
 macro_rules! tail {
-    () => {
-        "vpstttt
-         vldrbt.u8 q0, [r1]
-         vldrbt.u8 q1, [r3]
-         vldrwt.u32 q2, [q4]
-         vldrwt.u32 q3, [q4, #4]
-         vmladava.s8 r0, q0, q2
-         vmladava.s8 r8, q1, q2
-         vmladava.s8 r2, q0, q3
-         vmladava.s8 r10, q1, q3
-         vpstt
-         vldrwt.u32 q2, [q4, #8]
-         vldrwt.u32 q3, [q4, #12]
-         vmladava.s8 r4, q0, q2
-         vmladava.s8 r12, q1, q2
-         vmladava.s8 r6, q0, q3
-         vmladava.s8 lr, q1, q3\n"
+    ($a:literal $b:literal $c:literal $d:literal) => {
+        concat!(
+            "vpstttt\n",
+            "vldrbt.u8 q0, [r1]\n",
+            "vldrbt.u8 q1, [r3]\n",
+            "vldrwt.u32 q2, [q4, ",
+            $a,
+            "]\n",
+            "vldrwt.u32 q3, [q4, ",
+            $b,
+            "]\n",
+            "vmladava.s8 r0, q0, q2\n",
+            "vmladava.s8 r8, q1, q2\n",
+            "vmladava.s8 r2, q0, q3\n",
+            "vmladava.s8 r10, q1, q3\n",
+            "vpstt\n",
+            "vldrwt.u32 q2, [q4, ",
+            $c,
+            "]\n",
+            "vldrwt.u32 q3, [q4, ",
+            $d,
+            "]\n",
+            "vmladava.s8 r4, q0, q2\n",
+            "vmladava.s8 r12, q1, q2\n",
+            "vmladava.s8 r6, q0, q3\n",
+            "vmladava.s8 lr, q1, q3\n",
+        )
     };
 }
 
@@ -351,6 +361,29 @@ tiles!(
     "mov r9, r6"
 );
 tiles!(
+    /// Rows of one segment that is longer than 16 bytes and no multiple of them, and blocks of 16 channels.
+    pointwise_with_tail,
+    "mov r0, #256
+     vsub.i32 q5, q5, r0
+     ldr r11, [r7, {WHOLE_AND_1}]
+     ldr r0, [r7, {TAIL}]
+     vctp.8 r0",
+    concat!(
+        "vmov q4, q5\n",
+        "lsrs r5, r11, #1\n",
+        "bcc 12f\n",
+        "11:\n",
+        step!("vldrw.u32 q2, [q4, #256]!"),
+        "12:\n",
+        step!("vldrw.u32 q2, [q4, #256]!"),
+        "subs r5, r5, #1\n",
+        "bne 11b\n",
+        tail!("#256" "#260" "#264" "#268"),
+    ),
+    "subs r9, r9, #1",
+    "mov r9, r6"
+);
+tiles!(
     /// Segments of a multiple of 16 bytes and blocks of 16 channels.
     window,
     "mov r0, #256
@@ -397,7 +430,7 @@ tiles!(
         "add r3, r3, r5\n",
         "vadd.i32 q4, q4, r11\n",
         "12:\n",
-        tail!(),
+        tail!("#0" "#4" "#8" "#12"),
         "subs r9, r9, #1\n",
         "bne 11b\n",
     ),
@@ -431,7 +464,7 @@ tiles!(
         "cbz r5, 15f\n",
         "vctp.8 r5\n",
         "ldr r5, [r7, {TAIL_STRIDE}]\n",
-        tail!(),
+        tail!("#0" "#4" "#8" "#12"),
         "vadd.i32 q4, q4, r5\n",
         "15:\n",
         "subs r9, r9, #1\n",
