@@ -46,10 +46,10 @@ pub(super) fn depthwise(mut args: ConvI8Args<'_>) {
     unsafe { (&raw mut (*room.as_mut_ptr()).kernel).write_bytes(0, 1) };
     let most = if w.stride_w == 1 { COLUMNS[0] } else { COLUMNS[1] };
     for column in (0..w.out_w as usize).step_by(most) {
-        let part = Part::new(&w, column, most.min(w.out_w as usize - column), target.parts().2);
+        let these = Columns::new(&w, column, most.min(w.out_w as usize - column), target.parts().2);
         for (x, y) in args.x.chunks_exact(in_image.max(1)).zip(y.chunks_exact_mut(out_image.max(1))) {
             for channel in (0..in_c).step_by(BLOCK) {
-                part.block(&args, x, channel, y, room.as_mut_ptr());
+                these.block(&args, x, channel, y, room.as_mut_ptr());
             }
         }
     }
@@ -80,11 +80,11 @@ impl Span {
 }
 
 /// Some columns of the results.
-struct Part {
-    /// The first column.
-    column: usize,
-    /// Columns.
-    columns: usize,
+struct Columns {
+    /// The first one.
+    first: usize,
+    /// How many.
+    count: usize,
     /// Which of those are not padding.
     across: Span,
     /// Cells that spread columns take.
@@ -95,7 +95,7 @@ struct Part {
     sweep: Sweep,
 }
 
-impl Part {
+impl Columns {
     fn new(w: &Window, column: usize, columns: usize, zero_point: i32) -> Self {
         let (stride, channels) = (w.stride_w as usize, w.in_c as usize);
         let line = w.out_w as usize * channels;
@@ -142,7 +142,7 @@ impl Part {
             ((lines - 2) / 2, sweep)
         };
         let across = Span::of(column * stride, seen, w.pad_left, w.in_w);
-        Self { column, columns, across, cells, rows: rows.max(1), sweep }
+        Self { first: column, count: columns, across, cells, rows: rows.max(1), sweep }
     }
 
     /// Up to 16 channels from `channel` on of an image.
@@ -173,8 +173,8 @@ impl Part {
         for line in (0..out_h).step_by(self.rows) {
             let rows = self.rows.min(out_h - line);
             let lines = (rows - 1) * stride + 3;
-            let results = ((rows - 1) * out_w + self.columns - 1) * channels + lanes;
-            let y = part_mut(y, (line * out_w + self.column) * channels + channel, results);
+            let results = ((rows - 1) * out_w + self.count - 1) * channels + lanes;
+            let y = part_mut(y, (line * out_w + self.first) * channels + channel, results);
             if y.len() != results || !self.spread(args, x, channel, line * stride, lines, pixels) {
                 return;
             }
