@@ -24,12 +24,9 @@ const ROOM: usize = 8;
 
 /// See [`crate::plan::step::ConvI8`].
 pub(super) fn conv(args: ConvI8Args<'_>) {
-    let w = args.window;
     let words = [args.weights, args.bias.bytes(0, 1), args.multipliers.bytes(0, 1)];
     let aligned = words.iter().all(|bytes| bytes.as_ptr().addr().is_multiple_of(4));
-    // Segments in rows and columns are those of windows that are dilated or grouped.
-    let one_line = w.groups == 1 && w.dilation_w == 1 || w.kernel_h == 1 || w.kernel_w == 1;
-    if !aligned || !one_line || !args.weight_zero_points.is_empty() || matches!(args.y, ConvOutput::F32(_)) {
+    if !aligned || !args.weight_zero_points.is_empty() || matches!(args.y, ConvOutput::F32(_)) {
         return plain::conv(args, false);
     }
     for_each_rows_by(args, copy, |args, rows, weights| {
@@ -109,18 +106,24 @@ impl Piece {
     /// A piece of these rows, without channels.
     pub fn new(rows: &Rows<'_>, target: Target) -> Self {
         let reach = &rows.reach;
-        let (segments, segment_step) =
-            if reach.columns == 1 { (reach.rows, reach.row_step) } else { (reach.columns, reach.column_step) };
+        // Segments lie in rows and columns where windows are dilated or grouped.
+        let (segments, segment_step, runs) = match (reach.rows, reach.columns) {
+            (rows, 1) => (rows, reach.row_step, 1),
+            (rows, columns) => (columns, reach.column_step, rows),
+        };
         let bytes = GROUP * reach.quads;
         let whole = bytes / WHOLE;
+        let last = (segments - 1) * segment_step + WHOLE * whole;
         let (_, _, zero_point) = target.limits();
         Self {
             columns: rows.columns,
             turn: rows.line_step.wrapping_sub(rows.columns * rows.step),
-            next: rows.step.wrapping_sub((segments - 1) * segment_step + WHOLE * whole),
+            next: rows.step.wrapping_sub((runs - 1) * reach.row_step + last),
             step: rows.step,
             segments,
             segment_step,
+            runs,
+            run_gap: reach.row_step.wrapping_sub(last),
             gap: segment_step.wrapping_sub(WHOLE * whole),
             whole,
             whole_and_1: whole + 1,
@@ -133,6 +136,7 @@ impl Piece {
     /// The kernel for these segments and channels.
     fn kernel(&self) -> Kernel {
         match (self.segments, self.whole, self.tail) {
+            _ if self.runs > 1 => tile::any,
             (1, 0, _) | (1, 1, 0) => tile::resident,
             (_, 0, _) => tile::short,
             (1, _, 0) if self.stride == BLOCK * WHOLE => tile::pointwise,
@@ -166,7 +170,8 @@ impl Piece {
 
 /// The row at `piece.x` times all channels.
 fn row(piece: &mut Piece, reach: &Reach, channels: &Channels<'_>, y: &mut [i8]) {
-    let (blocks, octets) = (channels.count / BLOCK * BLOCK, channels.count / OCTET * OCTET);
+    let octets = if piece.runs > 1 { 0 } else { channels.count / OCTET * OCTET };
+    let blocks = octets / BLOCK * BLOCK;
     let there = y.len() == channels.count && channels.weights.len() >= blocks * reach.packed_len();
     for (start, end) in [(0, blocks), (blocks, octets)] {
         if start == end || !there || !channels.place(piece, reach, start) {

@@ -15,7 +15,8 @@ pub(super) fn pays_to_pack(reach: &Reach, group_out: usize) -> bool {
     let segments = reach.rows * reach.columns;
     let quads = segments * reach.quads;
     let copies = 2 * (8 + 6 * segments) * TILE / group_out.max(1);
-    segments > 1 && reach.quads <= WHOLE / GROUP && 24 * segments > 17 * (quads / 4) + 26 + copies
+    let one_line = reach.rows == 1 || reach.columns == 1;
+    one_line && segments > 1 && reach.quads <= WHOLE / GROUP && 24 * segments > 17 * (quads / 4) + 26 + copies
 }
 
 /// Multiplies rows that are copied first, as many at a time as there is room for.

@@ -27,6 +27,12 @@ pub(super) struct Piece {
     pub segment_step: usize,
     /// Bytes from where a segment's last whole 16 bytes end to the next segment.
     pub gap: usize,
+    /// How many times there are so many segments; more than once for `any` alone.
+    pub runs: usize,
+    /// Bytes from where the last whole 16 bytes of the last of them end to the first of the next.
+    pub run_gap: usize,
+    /// Room: times to come.
+    pub runs_left: usize,
     /// Times 16 bytes in a segment.
     pub whole: usize,
     /// One more than `whole`.
@@ -79,6 +85,9 @@ impl Piece {
         segments: 0,
         segment_step: 0,
         gap: 0,
+        runs: 0,
+        run_gap: 0,
+        runs_left: 0,
         whole: 0,
         whole_and_1: 0,
         tail: 0,

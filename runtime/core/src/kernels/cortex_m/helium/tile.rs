@@ -133,7 +133,7 @@ macro_rules! tiles {
                 "str r0, [r7, {LEFT}]",
                 end!(),
                 // Not all kernels use all of these.
-                "/* {PAIRS} {SEGMENTS} {GAP} {WHOLE} {WHOLE_AND_1} {TAIL} {STRIDE} {TAIL_STRIDE} */",
+                "/* {PAIRS} {SEGMENTS} {GAP} {RUNS} {RUN_GAP} {RUNS_LEFT} {WHOLE} {WHOLE_AND_1} {TAIL} {STRIDE} {TAIL_STRIDE} */",
                 X = const offset_of!(Piece, x),
                 ROWS = const offset_of!(Piece, rows),
                 LEFT = const offset_of!(Piece, left),
@@ -143,6 +143,9 @@ macro_rules! tiles {
                 PAIRS = const offset_of!(Piece, pairs),
                 SEGMENTS = const offset_of!(Piece, segments),
                 GAP = const offset_of!(Piece, gap),
+                RUNS = const offset_of!(Piece, runs),
+                RUN_GAP = const offset_of!(Piece, run_gap),
+                RUNS_LEFT = const offset_of!(Piece, runs_left),
                 WHOLE = const offset_of!(Piece, whole),
                 WHOLE_AND_1 = const offset_of!(Piece, whole_and_1),
                 TAIL = const offset_of!(Piece, tail),
@@ -288,12 +291,20 @@ tiles!(
     "str r6, [r7, {PAIRS}]"
 );
 tiles!(
-    /// Segments of any length.
+    /// Segments of any length, in runs.
     any,
     "ldr r11, [r7, {STRIDE}]",
     concat!(
         "vmov q4, q5\n",
         "ldr r9, [r7, {SEGMENTS}]\n",
+        "ldr r5, [r7, {RUNS}]\n",
+        "str r5, [r7, {RUNS_LEFT}]\n",
+        "b 12f\n",
+        "16:\n",
+        "ldr r9, [r7, {SEGMENTS}]\n",
+        "ldr r5, [r7, {RUN_GAP}]\n",
+        "add r1, r1, r5\n",
+        "add r3, r3, r5\n",
         "b 12f\n",
         "11:\n",
         "ldr r5, [r7, {GAP}]\n",
@@ -317,6 +328,10 @@ tiles!(
         "15:\n",
         "subs r9, r9, #1\n",
         "bne 11b\n",
+        "ldr r5, [r7, {RUNS_LEFT}]\n",
+        "subs r5, r5, #1\n",
+        "str r5, [r7, {RUNS_LEFT}]\n",
+        "bne 16b\n",
     ),
     "ldr r5, [r7, {PAIRS}]
      subs r5, r5, #1
