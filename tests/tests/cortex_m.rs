@@ -17,6 +17,8 @@ use cygnet_onnx::compile::{Options, compile};
 use cygnet_onnx::model::Model;
 use cygnet_tests::int8::int8_model;
 use cygnet_tests::run::{arena, arena_bytes};
+use quantize::engine;
+use quantize::facts::Dims;
 
 /// The boards that QEMU shows, with a processor of each kind.
 const BOARDS: [&str; 5] = ["microbit", "mps2-an386", "mps2-an500", "mps2-an505", "mps3-an547"];
@@ -187,10 +189,7 @@ fn on_boards(boards: &[&str], cases: &[Case], work: &Path) -> Vec<Outcome> {
 }
 
 fn on_board(board: &'static Board, case: &Case, work: &Path) -> Outcome {
-    let mut options = Options::default();
-    options.fallback = false;
-    options.arena_bytes = Some(board.arena_limit());
-    let bytes = compile(&case.model, &options).expect("compiles").plan;
+    let bytes = engine::plan(&case.model, &Dims::new(), Some(board)).expect("compiles");
     let plan = Plan::parse(&bytes).expect("verified");
     let need = Need::of(&plan, board);
     let hashes: Vec<u64> = available().map(|kernels| expected(plan, &case.input, kernels)).collect();

@@ -1,8 +1,8 @@
 //! Nodes without a step: kept as small ONNX models that a host with `std` runs.
 
 use cygnet_core::bytes::Span;
-use cygnet_core::plan::{DType, TensorId};
 use cygnet_core::plan::step::{HostStep, MAX_HOST_TENSORS, Step, Table};
+use cygnet_core::plan::{DType, TensorId};
 
 use super::{Kind, Lowered, Lowering, Val, Value, identity, plan_type, wrong};
 use crate::compile::layout::Layout;
