@@ -120,11 +120,21 @@ impl Random {
             false => out * groups,
         };
         let pointwise = !depthwise && self.rarely(3);
-        let kernel = |random: &mut Self| if pointwise { 1 } else { random.size(1, 5) };
+        // What most networks are made of.
+        let usual = self.rarely(3);
+        let kernel = |random: &mut Self| {
+            if pointwise {
+                1
+            } else if usual {
+                3
+            } else {
+                random.size(1, 5)
+            }
+        };
         let (kernel_h, kernel_w) = (kernel(self), kernel(self));
-        let most = if pointwise { 1 } else { 3 };
+        let most = if pointwise || usual && self.rarely(2) { 1 } else { 3 };
         let (stride_h, stride_w) = (self.size(1, most), self.size(1, most));
-        let dilated = !pointwise && self.rarely(4);
+        let dilated = !pointwise && !usual && self.rarely(4);
         let (dilation_h, dilation_w) = if dilated { (self.size(1, 2), self.size(1, 3)) } else { (1, 1) };
         let pad = |random: &mut Self, reach: u32| if pointwise || random.rarely(3) { 0 } else { random.size(0, reach) };
         let (pad_top, pad_left) = (pad(self, kernel_h), pad(self, kernel_w));
@@ -249,13 +259,21 @@ fn element_wise(random: &mut Random, room: &mut Room, kernels: &Kernels) -> bool
         let out = Cell::from_mut(&mut y[..]).as_slice_of_cells();
         let row = RowI8 {
             a: Operand::Shared(&a[a_range.clone()]),
-            b: if constant { Operand::Constant(&room.other[b_range.clone()]) } else { Operand::Shared(&b[b_range.clone()]) },
+            b: if constant {
+                Operand::Constant(&room.other[b_range.clone()])
+            } else {
+                Operand::Shared(&b[b_range.clone()])
+            },
             y: if in_place { &a[a_range.clone()] } else { &out[start..end] },
             zero_points,
             multipliers,
             target,
         };
-        if product { (kernels.mul_i8)(&row) } else { (kernels.add_i8)(&row) }
+        if product {
+            (kernels.mul_i8)(&row)
+        } else {
+            (kernels.add_i8)(&row)
+        }
         if in_place {
             out.iter().zip(&a[..end]).for_each(|(out, a)| out.set(a.get()));
         }
