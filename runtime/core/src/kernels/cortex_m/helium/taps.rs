@@ -18,41 +18,45 @@ pub(super) fn tap_by_tap(mut args: ConvI8Args<'_>, y: &mut [i8], target: Target)
     let w = *args.window;
     let (in_c, out_c, out_w) = (w.in_c as usize, w.out_c as usize, w.out_w as usize);
     let many = u32::max(w.out_c / w.in_c.max(1), 1);
+    let (kernel_h, kernel_w) = (w.kernel_h as usize, w.kernel_w as usize);
+    let (step, column_step) = (w.stride_w as usize * in_c, w.dilation_w as usize * in_c);
     let scratch = core::mem::take(&mut args.scratch);
     let (low, high, zero_point) = target.parts();
+    let mut taps = Taps {
+        step,
+        columns: out_w,
+        kernel_h,
+        kernel_w,
+        column_step,
+        channels: out_c,
+        zero_point,
+        low: [low; LANES],
+        high: [high; LANES],
+        ..Taps::EMPTY
+    };
     for_each_strip(&w, Source::of_depthwise(&w), args.x, args.x_zero_point, scratch, copy, |strip| {
-        let (row_step, column_step) = (w.dilation_h as usize * strip.pitch, w.dilation_w as usize * in_c);
-        let (kernel_h, kernel_w) = (w.kernel_h as usize, w.kernel_w as usize);
-        let step = w.stride_w as usize * in_c;
+        let row_step = w.dilation_h as usize * strip.pitch;
+        taps.turn = row_step.wrapping_sub(kernel_w * column_step);
         let seen = (out_w - 1) * step + (kernel_w - 1) * column_step + (kernel_h - 1) * row_step + in_c;
-        for line in 0..strip.lines {
-            let x = part(strip.bytes, line * w.stride_h as usize * strip.pitch, seen);
-            let y = part_mut(y, (strip.first + line * out_w) * out_c, out_w * out_c);
-            if x.len() != seen || y.len() != out_w * out_c {
-                return;
+        for channel in (0..out_c).step_by(LANES) {
+            let input = channel as u32 / many;
+            taps.lanes = LANES.min(out_c - channel);
+            for lane in 0..LANES {
+                let channel = channel + lane;
+                taps.inputs[lane] = channel as u32 / many - input;
+                taps.weight_zero_points[lane] = args.weight_zero_points.get(channel);
+                taps.bias[lane] = args.bias.get(channel);
+                taps.multipliers[lane] = args.multipliers.get(channel);
             }
-            for channel in (0..out_c).step_by(LANES) {
-                let input = channel as u32 / many;
-                let mut taps = Taps {
-                    x: x.as_ptr().wrapping_add(input as usize),
-                    weights: i8s(args.weights).as_ptr().wrapping_add(channel),
-                    step,
-                    columns: out_w,
-                    kernel_h,
-                    kernel_w,
-                    column_step,
-                    turn: row_step.wrapping_sub(kernel_w * column_step),
-                    y: y.as_mut_ptr().wrapping_add(channel),
-                    channels: out_c,
-                    lanes: LANES.min(out_c - channel),
-                    zero_point,
-                    inputs: core::array::from_fn(|lane| (channel + lane) as u32 / many - input),
-                    weight_zero_points: core::array::from_fn(|lane| args.weight_zero_points.get(channel + lane)),
-                    bias: core::array::from_fn(|lane| args.bias.get(channel + lane)),
-                    multipliers: core::array::from_fn(|lane| args.multipliers.get(channel + lane)),
-                    low: [low; LANES],
-                    high: [high; LANES],
-                };
+            taps.weights = i8s(args.weights).as_ptr().wrapping_add(channel);
+            for line in 0..strip.lines {
+                let x = part(strip.bytes, line * w.stride_h as usize * strip.pitch, seen);
+                let y = part_mut(y, (strip.first + line * out_w) * out_c, out_w * out_c);
+                if x.len() != seen || y.len() != out_w * out_c {
+                    return;
+                }
+                taps.x = x.as_ptr().wrapping_add(input as usize);
+                taps.y = y.as_mut_ptr().wrapping_add(channel);
                 // SAFETY: what the windows of the line see is there, as are all weights and results of the line.
                 unsafe { windows(&mut taps) };
             }
@@ -96,6 +100,30 @@ struct Taps {
     low: [f32; 4],
     /// Greatest result, likewise.
     high: [f32; 4],
+}
+
+impl Taps {
+    /// Nothing to do.
+    const EMPTY: Self = Self {
+        x: core::ptr::null(),
+        weights: core::ptr::null(),
+        step: 0,
+        columns: 0,
+        kernel_h: 0,
+        kernel_w: 0,
+        column_step: 0,
+        turn: 0,
+        y: core::ptr::null_mut(),
+        channels: 0,
+        lanes: 0,
+        zero_point: 0,
+        inputs: [0; LANES],
+        weight_zero_points: [0; LANES],
+        bias: [0; LANES],
+        multipliers: [0.0; LANES],
+        low: [0.0; LANES],
+        high: [0.0; LANES],
+    };
 }
 
 /// All windows of the line.
