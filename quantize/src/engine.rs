@@ -1,5 +1,6 @@
 //! The int8 model as a plan, run by the engine: what a device will compute, bit for bit.
 
+use cygnet::boards::Board;
 use cygnet::core::Plan;
 use cygnet::core::plan::step::Access;
 use cygnet::core::plan::{MetadataKind, Step};
@@ -11,12 +12,12 @@ use crate::data::Sample;
 use crate::error::QuantizeError;
 use crate::facts::Dims;
 
-/// Compiles `model` with open axes fixed by `dims`; gives the bytes of a plan (`.cyg`). With `arena_bytes` the arena
-/// is made small, if need be at the price of speed, until it fits.
+/// Compiles `model` with open axes fixed by `dims`; gives the bytes of a plan (`.cyg`). For a board
+/// the arena is made small, if need be at the price of speed, until it fits.
 ///
 /// # Errors
 /// [`QuantizeError::Compile`] naming the node.
-pub fn plan(model: &Model, dims: &Dims, arena_bytes: Option<usize>) -> Result<Vec<u8>, QuantizeError> {
+pub fn plan(model: &Model, dims: &Dims, board: Option<&Board>) -> Result<Vec<u8>, QuantizeError> {
     let mut fixed = model.clone();
     for input in &mut fixed.inputs {
         for (axis, dim) in input.shape.iter_mut().flatten().enumerate() {
@@ -28,7 +29,10 @@ pub fn plan(model: &Model, dims: &Dims, arena_bytes: Option<usize>) -> Result<Ve
         }
     }
     let mut options = compile::Options::default();
-    options.arena_bytes = arena_bytes;
+    if let Some(board) = board {
+        options.arena_bytes = Some(board.arena_limit());
+        options.scratch_bytes = board.scratch_limit().min(options.scratch_bytes);
+    }
     Ok(compile(&fixed, &options)?.plan)
 }
 

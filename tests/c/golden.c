@@ -1,5 +1,5 @@
-/* Compares outputs, byte for byte, with those of onnxruntime: golden PLAN.cyg FOLDER, with in.NAME.npy and out.NAME.npy for
- * all inputs and outputs. Inputs of whole numbers refuse real ones. */
+/* Compares outputs, byte for byte, with those of onnxruntime: golden PLAN.cyg FOLDER, with in.NAME.npy and
+ * out.NAME.npy for all inputs and outputs. Inputs of whole numbers refuse real ones. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -65,7 +65,8 @@ int main(int argc, char **argv)
         if (tensor.element_type != CYGNET_TYPE_FLOAT32) {
             float *real = memory(tensor.elements * sizeof *real);
             memset(real, 0, tensor.elements * sizeof *real);
-            expect(CYGNET_STATUS_ELEMENT_TYPE, cygnet_session_write_f32(&session, index, real, tensor.elements), __LINE__);
+            CygnetStatus status = cygnet_session_write_f32(&session, index, real, tensor.elements);
+            expect(CYGNET_STATUS_ELEMENT_TYPE, status, __LINE__);
             free(real);
         }
         uint8_t *bytes = elements(argv[2], "in", &tensor);

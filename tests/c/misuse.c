@@ -1,5 +1,5 @@
-/* Everything that a program can do wrong and the library can see: each is answered with its status, and behind all of it
- * the session gives the same output as before. Called with a plan fed with pictures and one fed with sound. */
+/* Everything that a program can do wrong and the library can see: each is answered with its status, and behind all of
+ * it the session gives the same output as before. Called with a plan fed with pictures and one fed with sound. */
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>

@@ -43,7 +43,8 @@ pub struct Listen {
     #[arg(long, value_name = "HZ", value_parser = clap::value_parser!(u32).range(4000..=192_000))]
     rate: Option<u32>,
     /// Interleaved channels of raw sound, which are averaged.
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "rate", value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "rate",
+        value_parser = clap::value_parser!(u16).range(1..=64))]
     channels: u16,
     /// How far the model's window moves each time [default: an eighth of its length].
     #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u32).range(1..=60_000))]
@@ -70,7 +71,7 @@ pub struct Listen {
 impl Listen {
     /// Does the work.
     pub fn run(&self) -> anyhow::Result<()> {
-        let place = Place::new(&self.source, self.rate, self.channels)?;
+        let mut place = Place::new(&self.source, self.rate, self.channels)?;
         let mut session = self.stream.session()?;
         let model = session.model().clone();
         let (input, spec) = sound_input(&model)?;
@@ -82,13 +83,14 @@ impl Listen {
         let mut memory = Memory::new(&spec, &events, classes);
         let mut hearing = Hearing::new(&mut session, input, &spec, step_rows, &events, &ignored, &mut memory)?;
         hearing.report(self.stream.is_for_people(), self.windows, line);
-        self.listen(&place, &mut hearing)
+        self.listen(&mut place, &mut hearing)
     }
 
-    fn listen(&self, place: &Place, hearing: &mut Hearing<'_>) -> anyhow::Result<()> {
+    fn listen(&self, place: &mut Place, hearing: &mut Hearing<'_>) -> anyhow::Result<()> {
         let mut retry = Retry::new();
         // What is not there in the beginning is a mistake, what is gone later may come back.
         let mut sound = Some(place.open(hearing.sample_rate())?);
+        let comes_back = place.comes_back();
         loop {
             let opened = match sound.take() {
                 Some(sound) => Ok(sound),
@@ -97,9 +99,9 @@ impl Listen {
             let problem = match opened {
                 Err(error) => format!("{error:#}"),
                 Ok(mut sound) => match hearing.recording(&mut sound, &mut || retry.works())? {
-                    Ending::End if !place.comes_back() => return finished(hearing, &sound, place),
+                    Ending::End if !comes_back => return finished(hearing, &sound, place),
                     Ending::End => "it has ended".into(),
-                    Ending::Lost(error) if !place.comes_back() => {
+                    Ending::Lost(error) if !comes_back => {
                         return Err(error).with_context(|| place.to_string());
                     }
                     Ending::Lost(error) => format!("the sound is gone: {error}"),
@@ -111,7 +113,7 @@ impl Listen {
 
     /// How far the window moves, in rows.
     fn step_rows(&self, spec: &AudioSpec) -> usize {
-        steps(samples(self.hop, spec, 1), row_samples(spec))
+        nearest_steps(samples(self.hop, spec, 1), row_samples(spec))
     }
 
     /// What makes a word, counted in windows that are `step` samples apart.
@@ -120,8 +122,9 @@ impl Listen {
             threshold: self.threshold,
             // Half of what it takes to begin: a word that fades is still the same word.
             release: self.threshold / 2.0,
-            average: steps(samples(self.average, spec, 3), step),
-            hold: steps(samples(self.hold, spec, 4), step),
+            average: nearest_steps(samples(self.average, spec, 3), step),
+            // Not less than was asked for.
+            hold: nearest_steps(samples(self.hold, spec, 4).next_multiple_of(step), step),
         }
     }
 
@@ -144,7 +147,7 @@ impl Listen {
 
 /// Samples from a row of features to the next.
 fn row_samples(spec: &AudioSpec) -> u64 {
-    if spec.features == Features::Waveform { 1 } else { u64::from(spec.hop) }
+    if spec.features == Features::Waveform { 1 } else { u64::from(spec.hop.max(1)) }
 }
 
 /// A time in samples at the model's rate; `eighths` of the window where none is told.
@@ -156,8 +159,7 @@ fn samples(milliseconds: Option<u32>, spec: &AudioSpec, eighths: u64) -> u64 {
 }
 
 /// The nearest number of steps, at least one.
-fn steps(samples: u64, step: u64) -> usize {
-    let step = step.max(1);
+fn nearest_steps(samples: u64, step: u64) -> usize {
     usize::try_from((samples + step / 2) / step).unwrap_or(usize::MAX).max(1)
 }
 

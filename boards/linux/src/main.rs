@@ -5,9 +5,13 @@ mod events;
 mod gpio;
 mod inspect;
 mod listen;
+#[cfg(feature = "packaging")]
+mod packaging;
+mod pipe;
 mod retry;
 mod run;
 mod table;
+mod watch;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
@@ -19,7 +23,7 @@ use cygnet::{Card, Model, Session};
 
 /// Runs int8 and float models on this machine.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(name = "cygnet", version, about)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -31,6 +35,10 @@ enum Command {
     Bench(bench::Bench),
     Inspect(inspect::Inspect),
     Listen(listen::Listen),
+    Watch(watch::Watch),
+    #[cfg(feature = "packaging")]
+    #[command(hide = true)]
+    Packaging(packaging::Packaging),
 }
 
 /// Which model, and how it is fed.
@@ -100,6 +108,9 @@ fn main() -> ExitCode {
         Command::Bench(bench) => bench.run(),
         Command::Inspect(inspect) => inspect.run(),
         Command::Listen(listen) => listen.run(),
+        Command::Watch(watch) => watch.run(),
+        #[cfg(feature = "packaging")]
+        Command::Packaging(packaging) => packaging.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

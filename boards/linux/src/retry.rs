@@ -1,9 +1,6 @@
 //! What to do when a device is gone: say so, wait, try again.
 
 use std::fmt::Display;
-use std::fs;
-use std::os::unix::fs::FileTypeExt;
-use std::path::Path;
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -39,12 +36,6 @@ impl Retry {
         self.next = (wait * 2).min(LONGEST);
         wait
     }
-}
-
-/// Whether what lies at `path` may come back after its end: a device or a named pipe, in contrast to a file.
-pub fn comes_back(path: &Path) -> bool {
-    let kind = fs::metadata(path).map(|metadata| metadata.file_type());
-    kind.is_ok_and(|kind| kind.is_fifo() || kind.is_char_device())
 }
 
 #[cfg(test)]

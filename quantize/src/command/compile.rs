@@ -50,8 +50,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     super::check_output(&output, &arguments.model)?;
     let mut model = super::read(&arguments.model)?;
     super::card::take(&arguments.model, arguments.card.as_deref(), &mut model)?;
-    let limit = arguments.board.map(Board::arena_limit);
-    let bytes = engine::plan(&model, &Dims::new(), limit).with_context(|| arguments.model.display().to_string())?;
+    let bytes =
+        engine::plan(&model, &Dims::new(), arguments.board).with_context(|| arguments.model.display().to_string())?;
     let plan = Plan::parse(&bytes)?;
     let need = arguments.board.map(|board| Need::of(&plan, board));
     if let Some(refusal) = need.as_ref().and_then(|need| need.refusal(&plan)) {

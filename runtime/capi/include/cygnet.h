@@ -21,21 +21,22 @@
  * Plans (.cyg) are made on a laptop: `quantize model.onnx --calib data/ --plan model.cyg`, or `quantize compile`. The
  * same plan gives the same bits on every machine.
  *
- * Memory. The library allocates nothing: the plan's bytes, the arena, both objects, values and scratch are yours. Objects
- * are zeroed before they are opened for the first time and stay in their places while they are open. Pieces of memory
- * that are given to the same call must not overlap.
+ * Memory. The library allocates nothing: the plan's bytes, the arena, both objects, values and scratch are yours.
+ * Objects are zeroed before they are opened for the first time and stay in their places while they are open. Pieces of
+ * memory that are given to the same call must not overlap.
  *
  * Errors. Every call that can fail gives a CygnetStatus; cygnet_status_text() tells what it means and the mend. Null
  * and unaligned pointers, wrong sizes, damaged or truncated plans, objects that are not open, are open already or were
  * copied, and calls into a session that is busy are answered with a status. What cannot be seen: memory that is shorter
  * than you say, or that you free or change while it is in use. Nothing unwinds into C.
  *
- * Threads. An open plan is only read: share it. A session is for one thread at a time; sessions with arenas of their own
- * run side by side. What each call needs stands at it. Nothing may be called from a signal handler; from an interrupt
- * only with objects that the interrupted code does not use.
+ * Threads. An open plan is only read: share it. A session is for one thread at a time; sessions with arenas of their
+ * own run side by side. What each call needs stands at it. Nothing may be called from a signal handler; from an
+ * interrupt only with objects that the interrupted code does not use.
  *
  * Linking. `pkg-config --cflags --libs cygnet` (with --static for libcygnet.a), find_package(Cygnet) in CMake, or for
- * bare metal libcygnet.a and -Wl,--gc-sections. runtime/capi/install makes and installs all of it.
+ * bare metal libcygnet.a and -Wl,--gc-sections. runtime/capi/install makes and installs all of it, and by CYGNET_PLAN
+ * leaves the kernels out that one plan does not need.
  */
 
 
@@ -418,6 +419,24 @@ typedef struct CygnetPictureFacts {
     float scale[3];
 } CygnetPictureFacts;
 
+// A picture in your memory.
+typedef struct CygnetPicture {
+    // The bytes, from the upper left pixel on.
+    const uint8_t *data;
+    // How many there are.
+    size_t length;
+    // Pixels of a row.
+    uint32_t width;
+    // Rows.
+    uint32_t height;
+    // Bytes from a row to the next for RGB8 and GREY8; 0 when there are no gaps. Others have none: 0.
+    size_t row_stride;
+    // A CygnetPictureFormat.
+    uint32_t format;
+    // For the YUV formats: 0 when black and white are 16 and 235 (cameras, video), 1 when they are 0 and 255 (JPEG).
+    uint32_t full_range;
+} CygnetPicture;
+
 // How sound becomes an input: rows of features, feature = (value - mean) * scale. A row covers `window` samples, the
 // next one begins `hop` later; samples are divided by 32768 and weighted by a periodic Hann window.
 typedef struct CygnetSoundFacts {
@@ -455,24 +474,6 @@ typedef struct CygnetSoundFacts {
     float scale[CYGNET_MAX_BANDS];
 } CygnetSoundFacts;
 
-// A picture in your memory.
-typedef struct CygnetPicture {
-    // The bytes, from the upper left pixel on.
-    const uint8_t *data;
-    // How many there are.
-    size_t length;
-    // Pixels of a row.
-    uint32_t width;
-    // Rows.
-    uint32_t height;
-    // Bytes from a row to the next for RGB8 and GREY8; 0 when there are no gaps. Others have none: 0.
-    size_t row_stride;
-    // A CygnetPictureFormat.
-    uint32_t format;
-    // For the YUV formats: 0 when black and white are 16 and 235 (cameras, video), 1 when they are 0 and 255 (JPEG).
-    uint32_t full_range;
-} CygnetPicture;
-
 // One of the best scores.
 typedef struct CygnetAnswer {
     // Which score it is; cygnet_plan_label() tells its name.
@@ -500,8 +501,8 @@ const char *cygnet_version(void);
 // Owner: the library, for ever. Threads: any, at any time.
 const char *cygnet_status_text(int32_t status);
 
-// Opens a plan that lies in memory: verified once, then read in place; nothing is copied. Bytes behind its end are left
-// alone. The bytes may lie at any address; float32 steps are faster at a multiple of 16.
+// Opens a plan that lies in memory: verified once, then read in place; nothing is copied. Bytes behind its end are
+// left alone. The bytes may lie at any address; float32 steps are faster at a multiple of 16.
 //
 // Owner: `bytes` stay yours; they must not change, move or vanish before cygnet_plan_close(). Takes no other memory.
 // Threads: one at a time for this object; when it is done, any may use the open plan.
@@ -512,8 +513,8 @@ CygnetStatus cygnet_plan_open(struct CygnetPlan *plan,
 
 // Opens a plan in a file, which is mapped into memory, not read. CYGNET_STATUS_NO_FILES in builds for bare metal.
 //
-// Owner: `path` (ended by a zero) is yours and not kept; the mapping is the library's until cygnet_plan_close(). Nobody
-// may write to the file until then: replace a plan by renaming another over it.
+// Owner: `path` (ended by a zero) is yours and not kept; the mapping is the library's until cygnet_plan_close().
+// Nobody may write to the file until then: replace a plan by renaming another over it.
 // Threads: one at a time for this object; when it is done, any may use the open plan.
 // Pointers: `plan` is null or points to a CygnetPlan, `path` is null or points to bytes of which one is zero.
 CygnetStatus cygnet_plan_load(struct CygnetPlan *plan,
@@ -551,8 +552,8 @@ CygnetStatus cygnet_plan_output(const struct CygnetPlan *plan,
 // Finds the input of a name; CYGNET_STATUS_NOT_FOUND when there is none.
 //
 // Owner: `name` (ended by a zero) and `index` are yours. Threads: any number at a time.
-// Pointers: `plan` is null or points to a CygnetPlan, `name` is null or points to bytes of which one is zero, `index` is null or
-// points to room.
+// Pointers: `plan` is null or points to a CygnetPlan, `name` is null or points to bytes of which one is zero, `index`
+// is null or points to room.
 CygnetStatus cygnet_plan_find_input(const struct CygnetPlan *plan,
                                     const char *name,
                                     uint32_t *index);
@@ -560,8 +561,8 @@ CygnetStatus cygnet_plan_find_input(const struct CygnetPlan *plan,
 // Finds the output of a name; CYGNET_STATUS_NOT_FOUND when there is none.
 //
 // Owner: `name` (ended by a zero) and `index` are yours. Threads: any number at a time.
-// Pointers: `plan` is null or points to a CygnetPlan, `name` is null or points to bytes of which one is zero, `index` is null or
-// points to room.
+// Pointers: `plan` is null or points to a CygnetPlan, `name` is null or points to bytes of which one is zero, `index`
+// is null or points to room.
 CygnetStatus cygnet_plan_find_output(const struct CygnetPlan *plan,
                                      const char *name,
                                      uint32_t *index);
@@ -577,11 +578,12 @@ CygnetStatus cygnet_plan_label(const struct CygnetPlan *plan,
 // Joins a plan and an arena, which is filled with zeros. Takes the fastest kernels of this CPU; the results have the
 // same bits with all of them. A plan may have any number of sessions, each with an arena of its own.
 //
-// Owner: session and arena stay yours and must stay in their places until cygnet_session_end(); until then the bytes of
-// the arena are the library's, and the plan must stay open. An arena larger than needed is used from its start.
+// Owner: session and arena stay yours and must stay in their places until cygnet_session_end(); until then the bytes
+// of the arena are the library's, and the plan must stay open. An arena larger than needed is used from its start.
 // Threads: one at a time for this object. Sessions of the same plan may begin and end in different threads (not in
 // interrupts on Armv6-M).
-// Pointers: `session` is null or points to a CygnetSession, `plan` to a CygnetPlan; `arena` is null or points to `arena_bytes`.
+// Pointers: `session` is null or points to a CygnetSession, `plan` to a CygnetPlan; `arena` is null or points to
+// `arena_bytes`.
 CygnetStatus cygnet_session_begin(struct CygnetSession *session,
                                   const struct CygnetPlan *plan,
                                   void *arena,
@@ -593,8 +595,8 @@ CygnetStatus cygnet_session_begin(struct CygnetSession *session,
 // Pointers: `session` is null or points to a CygnetSession; when it has begun, its plan is open.
 CygnetStatus cygnet_session_end(struct CygnetSession *session);
 
-// Runs all steps on the inputs that were written. Write every input before each run: steps reuse the memory of what was
-// read for the last time. Takes no memory but the stack.
+// Runs all steps on the inputs that were written. Write every input before each run: steps reuse the memory of what
+// was read for the last time. Takes no memory but the stack.
 //
 // Threads: one at a time for this session; sessions with arenas of their own run at the same time.
 // Pointers: `session` is null or points to a CygnetSession; when it has begun, its plan and arena are there.
@@ -652,8 +654,8 @@ CygnetStatus cygnet_session_input_stored(struct CygnetSession *session,
 // Where output `index` lies in the arena, to be read in place: stored_bytes of stored_type in the order of `order`.
 // CygnetTensor tells all of them, and the scale.
 //
-// Owner: part of the arena; read it between calls, behind cygnet_session_run(). It stays in its place until the session
-// ends, and holds the output until the next input is written. Threads: one at a time for this session.
+// Owner: part of the arena; read it between calls, behind cygnet_session_run(). It stays in its place until the
+// session ends, and holds the output until the next input is written. Threads: one at a time for this session.
 // Pointers: `session` is null or points to a CygnetSession, `stored` is null or points to room.
 CygnetStatus cygnet_session_output_stored(struct CygnetSession *session,
                                           uint32_t index,
@@ -667,14 +669,6 @@ CygnetStatus cygnet_plan_picture(const struct CygnetPlan *plan,
                                  uint32_t index,
                                  struct CygnetPictureFacts *facts);
 
-// Tells how sound becomes input `index`; CYGNET_STATUS_NOT_PREPARED when the plan does not say.
-//
-// Owner: `facts` is yours. Threads: any number at a time.
-// Pointers: `plan` is null or points to a CygnetPlan, `facts` is null or points to room.
-CygnetStatus cygnet_plan_sound(const struct CygnetPlan *plan,
-                               uint32_t index,
-                               struct CygnetSoundFacts *facts);
-
 // Tells the bytes of scratch that cygnet_session_write_picture() needs for pictures of a size: a few rows.
 //
 // Owner: `bytes` is yours. Threads: any number at a time.
@@ -685,18 +679,26 @@ CygnetStatus cygnet_picture_scratch(const struct CygnetPlan *plan,
                                     uint32_t height,
                                     size_t *bytes);
 
-// Sets input `index` from a picture of any size: resized, cropped or padded, normalised and quantized into the arena in
-// one pass, as cygnet_plan_picture() tells.
+// Sets input `index` from a picture of any size: resized, cropped or padded, normalised and quantized into the arena
+// in one pass, as cygnet_plan_picture() tells.
 //
-// Owner: the picture and its bytes, and `scratch` (cygnet_picture_scratch() bytes, at any address; may be null when that
-// is 0) are yours and not kept. Threads: one at a time for this session.
-// Pointers: `session` is null or points to a CygnetSession; `picture` is null or points to one whose `data` is null or points to
-// `length` bytes; `scratch` is null or points to `scratch_bytes`.
+// Owner: the picture and its bytes, and `scratch` (cygnet_picture_scratch() bytes, at any address; may be null when
+// that is 0) are yours and not kept. Threads: one at a time for this session.
+// Pointers: `session` is null or points to a CygnetSession; `picture` is null or points to one whose `data` is null
+// or points to `length` bytes; `scratch` is null or points to `scratch_bytes`.
 CygnetStatus cygnet_session_write_picture(struct CygnetSession *session,
                                           uint32_t index,
                                           const struct CygnetPicture *picture,
                                           uint8_t *scratch,
                                           size_t scratch_bytes);
+
+// Tells how sound becomes input `index`; CYGNET_STATUS_NOT_PREPARED when the plan does not say.
+//
+// Owner: `facts` is yours. Threads: any number at a time.
+// Pointers: `plan` is null or points to a CygnetPlan, `facts` is null or points to room.
+CygnetStatus cygnet_plan_sound(const struct CygnetPlan *plan,
+                               uint32_t index,
+                               struct CygnetSoundFacts *facts);
 
 // Tells how many numbers of scratch cygnet_session_write_sound() needs for `count` samples at a rate.
 //
@@ -728,8 +730,8 @@ CygnetStatus cygnet_session_write_sound(struct CygnetSession *session,
 // how many: the least of `count`, `capacity` and CYGNET_MAX_ANSWERS.
 //
 // Owner: scores, answers and `found` are yours. Threads: any number at a time.
-// Pointers: `scores` is null or points to `count` numbers, `answers` is null or points to room for `capacity`, `found` is null or
-// points to room.
+// Pointers: `scores` is null or points to `count` numbers, `answers` is null or points to room for `capacity`,
+// `found` is null or points to room.
 CygnetStatus cygnet_top(const float *scores,
                         size_t count,
                         struct CygnetAnswer *answers,

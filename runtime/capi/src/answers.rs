@@ -19,8 +19,8 @@ pub struct CygnetAnswer {
 /// how many: the least of `count`, `capacity` and CYGNET_MAX_ANSWERS.
 ///
 /// Owner: scores, answers and `found` are yours. Threads: any number at a time.
-/// Pointers: `scores` is null or points to `count` numbers, `answers` is null or points to room for `capacity`, `found` is null or
-/// points to room.
+/// Pointers: `scores` is null or points to `count` numbers, `answers` is null or points to room for `capacity`,
+/// `found` is null or points to room.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cygnet_top(
     scores: *const f32,

@@ -15,6 +15,7 @@ extern crate std;
 
 mod boundary;
 mod mapping;
+mod place;
 mod seal;
 
 // In the order of the header.
@@ -26,7 +27,9 @@ mod plan;
 
 mod session;
 
-mod prepare;
+mod picture;
+
+mod sound;
 
 mod answers;
 

@@ -112,8 +112,8 @@ pub(crate) fn output(plan: &Plan<'_>, index: u32) -> Outcome<(Port, Tensor)> {
     Ok((port, plan.tensor(port.tensor).ok_or(CygnetStatus::NotFound)?))
 }
 
-/// Opens a plan that lies in memory: verified once, then read in place; nothing is copied. Bytes behind its end are left
-/// alone. The bytes may lie at any address; float32 steps are faster at a multiple of 16.
+/// Opens a plan that lies in memory: verified once, then read in place; nothing is copied. Bytes behind its end are
+/// left alone. The bytes may lie at any address; float32 steps are faster at a multiple of 16.
 ///
 /// Owner: `bytes` stay yours; they must not change, move or vanish before cygnet_plan_close(). Takes no other memory.
 /// Threads: one at a time for this object; when it is done, any may use the open plan.
@@ -130,8 +130,8 @@ pub unsafe extern "C" fn cygnet_plan_open(plan: *mut CygnetPlan, bytes: *const u
 
 /// Opens a plan in a file, which is mapped into memory, not read. CYGNET_STATUS_NO_FILES in builds for bare metal.
 ///
-/// Owner: `path` (ended by a zero) is yours and not kept; the mapping is the library's until cygnet_plan_close(). Nobody
-/// may write to the file until then: replace a plan by renaming another over it.
+/// Owner: `path` (ended by a zero) is yours and not kept; the mapping is the library's until cygnet_plan_close().
+/// Nobody may write to the file until then: replace a plan by renaming another over it.
 /// Threads: one at a time for this object; when it is done, any may use the open plan.
 /// Pointers: `plan` is null or points to a CygnetPlan, `path` is null or points to bytes of which one is zero.
 #[unsafe(no_mangle)]
@@ -262,8 +262,8 @@ pub unsafe extern "C" fn cygnet_plan_output(
 /// Finds the input of a name; CYGNET_STATUS_NOT_FOUND when there is none.
 ///
 /// Owner: `name` (ended by a zero) and `index` are yours. Threads: any number at a time.
-/// Pointers: `plan` is null or points to a CygnetPlan, `name` is null or points to bytes of which one is zero, `index` is null or
-/// points to room.
+/// Pointers: `plan` is null or points to a CygnetPlan, `name` is null or points to bytes of which one is zero, `index`
+/// is null or points to room.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cygnet_plan_find_input(
     plan: *const CygnetPlan,
@@ -281,8 +281,8 @@ pub unsafe extern "C" fn cygnet_plan_find_input(
 /// Finds the output of a name; CYGNET_STATUS_NOT_FOUND when there is none.
 ///
 /// Owner: `name` (ended by a zero) and `index` are yours. Threads: any number at a time.
-/// Pointers: `plan` is null or points to a CygnetPlan, `name` is null or points to bytes of which one is zero, `index` is null or
-/// points to room.
+/// Pointers: `plan` is null or points to a CygnetPlan, `name` is null or points to bytes of which one is zero, `index`
+/// is null or points to room.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cygnet_plan_find_output(
     plan: *const CygnetPlan,

@@ -100,11 +100,12 @@ impl<'a> Running<'a> {
 /// Joins a plan and an arena, which is filled with zeros. Takes the fastest kernels of this CPU; the results have the
 /// same bits with all of them. A plan may have any number of sessions, each with an arena of its own.
 ///
-/// Owner: session and arena stay yours and must stay in their places until cygnet_session_end(); until then the bytes of
-/// the arena are the library's, and the plan must stay open. An arena larger than needed is used from its start.
+/// Owner: session and arena stay yours and must stay in their places until cygnet_session_end(); until then the bytes
+/// of the arena are the library's, and the plan must stay open. An arena larger than needed is used from its start.
 /// Threads: one at a time for this object. Sessions of the same plan may begin and end in different threads (not in
 /// interrupts on Armv6-M).
-/// Pointers: `session` is null or points to a CygnetSession, `plan` to a CygnetPlan; `arena` is null or points to `arena_bytes`.
+/// Pointers: `session` is null or points to a CygnetSession, `plan` to a CygnetPlan; `arena` is null or points to
+/// `arena_bytes`.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cygnet_session_begin(
     session: *mut CygnetSession,
@@ -167,8 +168,8 @@ pub unsafe extern "C" fn cygnet_session_end(session: *mut CygnetSession) -> Cygn
     })
 }
 
-/// Runs all steps on the inputs that were written. Write every input before each run: steps reuse the memory of what was
-/// read for the last time. Takes no memory but the stack.
+/// Runs all steps on the inputs that were written. Write every input before each run: steps reuse the memory of what
+/// was read for the last time. Takes no memory but the stack.
 ///
 /// Threads: one at a time for this session; sessions with arenas of their own run at the same time.
 /// Pointers: `session` is null or points to a CygnetSession; when it has begun, its plan and arena are there.
@@ -291,8 +292,8 @@ pub unsafe extern "C" fn cygnet_session_input_stored(
 /// Where output `index` lies in the arena, to be read in place: stored_bytes of stored_type in the order of `order`.
 /// CygnetTensor tells all of them, and the scale.
 ///
-/// Owner: part of the arena; read it between calls, behind cygnet_session_run(). It stays in its place until the session
-/// ends, and holds the output until the next input is written. Threads: one at a time for this session.
+/// Owner: part of the arena; read it between calls, behind cygnet_session_run(). It stays in its place until the
+/// session ends, and holds the output until the next input is written. Threads: one at a time for this session.
 /// Pointers: `session` is null or points to a CygnetSession, `stored` is null or points to room.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn cygnet_session_output_stored(

@@ -82,7 +82,7 @@ pub enum CygnetStatus {
 statuses! {
     Ok = 0, c"done";
     NullPointer = 1, c"a pointer is null: give the address of memory that is there";
-    Unaligned = 2, c"a pointer is not aligned: an arena must start at a multiple of 16 bytes, others at one of their type";
+    Unaligned = 2, c"a pointer is not aligned: arenas start at a multiple of 16 bytes, others at one of their type";
     Overlap = 3, c"two pieces of memory overlap: give each one of its own";
     NotZeroed = 4, c"the memory of the plan or session holds something: zero it before it is opened for the first time";
     NotOpen = 5, c"the plan or session is not open: open it first, and leave it in its place";
@@ -97,7 +97,7 @@ statuses! {
         c"a step of the plan has no native kernel: see `cygnet inspect`, change the model or use the program cygnet";
     ArenaTooSmall = 14, c"the arena is too small: give as many bytes as cygnet_plan_facts() tells";
     NotFound = 15, c"the plan has no such input, output, label or name: see cygnet_plan_facts()";
-    ElementCount = 16, c"the number of elements is not that of the tensor: see cygnet_plan_input() and cygnet_plan_output()";
+    ElementCount = 16, c"the number of elements is not that of the tensor: see cygnet_plan_input() and _output()";
     ElementType = 17, c"the tensor has elements of another type: use the call for bytes";
     NotPrepared = 18,
         c"the plan does not say how this input is made of that: give quantize a card, or write the tensor yourself";

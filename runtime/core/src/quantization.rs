@@ -47,13 +47,6 @@ impl Multiplier {
         let scale = if FLOAT_BY_CALLS { integer::Scale::of(value) } else { integer::Scale::default() };
         Self { value, scale }
     }
-
-    /// The number.
-    #[must_use]
-    #[inline(always)]
-    pub fn value(self) -> f32 {
-        self.value
-    }
 }
 
 impl Target {

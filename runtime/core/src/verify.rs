@@ -7,7 +7,7 @@ mod shapes;
 
 use crate::bytes::{Record, Span};
 use crate::error::Error;
-use crate::plan::step::Access;
+use crate::plan::step::{Access, StepRecord};
 use crate::plan::{ALIGNMENT, HEADER_BYTES, MAX_RANK, Metadata, Plan, Port, Tensor, TensorId};
 
 /// Checks a plan whose header has been decoded.
@@ -133,6 +133,39 @@ fn check_port(plan: &Plan<'_>, port: Option<&Port>, lives: fn(&Tensor, u32) -> b
     Ok(())
 }
 
+/// Checks what a step does to its tensors against their lifetimes. Gives the number of those whose first time it is and
+/// which it writes.
+#[inline(never)]
+fn lifetimes(plan: &Plan<'_>, record: &StepRecord) -> Result<usize, &'static str> {
+    let time = record.index + 1;
+    let (mut broken, mut begun) = (None, 0);
+    record.step.visit_tensors(&mut |id, access| {
+        if access != Access::Read {
+            let mut visits = 0;
+            record.step.visit_tensors(&mut |other, _| visits += u32::from(other == id));
+            if visits != 1 {
+                broken = broken.or(Some("it writes a tensor that it uses twice"));
+            }
+            begun += usize::from(plan.tensor(id).is_some_and(|tensor| tensor.first == time));
+        }
+        let rule = match (&plan.tensor(id), access) {
+            (None, _) => Some("it names a tensor that is not there"),
+            (Some(t), Access::Read) if t.first >= time || t.last < time => {
+                Some("it reads a tensor outside its lifetime")
+            }
+            (Some(t), Access::Write) if t.first > time || t.last < time => {
+                Some("it writes a tensor outside its lifetime")
+            }
+            (Some(t), Access::Scratch) if t.first != time || t.last != time => {
+                Some("its scratch lives longer than the step")
+            }
+            _ => None,
+        };
+        broken = broken.or(rule);
+    });
+    broken.map_or(Ok(begun), Err)
+}
+
 #[inline(never)]
 fn steps(plan: &Plan<'_>) -> Result<(), Error> {
     let mut steps = plan.steps();
@@ -141,39 +174,12 @@ fn steps(plan: &Plan<'_>) -> Result<(), Error> {
     let mut begun = 0;
     while let Some(record) = &steps.next() {
         let index = record.index;
-        let time = index + 1;
-        let mut broken = None;
-        record.step.visit_tensors(&mut |id, access| {
-            if access != Access::Read {
-                let mut visits = 0;
-                record.step.visit_tensors(&mut |other, _| visits += u32::from(other == id));
-                if visits != 1 {
-                    broken = broken.or(Some("it writes a tensor that it uses twice"));
-                }
-                begun += usize::from(plan.tensor(id).is_some_and(|tensor| tensor.first == time));
-            }
-            let rule = match (plan.tensor(id), access) {
-                (None, _) => Some("it names a tensor that is not there"),
-                (Some(t), Access::Read) if t.first >= time || t.last < time => {
-                    Some("it reads a tensor outside its lifetime")
-                }
-                (Some(t), Access::Write) if t.first > time || t.last < time => {
-                    Some("it writes a tensor outside its lifetime")
-                }
-                (Some(t), Access::Scratch) if t.first != time || t.last != time => {
-                    Some("its scratch lives longer than the step")
-                }
-                _ => None,
-            };
-            broken = broken.or(rule);
-        });
-        if let Some(rule) = broken {
-            return Err(Error::Step { index, rule });
-        }
+        let rule = |rule| Error::Step { index, rule };
+        begun += lifetimes(plan, record).map_err(rule)?;
         if record.name.of(plan.bytes()).is_none() {
-            return Err(Error::Step { index, rule: "its name lies outside the file" });
+            return Err(rule("its name lies outside the file"));
         }
-        shapes::check(plan, &record.step).map_err(|rule| Error::Step { index, rule })?;
+        shapes::check(plan, &record.step).map_err(rule)?;
         count += 1;
     }
     if steps.remaining_bytes() != 0 || count != plan.header().steps {

@@ -117,6 +117,11 @@ impl Board {
         let measured = self.core.measured();
         self.ram.saturating_sub(measured.stack + measured.statics)
     }
+
+    /// Bytes of scratch beyond which speed gains little: on microcontrollers a few lines are enough.
+    pub fn scratch_limit(&self) -> usize {
+        if self.core == Core::Linux { usize::MAX } else { 4 * KIB }
+    }
 }
 
 /// What a plan takes of a board, in bytes.

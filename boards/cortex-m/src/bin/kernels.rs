@@ -1,5 +1,5 @@
-//! Every set of kernels that the core can run against the portable one: random shapes and numbers, the same bits. Prints
-//! how many cases there were; ends with the first that differs.
+//! Every set of kernels that the core can run against the portable one: random shapes and numbers, the same bits.
+//! Prints how many cases there were; ends with the first that differs.
 #![no_std]
 #![no_main]
 
@@ -120,11 +120,21 @@ impl Random {
             false => out * groups,
         };
         let pointwise = !depthwise && self.rarely(3);
-        let kernel = |random: &mut Self| if pointwise { 1 } else { random.size(1, 5) };
+        // What most networks are made of.
+        let usual = self.rarely(3);
+        let kernel = |random: &mut Self| {
+            if pointwise {
+                1
+            } else if usual {
+                3
+            } else {
+                random.size(1, 5)
+            }
+        };
         let (kernel_h, kernel_w) = (kernel(self), kernel(self));
-        let most = if pointwise { 1 } else { 3 };
+        let most = if pointwise || usual && self.rarely(2) { 1 } else { 3 };
         let (stride_h, stride_w) = (self.size(1, most), self.size(1, most));
-        let dilated = !pointwise && self.rarely(4);
+        let dilated = !pointwise && !usual && self.rarely(4);
         let (dilation_h, dilation_w) = if dilated { (self.size(1, 2), self.size(1, 3)) } else { (1, 1) };
         let pad = |random: &mut Self, reach: u32| if pointwise || random.rarely(3) { 0 } else { random.size(0, reach) };
         let (pad_top, pad_left) = (pad(self, kernel_h), pad(self, kernel_w));
@@ -166,7 +176,8 @@ fn same(room: &mut Room) -> bool {
 fn convolution(random: &mut Random, room: &mut Room, kernels: &Kernels) -> Option<bool> {
     let window = random.window()?;
     let w = &window;
-    let depthwise = w.groups == w.in_c && w.in_c > 1;
+    // One channel in each group does not make a step depthwise.
+    let depthwise = w.groups == w.in_c && w.in_c > 1 && !random.rarely(5);
     let images = (w.batch * w.in_h * w.in_w * w.in_c) as usize;
     let (channels, results) = (w.out_c as usize, w.positions() * w.out_c as usize);
     let stored = if depthwise { w.taps() * channels } else { weights::packed_bytes(w) };

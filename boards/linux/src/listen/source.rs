@@ -1,14 +1,13 @@
 //! Where sound comes from.
 
 use std::fmt;
-use std::fs::File;
-use std::io::{self, Read};
-use std::path::{Path, PathBuf};
+use std::io;
+use std::path::Path;
 
 use anyhow::Context;
 use cygnet::input::SoundStream;
 
-use crate::retry::comes_back;
+use crate::pipe::Pipe;
 
 /// A place that sound comes from, which can be opened more than once.
 pub struct Place {
@@ -18,8 +17,8 @@ pub struct Place {
 }
 
 enum Kind {
-    StandardInput,
-    Path(PathBuf),
+    /// What the command line calls it, and once it is open, the stream.
+    Pipe(String, Option<Pipe>),
     #[cfg(feature = "microphone")]
     Microphone(String),
 }
@@ -27,7 +26,7 @@ enum Kind {
 /// Sound that comes, mono.
 pub enum Sound {
     /// Bytes of a file or a pipe.
-    Bytes(SoundStream<Box<dyn Read>>),
+    Bytes(SoundStream<Pipe>),
     /// A microphone.
     #[cfg(feature = "microphone")]
     Microphone(super::microphone::Microphone),
@@ -40,7 +39,6 @@ impl Place {
     /// A microphone in a build without them.
     pub fn new(source: &str, rate: Option<u32>, channels: u16) -> anyhow::Result<Self> {
         let kind = match source.split_once(':') {
-            _ if source == "-" => Kind::StandardInput,
             #[cfg(feature = "microphone")]
             Some(("alsa", device)) => Kind::Microphone(device.into()),
             #[cfg(not(feature = "microphone"))]
@@ -48,23 +46,27 @@ impl Place {
                 "{source}: this build has no microphones; build it with `--features microphone`, or pipe the sound: \
                  arecord -D {device} -f S16_LE -r 16000 -t raw | cygnet listen MODEL - --rate 16000"
             ),
-            _ => Kind::Path(source.into()),
+            _ => Kind::Pipe(source.into(), None),
         };
         Ok(Self { kind, raw: rate.map(|rate| (rate, channels)) })
     }
 
-    /// Opens it. `wanted_rate` is the rate that the model takes: a microphone is asked for the nearest it has.
+    /// Opens it, or waits for it to come back. `wanted_rate` is the rate that the model takes: a microphone is asked
+    /// for the nearest it has.
     ///
     /// # Errors
     /// What cannot be opened, and sound that cannot be read.
     pub fn open(
-        &self,
+        &mut self,
         #[allow(unused_variables, reason = "for microphones")] wanted_rate: u32,
     ) -> anyhow::Result<Sound> {
         let name = self.to_string();
-        let bytes: Box<dyn Read> = match &self.kind {
-            Kind::StandardInput => Box::new(io::stdin().lock()),
-            Kind::Path(path) => Box::new(File::open(path).context(name.clone())?),
+        let pipe = match &mut self.kind {
+            Kind::Pipe(_, Some(pipe)) => {
+                pipe.reopen().context(name.clone())?;
+                pipe.clone()
+            }
+            Kind::Pipe(source, pipe) => pipe.insert(Pipe::open(source).context(name.clone())?).clone(),
             #[cfg(feature = "microphone")]
             Kind::Microphone(device) => {
                 let microphone = super::microphone::Microphone::open(device, wanted_rate).context(name)?;
@@ -72,16 +74,15 @@ impl Place {
             }
         };
         Ok(Sound::Bytes(match self.raw {
-            Some((rate, channels)) => SoundStream::raw(bytes, rate, channels),
-            None => SoundStream::wav(bytes, Path::new(&name))?,
+            Some((rate, channels)) => SoundStream::raw(pipe, rate, channels),
+            None => SoundStream::wav(pipe, Path::new(&name))?,
         }))
     }
 
-    /// Whether it may come back after its end.
+    /// Whether it may come back after its end. Asked once it is open.
     pub fn comes_back(&self) -> bool {
         match &self.kind {
-            Kind::StandardInput => false,
-            Kind::Path(path) => comes_back(path),
+            Kind::Pipe(_, pipe) => pipe.as_ref().is_some_and(Pipe::comes_back),
             #[cfg(feature = "microphone")]
             Kind::Microphone(_) => true,
         }
@@ -91,8 +92,8 @@ impl Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            Kind::StandardInput => f.write_str("standard input"),
-            Kind::Path(path) => path.display().fmt(f),
+            Kind::Pipe(source, _) if source == "-" => f.write_str("standard input"),
+            Kind::Pipe(source, _) => f.write_str(source),
             #[cfg(feature = "microphone")]
             Kind::Microphone(device) => write!(f, "microphone {device}"),
         }

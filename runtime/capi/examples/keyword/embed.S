@@ -1,4 +1,4 @@
-/* The plan and the recording as read-only data: -DPLAN='"model.cyg"' -DSOUND='"sound.wav"', the latter may be left out. */
+/* The plan and the recording as read-only data: -DPLAN='"model.cyg"' -DSOUND='"sound.wav"' (may be left out). */
     .section .rodata.plan, "a"
     .global plan_start, plan_end
     .balign 16

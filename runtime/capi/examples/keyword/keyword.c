@@ -1,7 +1,8 @@
-/* Spots a spoken word on a Cortex-M, or anywhere: the plan and a recording are part of the program, all memory is static.
+/* Spots a spoken word on a Cortex-M, or anywhere: the plan and a recording are part of the program, all memory is
+ * static.
  *
- * main() is the whole of it; startup.c and mps2-an386.ld are what an Arm MPS2 board (or QEMU) needs besides, embed.S puts
- * the two files into flash. runtime/capi/examples/keyword/build makes all of it.
+ * main() is the whole of it; startup.c and mps2-an386.ld are what an Arm MPS2 board (or QEMU) needs besides, embed.S
+ * puts the two files into flash. runtime/capi/examples/keyword/build makes all of it.
  */
 #include <stdio.h>
 #include <stdlib.h>

@@ -10,7 +10,7 @@ use crate::kernels::ConvI8Args;
 use crate::kernels::portable::pool::place;
 use crate::kernels::view::{copy, fill, part, part_mut};
 use crate::plan::step::Window;
-use crate::weights::{LANES, Segments};
+use crate::weights::{BLOCK, LANES, Segments};
 
 /// Bytes behind the last line of scratch that kernels may read, though never use.
 const SLACK: usize = 16;
@@ -56,9 +56,26 @@ impl Source {
     }
 }
 
+/// Tiles of six expanded rows for which a channel's weights are expanded, at most: more save little.
+const MOST_TILES: usize = 8;
+
+/// Whether Cortex-M makes use of room for exactly so many rows expanded to 16 bits. It multiplies six, three or one at
+/// a time; three tiles of six and more, and blocks of fewer than 16 channels, have one for the weights of a channel,
+/// too.
+fn expanded_rows(window: &Window, rows: usize) -> bool {
+    let narrow = !window.group_out().is_multiple_of(BLOCK);
+    let used = match rows {
+        1 | 3 => true,
+        6 => !narrow,
+        7 => narrow,
+        _ => rows % 6 == 1 && rows >= 3 * 6 + 1,
+    };
+    used && if rows < 6 { rows } else { rows / 6 * 6 } <= window.positions()
+}
+
 /// Bytes of scratch that a convolution should have: what it must have, for as many output lines or rows at once as
-/// `limit` allows, and room for rows expanded to 16 bits, which Cortex-M multiplies six at a time, three or one. Beyond
-/// what it must have no more than what the step reads and writes. `None` where it needs none and there is no room.
+/// `limit` allows, but no more than the step reads and writes; or room for expanded rows within `limit`, if that is more.
+/// `None` where it needs none and there is no room.
 #[must_use]
 pub fn useful_scratch(window: &Window, depthwise: bool, limit: usize) -> Option<usize> {
     let source = if depthwise { Source::of_depthwise(window) } else { Source::of(window) };
@@ -69,12 +86,11 @@ pub fn useful_scratch(window: &Window, depthwise: bool, limit: usize) -> Option<
     };
     let elements = |h: u32, w: u32, c: u32| window.batch as usize * h as usize * w as usize * c as usize;
     let moved = elements(window.in_h, window.in_w, window.in_c) + elements(window.out_h, window.out_w, window.out_c);
-    let limit = limit.min(moved);
-    let fits = |&count: &usize| source.scratch_bytes(window, count) <= limit;
+    let fits = |&count: &usize| source.scratch_bytes(window, count) <= limit.min(moved);
     let count = (1..=most).take_while(fits).last().unwrap_or(1);
     let row = 2 * Segments::of(window).packed_len();
-    let expanded = [6, 3, 1].into_iter().filter(|rows| !depthwise && *rows <= window.positions());
-    let expanded = expanded.map(|rows| rows * row).find(|bytes| *bytes <= limit).unwrap_or(0);
+    let rows = (0..=6 * MOST_TILES + 1).rev().filter(|&rows| !depthwise && expanded_rows(window, rows));
+    let expanded = rows.map(|rows| rows * row).find(|bytes| *bytes <= limit).unwrap_or(0);
     Some(source.scratch_bytes(window, count).max(expanded)).filter(|bytes| *bytes > 0)
 }
 
@@ -486,15 +502,24 @@ mod tests {
         let single = Window { in_h: 1, in_w: 1, out_h: 1, out_w: 1, in_c: 640, out_c: 128, ..POINTWISE };
         let kernel = Window { kernel_h: 3, kernel_w: 3, pad_top: 1, pad_left: 1, ..POINTWISE };
         let depthwise = Window { groups: 64, ..kernel };
+        let narrow = Window { out_c: 24, ..POINTWISE };
+        let few = Window { in_h: 5, out_h: 5, ..POINTWISE };
         // A row of 64 channels takes 128 bytes at 16 bits, one of 3 × 3 × 64 takes 1,152. A padded line of 7 × 64 takes
         // 448, and an output line sees 3.
         let cases = [
-            (POINTWISE, false, 65_536, Some(6 * 128)),
+            (POINTWISE, false, 65_536, Some(49 * 128)),
+            (POINTWISE, false, 49 * 128 - 1, Some(43 * 128)),
+            (POINTWISE, false, 19 * 128 - 1, Some(6 * 128)),
+            (narrow, false, 19 * 128 - 1, Some(7 * 128)),
+            (narrow, false, 7 * 128 - 1, Some(3 * 128)),
+            // 25 positions are four tiles of six.
+            (few, false, 65_536, Some(3_200)),
+            (few, false, 3_199, Some(19 * 128)),
             (POINTWISE, false, 767, Some(3 * 128)),
             (POINTWISE, false, 383, Some(128)),
             (POINTWISE, false, 127, None),
-            // It moves 768 bytes, and its row takes 1,280.
-            (single, false, 65_536, None),
+            (single, false, 65_536, Some(1_280)),
+            (single, false, 1_279, None),
             (kernel, false, 6_912, Some(6_912)),
             (kernel, false, 6_911, Some(15 * 448 + 16)),
             (kernel, false, 0, Some(3 * 448 + 16)),

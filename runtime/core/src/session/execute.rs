@@ -50,6 +50,9 @@ pub(crate) struct Context<'c, 'p> {
 /// A step's input and output: their table entries and their bytes.
 type Pair<'a> = (Place, Place, &'a [u8], &'a mut [u8]);
 
+/// The bytes of both sides of a product and of its result.
+type Sides<'a> = (&'a [u8], &'a [u8], &'a mut [u8]);
+
 impl<'p> Context<'_, 'p> {
     fn refused(&self) -> Error {
         Error::Step { index: self.index, rule: REFUSED }
@@ -112,7 +115,7 @@ impl<'p> Context<'_, 'p> {
     }
 
     /// The bytes of a product's sides, which may be one tensor, and of its result.
-    fn sides(&mut self, a: &Place, b: &Place, same: bool, y: &Place) -> Result<(&[u8], &[u8], &mut [u8]), Error> {
+    fn sides(&mut self, a: &Place, b: &Place, same: bool, y: &Place) -> Result<Sides<'_>, Error> {
         let refused = self.refused();
         let other = if same { 0..0 } else { b.range.clone() };
         let [a, b, y] = self.arena.get_disjoint_mut([a.range.clone(), other, y.range.clone()]).map_err(|_| refused)?;

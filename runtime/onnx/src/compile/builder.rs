@@ -356,7 +356,10 @@ fn for_each_id(step: &mut Step, change: &dyn Fn(&mut TensorId)) {
         Step::Quantize(s) => ids!(s: x, y),
         Step::Dequantize(s) => ids!(s: x, y),
         Step::Cast(s) => ids!(s: x, y),
-        Step::HostStep(s) => s.inputs.iter_mut().chain(&mut s.outputs).for_each(optional),
+        Step::HostStep(s) => {
+            let named = s.inputs.iter_mut().chain(&mut s.outputs).filter(|id| **id != TensorId::NONE);
+            named.for_each(change);
+        }
         _ => {}
     }
 }

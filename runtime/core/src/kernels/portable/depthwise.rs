@@ -62,8 +62,8 @@ fn block<const L: usize>(window: &Window, args: &mut ConvI8Args<'_>, from: &mut 
     }
     let mut bias = [0_i32; L];
     bias.iter_mut().zip(args.bias.slice(start, L).iter()).for_each(|(to, from)| *to = from);
-    let mut multipliers = [Multiplier::default(); L];
-    multipliers.iter_mut().zip(args.multipliers.slice(start, L).iter()).for_each(|(to, m)| *to = Multiplier::new(m));
+    let mut multipliers = [0.0_f32; L];
+    multipliers.iter_mut().zip(args.multipliers.slice(start, L).iter()).for_each(|(to, from)| *to = from);
     let x_zero_point = i32::from(args.x_zero_point);
     let mut place = start;
     for image in 0..window.batch as usize {
@@ -104,13 +104,12 @@ fn block<const L: usize>(window: &Window, args: &mut ConvI8Args<'_>, from: &mut 
                 match &mut args.y {
                     ConvOutput::I8(y, target) => {
                         let out = part_mut(y, place, L);
-                        out.iter_mut().zip(scaled).for_each(|(y, (&sum, &m))| *y = target.requantize(sum, m));
+                        out.iter_mut()
+                            .zip(scaled)
+                            .for_each(|(y, (&sum, &m))| *y = target.requantize(sum, Multiplier::new(m)));
                     }
                     ConvOutput::F32(y) => {
-                        part_mut(y, place, L)
-                            .iter_mut()
-                            .zip(scaled)
-                            .for_each(|(y, (&sum, m))| *y = sum as f32 * m.value());
+                        part_mut(y, place, L).iter_mut().zip(scaled).for_each(|(y, (&sum, m))| *y = sum as f32 * m);
                     }
                 }
                 place += channels;

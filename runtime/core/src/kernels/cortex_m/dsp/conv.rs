@@ -1,15 +1,21 @@
 //! Int8 convolution: tiles of rows are expanded once, and multiplied with all channels.
 
 use super::expand::{EXPANDED, Input, Position};
+use super::many::{Many, expand_skip, many_tiles, multiply_skip};
 use super::operands::Operands;
 use super::tile::{Job, Tile};
 use crate::kernels::ConvI8Args;
 use crate::kernels::cortex_m::plain;
 use crate::weights::{BLOCK, GROUP, LANES};
 
+/// Rows of the largest tile.
+const SIX: usize = Tile::Six.rows();
+/// Such tiles for which it pays to expand the weights of a channel, at least.
+const MANY: usize = 3;
+
 /// See [`crate::plan::step::ConvI8`].
 pub(super) fn conv(mut args: ConvI8Args<'_>) {
-    let Some(operands) = Operands::of(&mut args) else {
+    let Some(operands) = Operands::of(&mut args, false) else {
         return plain::conv(args, false);
     };
     let window = if args.window.is_pointwise() { args.window.as_one_line() } else { *args.window };
@@ -23,26 +29,38 @@ pub(super) fn conv(mut args: ConvI8Args<'_>) {
         args.scratch = scratch;
         return plain::conv(args, false);
     }
-    let tiles = Tiles { input, operands, rows: scratch.as_mut_ptr().cast(), weights: args.weights.as_ptr() };
+    let buffer: *mut u32 = scratch.as_mut_ptr().cast();
+    // Weights of a channel take as much room as a row. Without it blocks of fewer than 16 channels cannot have tiles of
+    // six rows.
+    let most = room.saturating_sub(1) / SIX;
+    let narrow = !window.group_out().is_multiple_of(BLOCK);
+    let rows = if most > 0 { buffer.wrapping_byte_add(row_bytes) } else { buffer };
+    let tiles = Tiles { input, operands, buffer, rows, weights: args.weights.as_ptr() };
     let positions = window.positions();
+    let sixes = positions >= SIX && room >= SIX && (most > 0 || !narrow);
     for group in 0..window.groups as usize {
         let (mut at, mut position) = (0, Position::default());
         while at < positions {
             let left = positions - at;
-            let tile = match room.min(positions) {
-                6.. if left > Tile::Three.rows() => Tile::Six,
-                3.. => Tile::Three,
-                1.. => Tile::One,
-                0 => Tile::InPlace,
+            // As few batches of tiles as there is room for, all of about the same size.
+            let whole = left / SIX;
+            let batches = whole.div_ceil(most.max(1)).max(1);
+            let (tile, count) = match room.min(positions) {
+                _ if sixes && most >= MANY && whole >= MANY * batches => (Tile::Six, whole.div_ceil(batches)),
+                _ if sixes && left > Tile::Three.rows() => (Tile::Six, 1),
+                3.. => (Tile::Three, 1),
+                1.. => (Tile::One, 1),
+                0 => (Tile::InPlace, 1),
             };
-            if tile.rows() > left {
+            let rows = tile.rows() * count;
+            if at + rows > positions {
                 // The last tile begins early enough to be full.
-                at = positions - tile.rows();
+                at = positions - rows;
                 position = tiles.input.position(at);
             }
             // SAFETY: there is room for the rows, and there are the positions.
-            unsafe { tiles.multiply(tile, group, at, &mut position) };
-            at += tile.rows();
+            unsafe { tiles.multiply(tile, count, group, at, &mut position) };
+            at += rows;
         }
     }
     operands.clamp(&mut args);
@@ -52,24 +70,31 @@ pub(super) fn conv(mut args: ConvI8Args<'_>) {
 struct Tiles<'a> {
     input: Input<'a>,
     operands: Operands,
+    /// Room for the weights of a channel, where tiles of six rows may be many or blocks narrow.
+    buffer: *mut u32,
+    /// Room for rows.
     rows: *mut u32,
     weights: *const u8,
 }
 
 impl Tiles<'_> {
-    /// Multiplies the rows from position `first` on with all channels of a group; `position` moves on behind them.
+    /// Multiplies the rows of `count` tiles, one but for tiles of six, from position `first` on with all channels of a
+    /// group; `position` moves on behind them.
     ///
     /// # Safety
     /// There is room for the rows, and there are the positions.
-    unsafe fn multiply(&self, tile: Tile, group: usize, first: usize, position: &mut Position) {
+    unsafe fn multiply(&self, tile: Tile, count: usize, group: usize, first: usize, position: &mut Position) {
         let window = self.input.window;
         let quads = self.input.quads();
         let rows = if tile == Tile::InPlace {
             let Some(row) = self.input.in_place(position, group) else { return };
             row
         } else {
-            // SAFETY: there is room for the rows, as the caller says.
-            unsafe { self.input.expand(position, group, self.rows, tile.rows()) };
+            for index in 0..count {
+                let rows = self.rows.wrapping_byte_add(index * tile.quad_bytes() * quads);
+                // SAFETY: there is room for the rows, as the caller says.
+                unsafe { self.input.expand(position, group, rows, tile.rows()) };
+            }
             self.rows
         };
         let operands = &self.operands;
@@ -78,7 +103,7 @@ impl Tiles<'_> {
         let mut job = Job {
             end: rows.wrapping_byte_add(tile.quad_bytes() * quads),
             rows,
-            skip: tile.skip(quads, BLOCK * GROUP),
+            skip: tile.skip(quads),
             bias: operands.bias.wrapping_add(4 * channel),
             weights: self.weights.wrapping_add(group * left.next_multiple_of(LANES) * GROUP * quads),
             multipliers: operands.multipliers.wrapping_add(4 * channel),
@@ -92,13 +117,13 @@ impl Tiles<'_> {
             let lanes = left.min(BLOCK);
             if lanes < BLOCK {
                 job.quad_step = lanes.next_multiple_of(LANES) * GROUP;
-                job.skip = tile.skip(quads, job.quad_step);
             }
             job.y_end = job.y.wrapping_add(lanes);
             // SAFETY: the rows are there, and `Operands` has seen that the channels are.
             unsafe {
-                match tile.rows() {
-                    1 if lanes % LANES != 0 => one_row(tile, &job, lanes),
+                match tile {
+                    Tile::Six if count > 1 || lanes < BLOCK => self.multiply_many(&job, count, quads),
+                    Tile::One | Tile::InPlace if lanes % LANES != 0 => one_row(tile, &job, lanes),
                     _ => tile.multiply(&job),
                 }
             }
@@ -108,6 +133,34 @@ impl Tiles<'_> {
             job.y = job.y_end;
             left -= lanes;
         }
+    }
+
+    /// Multiplies some tiles of six rows with the channels of a job.
+    ///
+    /// # Safety
+    /// As for [`Tile::multiply`]; there is room for the weights of a channel.
+    #[inline(never)]
+    unsafe fn multiply_many(&self, job: &Job, count: usize, quads: usize) {
+        let many = Many {
+            buffer: self.buffer,
+            multiply_skip: multiply_skip(quads),
+            buffer_end: self.buffer.wrapping_byte_add(quads * EXPANDED),
+            y_of_tile: job.y,
+            y_step: job.y_step,
+            zero_point: job.zero_point,
+            rows_end: job.rows.wrapping_byte_add(count * Tile::Six.quad_bytes() * quads),
+            y: job.y,
+            y_end: job.y_end,
+            factors: [0; 2],
+            rows: job.rows,
+            bias: job.bias,
+            multipliers: job.multipliers,
+            weights: job.weights,
+            quad_step: job.quad_step,
+            expand_skip: expand_skip(quads),
+        };
+        // SAFETY: as the caller says.
+        unsafe { many_tiles(&many) };
     }
 }
 

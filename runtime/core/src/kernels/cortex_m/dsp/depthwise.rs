@@ -6,6 +6,7 @@
 use core::arch::naked_asm;
 use core::mem::offset_of;
 
+use super::depthwise_3x3;
 use super::lines::{Lines, Strip};
 use super::operands::Operands;
 use crate::kernels::ConvI8Args;
@@ -24,10 +25,13 @@ pub(super) fn depthwise(mut args: ConvI8Args<'_>) {
     let window = *args.window;
     let channels = window.out_c as usize;
     let suits = window.out_c == window.in_c && channels >= LANES && window.taps() <= 2 * PAIRS + 1;
-    let Some(operands) = Operands::of(&mut args).filter(|_| suits) else {
+    let Some(operands) = Operands::of(&mut args, true).filter(|_| suits) else {
         return plain::conv(args, true);
     };
     let scratch = core::mem::take(&mut args.scratch);
+    if depthwise_3x3::run(&window, args.x, args.x_zero_point, args.weights, &operands, scratch) {
+        return operands.clamp(&mut args);
+    }
     let lines = Lines { window: &window, x: args.x, zero_point: args.x_zero_point };
     let mut table = [0; WORDS];
     let done = lines.for_each_strip(scratch, |strip| {
@@ -194,6 +198,51 @@ macro_rules! pair {
     };
 }
 
+/// Requantizes and stores four channels of a position: sums in `r0` to `r3`, the result's place and the zero point in
+/// `s7` and `s8`, multipliers from `s11` on. Moves on to the next result, by `s9`, and leaves it in `r4`, the end of
+/// the line in `r7`, and `s5` and `s6` in `r8` and `r9`. See [`super::tile`] for rounding and saturation.
+macro_rules! finish {
+    () => {
+        concat!(
+            "vmov s0, s1, r0, r1\n",
+            "vmov s2, s3, r2, r3\n",
+            "vcvt.f32.s32 s0, s0\n",
+            "vcvt.f32.s32 s1, s1\n",
+            "vcvt.f32.s32 s2, s2\n",
+            "vcvt.f32.s32 s3, s3\n",
+            "vmul.f32 s0, s0, s11\n",
+            "vmul.f32 s1, s1, s12\n",
+            "vmul.f32 s2, s2, s13\n",
+            "vmul.f32 s3, s3, s14\n",
+            "vcvtr.s32.f32 s0, s0\n",
+            "vcvtr.s32.f32 s1, s1\n",
+            "vcvtr.s32.f32 s2, s2\n",
+            "vcvtr.s32.f32 s3, s3\n",
+            "vmov r4, r5, s7, s8\n",
+            "vmov r0, r1, s0, s1\n",
+            "vmov r2, r3, s2, s3\n",
+            "vmov r6, r7, s9, s10\n",
+            "vmov r8, r9, s5, s6\n",
+            "qadd r0, r0, r5\n",
+            "qadd r1, r1, r5\n",
+            "qadd r2, r2, r5\n",
+            "qadd r3, r3, r5\n",
+            "ssat r0, #8, r0\n",
+            "ssat r1, #8, r1\n",
+            "ssat r2, #8, r2\n",
+            "ssat r3, #8, r3\n",
+            "strb r0, [r4]\n",
+            "strb r1, [r4, #1]\n",
+            "strb r2, [r4, #2]\n",
+            "strb r3, [r4, #3]\n",
+            "add r4, r6\n",
+            "vmov s7, r4\n",
+        )
+    };
+}
+
+pub(super) use finish;
+
 /// Four channels at all positions. Sums are in `r0` to `r3`, the first tap at `r10`, the table at `r12`.
 ///
 /// # Safety
@@ -225,39 +274,7 @@ unsafe extern "C" fn positions(job: *const Job) {
         "smlabb r1, r4, r7, r1",
         "smlatt r2, r5, r6, r2",
         "smlatt r3, r4, r7, r3",
-        "vmov s0, s1, r0, r1",
-        "vmov s2, s3, r2, r3",
-        "vcvt.f32.s32 s0, s0",
-        "vcvt.f32.s32 s1, s1",
-        "vcvt.f32.s32 s2, s2",
-        "vcvt.f32.s32 s3, s3",
-        "vmul.f32 s0, s0, s11",
-        "vmul.f32 s1, s1, s12",
-        "vmul.f32 s2, s2, s13",
-        "vmul.f32 s3, s3, s14",
-        "vcvtr.s32.f32 s0, s0",
-        "vcvtr.s32.f32 s1, s1",
-        "vcvtr.s32.f32 s2, s2",
-        "vcvtr.s32.f32 s3, s3",
-        "vmov r4, r5, s7, s8",
-        "vmov r0, r1, s0, s1",
-        "vmov r2, r3, s2, s3",
-        "vmov r6, r7, s9, s10",
-        "vmov r8, r9, s5, s6",
-        "qadd r0, r0, r5",
-        "qadd r1, r1, r5",
-        "qadd r2, r2, r5",
-        "qadd r3, r3, r5",
-        "ssat r0, #8, r0",
-        "ssat r1, #8, r1",
-        "ssat r2, #8, r2",
-        "ssat r3, #8, r3",
-        "strb r0, [r4]",
-        "strb r1, [r4, #1]",
-        "strb r2, [r4, #2]",
-        "strb r3, [r4, #3]",
-        "add r4, r6",
-        "vmov s7, r4",
+        finish!(),
         "add r10, r9",
         "cmp r4, r7",
         "bne 3b",

@@ -17,9 +17,9 @@ pub(super) struct Operands {
 }
 
 impl Operands {
-    /// The operands of a dense convolution or, where `weights` are not packed, of a depthwise one; `None` where
-    /// results are float32, weights have zero points, or something is not there or lies at an odd address.
-    pub fn of(args: &mut ConvI8Args<'_>) -> Option<Self> {
+    /// The operands of a dense convolution or, with weights as they are, of a depthwise one; `None` where results are
+    /// float32, weights have zero points, or something is not there or lies at an odd address.
+    pub fn of(args: &mut ConvI8Args<'_>, depthwise: bool) -> Option<Self> {
         let w = args.window;
         let channels = w.out_c as usize;
         let ConvOutput::I8(y, target) = &mut args.y else {
@@ -31,7 +31,6 @@ impl Operands {
             return None;
         }
         let elements = |numbers: [u32; 4]| numbers.iter().try_fold(1, |all: usize, &n| all.checked_mul(n as usize));
-        let depthwise = w.groups == w.in_c && w.in_c > 1;
         let stored = if depthwise { w.taps().checked_mul(channels)? } else { weights::packed_bytes(w) };
         let whole = args.weights.len() >= stored
             && y.len() >= elements([w.batch, w.out_h, w.out_w, w.out_c])?

@@ -8,7 +8,7 @@ use core::mem::offset_of;
 
 use super::expand::EXPANDED;
 use super::single::{one_row, one_row_in_place};
-use crate::weights::{BLOCK, GROUP};
+use crate::weights::GROUP;
 
 /// What a kernel multiplies. Kernels load it into FPU registers in this order.
 #[derive(Clone, Copy)]
@@ -40,8 +40,6 @@ pub(super) struct Job {
 
 /// Bytes of code for one group of four, and such groups in the loop: six rows, full blocks.
 const SIX: (usize, usize) = (72, 8);
-/// The same for narrower blocks.
-const SIX_NARROW: (usize, usize) = (72, 2);
 /// The same for three rows.
 const THREE: (usize, usize) = (44, 4);
 /// The same for one row times four channels.
@@ -50,14 +48,14 @@ const ONE: (usize, usize) = (76, 4);
 const ONE_IN_PLACE: (usize, usize) = (84, 4);
 
 /// Bytes of code to skip so that a loop of `groups` ends with the last of `quads`.
-const fn skip((bytes, groups): (usize, usize), quads: usize) -> usize {
+pub(super) const fn skip((bytes, groups): (usize, usize), quads: usize) -> usize {
     (groups - 1 - (quads - 1) % groups) * bytes
 }
 
 /// A kernel, and how it sees rows.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tile {
-    /// Six expanded rows.
+    /// Six expanded rows, and blocks of 16 channels.
     Six,
     /// Three expanded rows.
     Three,
@@ -86,10 +84,9 @@ impl Tile {
     }
 
     /// See [`Job::skip`]; there is at least one group of four.
-    pub const fn skip(self, quads: usize, quad_step: usize) -> usize {
+    pub const fn skip(self, quads: usize) -> usize {
         let code = match self {
-            Self::Six if quad_step == GROUP * BLOCK => SIX,
-            Self::Six => SIX_NARROW,
+            Self::Six => SIX,
             Self::Three => THREE,
             Self::One => ONE,
             Self::InPlace => ONE_IN_PLACE,
@@ -118,11 +115,9 @@ impl Tile {
 
 /// Four bytes of a channel's weights times six rows: 24 multiply-accumulates in 18 instructions.
 macro_rules! six {
-    ($step:literal) => {
+    () => {
         concat!(
-            "ldr.w r6, [lr], #",
-            $step,
-            "\n",
+            "ldr.w r6, [lr], #64\n",
             "ldm.w r12!, {{r8-r11}}\n",
             "sxtb16 r7, r6\n",
             "sxtb16 r6, r6, ror #8\n",
@@ -172,16 +167,15 @@ macro_rules! each {
 
 pub(super) use each;
 
-/// `round(f32(sum) × multiplier) + zero point`, saturated, of the sums in `r0` and on; the rounding mode is that of
-/// the reset state and of every ABI: half to even. Conversions to integers saturate, so the addition must, too.
+/// `round(f32(sum) × multiplier) + zero point`, saturated, of the sums in `r0` and on; what is loaded is the multiplier
+/// to `s16`, the zero point to `r7`. The rounding mode is that of the reset state and of every ABI: half to even.
+/// Conversions to integers saturate, so the addition must, too.
 macro_rules! requantize {
-    ($([$pair:literal $values:literal])* ; $($s:literal)* ; $($r:literal)*) => {
+    ($load:literal $([$pair:literal $values:literal])* ; $($s:literal)* ; $($r:literal)*) => {
         concat!(
             $("vmov ", $values, ", ", $pair, "\n",)*
-            "vmov r6, r7, s11, s12\n",
+            $load,
             $("vcvt.f32.s32 s", $s, ", s", $s, "\n",)*
-            "vldmia r6!, {{s16}}\n",
-            "vmov s11, r6\n",
             $("vmul.f32 s", $s, ", s", $s, ", s16\n",)*
             $("vcvtr.s32.f32 s", $s, ", s", $s, "\n",)*
             $("vmov ", $pair, ", ", $values, "\n",)*
@@ -190,6 +184,8 @@ macro_rules! requantize {
         )
     };
 }
+
+pub(super) use requantize;
 
 /// Begins with the next channel: its bias in `r0`, its weights at `lr`, the rows at `r12`, the loop's entry in `r6`.
 macro_rules! begin {
@@ -215,18 +211,7 @@ unsafe extern "C" fn six_rows(job: *const Job) {
         "push {{r4-r11, lr}}",
         "vpush {{d8}}",
         "vldmia r0, {{s6-s15}}",
-        "ldr r1, [r0, {QUAD_STEP}]",
         "adr.w r2, 16f",
-        "cmp r1, #64",
-        "beq 2f",
-        "adr.w r2, 12f",
-        "cmp r1, #48",
-        "beq 2f",
-        "adr.w r2, 18f",
-        "cmp r1, #32",
-        "beq 2f",
-        "adr.w r2, 14f",
-        "2:",
         "vmov r3, s8",
         "add r2, r2, r3",
         "orr r2, r2, #1",
@@ -241,12 +226,19 @@ unsafe extern "C" fn six_rows(job: *const Job) {
         "bx r6",
         ".p2align 2",
         "16:",
-        six!("64"), six!("64"), six!("64"), six!("64"), six!("64"), six!("64"), six!("64"), six!("64"),
+        six!(),
+        six!(),
+        six!(),
+        six!(),
+        six!(),
+        six!(),
+        six!(),
+        six!(),
         "vmov r6, s6",
         "cmp r12, r6",
         "bne 16b",
-        "4:",
         requantize!(
+            "vmov r6, r7, s11, s12\nvldmia r6!, {{s16}}\nvmov s11, r6\n"
             ["r0, r1" "s0, s1"] ["r2, r3" "s2, s3"] ["r4, r5" "s4, s5"];
             "0" "1" "2" "3" "4" "5";
             "0" "1" "2" "3" "4" "5"
@@ -267,28 +259,6 @@ unsafe extern "C" fn six_rows(job: *const Job) {
         "bne 3b",
         "vpop {{d8}}",
         "pop {{r4-r11, pc}}",
-        ".p2align 2",
-        "12:",
-        six!("48"), six!("48"),
-        "vmov r6, s6",
-        "cmp r12, r6",
-        "bne 12b",
-        "b 4b",
-        ".p2align 2",
-        "18:",
-        six!("32"), six!("32"),
-        "vmov r6, s6",
-        "cmp r12, r6",
-        "bne 18b",
-        "b 4b",
-        ".p2align 2",
-        "14:",
-        six!("16"), six!("16"),
-        "vmov r6, s6",
-        "cmp r12, r6",
-        "bne 14b",
-        "b 4b",
-        QUAD_STEP = const offset_of!(Job, quad_step),
     )
 }
 
@@ -320,7 +290,12 @@ unsafe extern "C" fn three_rows(job: *const Job) {
         "vmov r5, s6",
         "cmp r12, r5",
         "bne 13b",
-        requantize!(["r0, r1" "s0, s1"] ["r2, r3" "s2, s3"]; "0" "1" "2"; "0" "1" "2"),
+        requantize!(
+            "vmov r6, r7, s11, s12\nvldmia r6!, {{s16}}\nvmov s11, r6\n"
+            ["r0, r1" "s0, s1"] ["r2, r3" "s2, s3"];
+            "0" "1" "2";
+            "0" "1" "2"
+        ),
         "vmov r8, r9, s13, s14",
         "strb r0, [r8]",
         "strb.w r1, [r8, r9]",
