@@ -133,7 +133,8 @@ macro_rules! tiles {
                 "str r0, [r7, {LEFT}]",
                 end!(),
                 // Not all kernels use all of these.
-                "/* {PAIRS} {SEGMENTS} {GAP} {RUNS} {RUN_GAP} {RUNS_LEFT} {WHOLE} {WHOLE_AND_1} {TAIL} {STRIDE} {TAIL_STRIDE} */",
+                "/* {PAIRS} {SEGMENTS} {GAP} {RUNS} {RUN_GAP} {RUNS_LEFT} {WHOLE} {WHOLE_AND_1} */",
+                "/* {TAIL} {STRIDE} {TAIL_STRIDE} */",
                 X = const offset_of!(Piece, x),
                 ROWS = const offset_of!(Piece, rows),
                 LEFT = const offset_of!(Piece, left),
