@@ -10,7 +10,7 @@ use core::mem::offset_of;
 /// Bytes of four columns of 16 channels.
 pub(super) const CELL: usize = 64;
 
-/// Lines of pixels whose channels are spread out.
+/// Lines of pixels whose channels are spread out. Assembly reads neighbours at once: the order counts.
 #[repr(C)]
 pub(super) struct Spread {
     /// Column 0 of the first line at the first channel, perhaps left of what is there.
@@ -138,7 +138,7 @@ pub(super) unsafe extern "C" fn spread(spread: *const Spread) {
     )
 }
 
-/// Some lines of results of up to 16 channels.
+/// Some lines of results of up to 16 channels. Assembly reads neighbours at once: the order counts.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(super) struct Sweep {
