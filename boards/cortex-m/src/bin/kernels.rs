@@ -1,5 +1,5 @@
-//! Every set of kernels that the core can run against the portable one: random shapes and numbers, the same bits. Prints
-//! how many cases there were; ends with the first that differs.
+//! Every set of kernels that the core can run against the portable one: random shapes and numbers, the same bits.
+//! Prints how many cases there were; ends with the first that differs.
 #![no_std]
 #![no_main]
 
@@ -75,7 +75,7 @@ impl Random {
 
     /// Once in `count` times.
     fn rarely(&mut self, count: u32) -> bool {
-        self.word() % count == 0
+        self.word().is_multiple_of(count)
     }
 
     /// Any int8, the greatest and the least more often than others.

@@ -59,8 +59,9 @@ impl Source {
 /// Tiles of six expanded rows for which a channel's weights are expanded, at most: more save little.
 const MOST_TILES: usize = 8;
 
-/// Whether Cortex-M makes use of room for exactly so many rows expanded to 16 bits. It multiplies six, three or one at a
-/// time; three tiles of six and more, and blocks of fewer than 16 channels, have one for the weights of a channel, too.
+/// Whether Cortex-M makes use of room for exactly so many rows expanded to 16 bits. It multiplies six, three or one at
+/// a time; three tiles of six and more, and blocks of fewer than 16 channels, have one for the weights of a channel,
+/// too.
 fn expanded_rows(window: &Window, rows: usize) -> bool {
     let narrow = !window.group_out().is_multiple_of(BLOCK);
     let used = match rows {
@@ -73,7 +74,7 @@ fn expanded_rows(window: &Window, rows: usize) -> bool {
 }
 
 /// Bytes of scratch that a convolution should have: what it must have, for as many output lines or rows at once as
-/// `limit` allows, and room for expanded rows. Beyond what it must have no more than what the step reads and writes.
+/// `limit` allows, but no more than the step reads and writes; or room for expanded rows within `limit`, if that is more.
 /// `None` where it needs none and there is no room.
 #[must_use]
 pub fn useful_scratch(window: &Window, depthwise: bool, limit: usize) -> Option<usize> {
@@ -85,8 +86,7 @@ pub fn useful_scratch(window: &Window, depthwise: bool, limit: usize) -> Option<
     };
     let elements = |h: u32, w: u32, c: u32| window.batch as usize * h as usize * w as usize * c as usize;
     let moved = elements(window.in_h, window.in_w, window.in_c) + elements(window.out_h, window.out_w, window.out_c);
-    let limit = limit.min(moved);
-    let fits = |&count: &usize| source.scratch_bytes(window, count) <= limit;
+    let fits = |&count: &usize| source.scratch_bytes(window, count) <= limit.min(moved);
     let count = (1..=most).take_while(fits).last().unwrap_or(1);
     let row = 2 * Segments::of(window).packed_len();
     let rows = (0..=6 * MOST_TILES + 1).rev().filter(|&rows| !depthwise && expanded_rows(window, rows));
@@ -518,8 +518,8 @@ mod tests {
             (POINTWISE, false, 767, Some(3 * 128)),
             (POINTWISE, false, 383, Some(128)),
             (POINTWISE, false, 127, None),
-            // It moves 768 bytes, and its row takes 1,280.
-            (single, false, 65_536, None),
+            (single, false, 65_536, Some(1_280)),
+            (single, false, 1_279, None),
             (kernel, false, 6_912, Some(6_912)),
             (kernel, false, 6_911, Some(15 * 448 + 16)),
             (kernel, false, 0, Some(3 * 448 + 16)),

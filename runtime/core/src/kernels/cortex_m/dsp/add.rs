@@ -104,7 +104,8 @@ struct Job {
     multipliers: [f32; 2],
 }
 
-/// Adds groups of four elements in 57 instructions each. Sums saturate to 0 to 255 with 128 added, then it is taken off.
+/// Adds groups of four elements in 61 instructions each. Sums saturate to 0 to 255 with 128 added, then it is taken
+/// off.
 ///
 /// # Safety
 /// The CPU has the DSP extension and an FPU. The groups can be read and written; rounded sums fit 16 bits.

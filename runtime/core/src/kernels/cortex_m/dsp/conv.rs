@@ -10,7 +10,7 @@ use crate::weights::{BLOCK, GROUP, LANES};
 
 /// Rows of the largest tile.
 const SIX: usize = Tile::Six.rows();
-/// So many such tiles at once are worth to have weights expanded for them.
+/// Such tiles for which it pays to expand the weights of a channel, at least.
 const MANY: usize = 3;
 
 /// See [`crate::plan::step::ConvI8`].
@@ -42,12 +42,11 @@ pub(super) fn conv(mut args: ConvI8Args<'_>) {
         let (mut at, mut position) = (0, Position::default());
         while at < positions {
             let left = positions - at;
-            // As few batches as there is room for, all of about the same size.
-            let batches = (left / SIX).div_ceil(most.max(1)).max(1);
+            // As few batches of tiles as there is room for, all of about the same size.
+            let whole = left / SIX;
+            let batches = whole.div_ceil(most.max(1)).max(1);
             let (tile, count) = match room.min(positions) {
-                _ if sixes && left / SIX >= MANY * batches && most >= MANY => {
-                    (Tile::Six, (left / SIX).div_ceil(batches))
-                }
+                _ if sixes && most >= MANY && whole >= MANY * batches => (Tile::Six, whole.div_ceil(batches)),
                 _ if sixes && left > Tile::Three.rows() => (Tile::Six, 1),
                 3.. => (Tile::Three, 1),
                 1.. => (Tile::One, 1),

@@ -199,8 +199,8 @@ macro_rules! pair {
 }
 
 /// Requantizes and stores four channels of a position: sums in `r0` to `r3`, the result's place and the zero point in
-/// `s7` and `s8`, multipliers from `s11` on. Moves on to the next result, by `s9`, and leaves it in `r4`, the end of the
-/// line in `r7`, and `s5` and `s6` in `r8` and `r9`. See [`super::tile`] for rounding and saturation.
+/// `s7` and `s8`, multipliers from `s11` on. Moves on to the next result, by `s9`, and leaves it in `r4`, the end of
+/// the line in `r7`, and `s5` and `s6` in `r8` and `r9`. See [`super::tile`] for rounding and saturation.
 macro_rules! finish {
     () => {
         concat!(

@@ -25,8 +25,8 @@ pub(super) struct Lines<'a> {
 }
 
 impl Lines<'_> {
-    /// Calls `visit` with strips that cover all output lines; `None` when the scratch is too small for one, or the input
-    /// for the window.
+    /// Calls `visit` with strips that cover all output lines; `None` when the scratch is too small for one, or the
+    /// input for the window.
     pub fn for_each_strip(&self, scratch: &mut [i8], mut visit: impl FnMut(&Strip)) -> Option<()> {
         let w = self.window;
         let (out_h, in_h) = (w.out_h as usize, w.in_h as usize);

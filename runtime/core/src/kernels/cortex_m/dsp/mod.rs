@@ -2,7 +2,8 @@
 //!
 //! SMLAD multiplies two pairs of 16-bit numbers and adds both products; SXTB16 makes such a pair of bytes 0 and 2
 //! of a word, and rotated by 8 of bytes 1 and 3. Loops are written in assembly: all registers but the stack pointer
-//! are in use, and compilers give out fewer.
+//! are in use, and compilers give out fewer. Each function says `.cpu cortex-m33`, whose instructions of this kind are
+//! those of M4 and M7, because the target thumbv8m.main has them only where the core is named.
 
 mod add;
 mod conv;

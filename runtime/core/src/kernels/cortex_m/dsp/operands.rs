@@ -17,7 +17,8 @@ pub(super) struct Operands {
 }
 
 impl Operands {
-    /// The operands of a dense convolution or, with weights as they are, of a depthwise one; `None` where results are float32, weights have zero points, or something is not there or lies at an odd address.
+    /// The operands of a dense convolution or, with weights as they are, of a depthwise one; `None` where results are
+    /// float32, weights have zero points, or something is not there or lies at an odd address.
     pub fn of(args: &mut ConvI8Args<'_>, depthwise: bool) -> Option<Self> {
         let w = args.window;
         let channels = w.out_c as usize;

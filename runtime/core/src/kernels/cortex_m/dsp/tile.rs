@@ -290,7 +290,12 @@ unsafe extern "C" fn three_rows(job: *const Job) {
         "vmov r5, s6",
         "cmp r12, r5",
         "bne 13b",
-        requantize!("vmov r6, r7, s11, s12\nvldmia r6!, {{s16}}\nvmov s11, r6\n" ["r0, r1" "s0, s1"] ["r2, r3" "s2, s3"]; "0" "1" "2"; "0" "1" "2"),
+        requantize!(
+            "vmov r6, r7, s11, s12\nvldmia r6!, {{s16}}\nvmov s11, r6\n"
+            ["r0, r1" "s0, s1"] ["r2, r3" "s2, s3"];
+            "0" "1" "2";
+            "0" "1" "2"
+        ),
         "vmov r8, r9, s13, s14",
         "strb r0, [r8]",
         "strb.w r1, [r8, r9]",
