@@ -38,6 +38,9 @@ const OTHERS: [&str; 4] =
 /// What fits the 16 KiB of the micro:bit.
 const SMALLEST: [&str; 2] = ["fashion", "digits-tiny"];
 
+/// Parts of the names of functions that lead to a panic.
+const PANICS: [&str; 4] = ["core::panicking::", "slice_index_fail", "expect_failed", "unwrap_failed"];
+
 /// A model and one input, as it lies in the arena.
 struct Case {
     name: String,
@@ -213,6 +216,8 @@ fn on_board(board: &'static Board, case: &Case, work: &Path) -> Outcome {
         number("stack"),
         bytes.len(),
     );
+    let symbols = thumb(board.name, &file("cyg"), &file("bin"), &["symbols", "run"]);
+    let panics = symbols.lines().filter(|line| PANICS.iter().any(|name| line.contains(name))).count();
     let mut problems = Vec::new();
     let mut check = |holds: bool, what: String| {
         if !holds {
@@ -222,6 +227,7 @@ fn on_board(board: &'static Board, case: &Case, work: &Path) -> Outcome {
     check(hashes.iter().all(|&other| format!("{other:016x}") == hash), format!("{hash}, here {:016x}", hashes[0]));
     let answer = said.get("answer").and_then(|answer| answer.rsplit_once(' ')).map(|(label, _)| label);
     check(case.label.is_none() || answer == case.label, format!("the answer is {answer:?}"));
+    check(panics == 0, format!("{panics} functions that panic are linked: tests/arm/no_panic shows whose they are"));
     check(number("arena") == plan.arena_bytes(), "another arena".into());
     check(number("stack") <= need.stack, format!("{} bytes of stack, {} were promised", number("stack"), need.stack));
     check(statics <= need.statics, format!("{statics} bytes of statics, {} were promised", need.statics));

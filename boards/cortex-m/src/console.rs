@@ -1,7 +1,8 @@
-//! Lines of text to the debugger or the emulator by semihosting, without the code of `core::fmt`.
+//! Lines of text without the code of `core::fmt`.
 
-use cortex_m_semihosting::{debug, hio};
 use cygnet_core::Error;
+
+use crate::channel::{self, Channel};
 
 /// A part of a line.
 #[derive(Clone, Copy, Debug)]
@@ -19,12 +20,10 @@ pub enum Word<'a> {
 /// Decimal digits of `u64::MAX`.
 const DIGITS: usize = 20;
 
-/// Prints the words and a line end. Without a debugger the core stops here: hardware needs one attached.
+/// Prints the words and a line end.
 pub fn line(words: &[Word<'_>]) {
-    let Ok(mut out) = hio::hstdout() else { return };
-    let mut write = |bytes: &[u8]| {
-        let _ = out.write_all(bytes);
-    };
+    let mut out = Channel::open();
+    let mut write = |bytes: &[u8]| out.write(bytes);
     for word in words {
         match *word {
             Word::Text(text) => write(text.as_bytes()),
@@ -64,12 +63,9 @@ fn decimal(number: u64, write: &mut impl FnMut(&[u8])) {
     write(digits.get(DIGITS - count..).unwrap_or(&[]));
 }
 
-/// Ends the program: an emulator's exit status says whether it went well.
+/// Ends the program: an emulator's exit status, or the last line, says whether it went well.
 pub fn end(well: bool) -> ! {
-    debug::exit(if well { debug::EXIT_SUCCESS } else { debug::EXIT_FAILURE });
-    loop {
-        cortex_m::asm::wfi();
-    }
+    channel::end(well)
 }
 
 /// Prints why the engine refused, shortly: the whole sentences are in `cygnet_core::Error`, for machines with more room.

@@ -1,10 +1,11 @@
 //! How much work something was: the SysTick timer, compared with a loop whose instructions are known.
 //!
-//! In QEMU with `-icount` every instruction takes the same time, so what is printed are instructions, within a few; on
-//! hardware they are the cycles of a core that does one instruction a cycle.
+//! In QEMU with `-icount` every instruction takes the same time, so what is printed are instructions, within a few. The
+//! boards on a desk count cycles instead (`cycles.rs`).
 
 use core::sync::atomic::{AtomicU32, Ordering};
 
+use cortex_m::Peripherals;
 use cortex_m::peripheral::SYST;
 use cortex_m::peripheral::syst::SystClkSource;
 use cortex_m_rt::exception;
@@ -31,9 +32,13 @@ pub struct Counter {
 }
 
 impl Counter {
+    /// What is counted.
+    pub const UNIT: &str = "instructions";
+
     /// Starts the timer.
     #[must_use]
-    pub fn start(mut timer: SYST) -> Self {
+    pub fn start(core: &mut Peripherals) -> Self {
+        let timer = &mut core.SYST;
         timer.set_clock_source(SystClkSource::Core);
         timer.set_reload(PERIOD - 1);
         timer.clear_current();
@@ -48,7 +53,7 @@ impl Counter {
 
     /// Instructions since the start.
     #[must_use]
-    pub fn instructions(&self) -> u64 {
+    pub fn count(&self) -> u64 {
         ticks() * LOOP_INSTRUCTIONS / self.loop_ticks
     }
 }

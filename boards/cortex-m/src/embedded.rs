@@ -14,11 +14,19 @@ pub static PLAN: &[u8] = {
     &BYTES.0
 };
 
-/// The first input of the plan, as it lies in the arena.
+/// The first input of the plan, as it lies in the arena; nothing where `CYGNET_INPUT` was not set.
 pub static INPUT: &[u8] = {
     static BYTES: &Aligned<[u8]> = &Aligned(*include_bytes!(concat!(env!("OUT_DIR"), "/input.bin")));
     &BYTES.0
 };
+
+/// A recording at the plan's rate: signed 16-bit samples, little-endian, mono (`CYGNET_SOUND`).
+#[cfg(recorded_sound)]
+pub static SOUND: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/sound.pcm"));
+
+/// Pictures of the plan's size: raw grey or RGB pixels, one picture behind the other (`CYGNET_FRAMES`).
+#[cfg(recorded_frames)]
+pub static FRAMES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/frames.raw"));
 
 /// The kernels that the plan needs, for this core.
 pub static KERNELS: Kernels = Kernels::for_target().only(PLAN);

@@ -1,9 +1,19 @@
 //! What the firmware of all boards shares: the embedded plan, its memory, and how results are shown.
 #![no_std]
 
+pub mod board;
+pub mod channel;
 pub mod console;
+#[cfg(not(any(on_desk, sampled)))]
+pub mod counter;
+#[cfg(any(on_desk, sampled))]
+#[path = "cycles.rs"]
 pub mod counter;
 pub mod embedded;
+#[cfg(feature = "log")]
+pub mod logger;
+#[cfg(sampled)]
+pub mod sampling;
 pub mod stack;
 
 use core::panic::PanicInfo;

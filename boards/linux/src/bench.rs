@@ -60,7 +60,7 @@ impl Bench {
     /// Does the work.
     pub fn run(&self) -> anyhow::Result<()> {
         let begin = Instant::now();
-        let model = self.model.load()?;
+        let model = self.model.file.load()?;
         let mut session = match self.threads {
             Some(threads) => model.session_on(threads.into())?,
             None => model.session()?,
@@ -70,7 +70,7 @@ impl Bench {
         times.sort_unstable();
         let plan = model.plan();
         let report = Report {
-            model: crate::file_name(&self.model.model),
+            model: crate::file_name(&self.model.file.model),
             kernels: session.kernels().name,
             threads: session.threads(),
             runs: times.len(),

@@ -77,8 +77,8 @@ struct Report {
 impl Inspect {
     /// Does the work.
     pub fn run(&self) -> anyhow::Result<()> {
-        let model = self.model.load()?;
-        let mut report = Report::new(&model, crate::file_name(&self.model.model));
+        let model = self.model.file.load()?;
+        let mut report = Report::new(&model, crate::file_name(&self.model.file.model));
         report.need = self.board.map(|board| Need::of(&model.plan(), board));
         if self.model.json {
             return print_json(&report);

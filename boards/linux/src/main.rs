@@ -1,21 +1,29 @@
-//! `cygnet`: runs, measures and shows models on Linux devices.
+//! `cygnet`: runs, measures and shows models on Linux devices, on files and on what cameras and microphones give.
 
 mod bench;
+mod events;
+mod gpio;
 mod inspect;
+mod listen;
+#[cfg(feature = "packaging")]
+mod packaging;
+mod pipe;
+mod retry;
 mod run;
 mod table;
+mod watch;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand};
-use cygnet::{Card, Model};
+use cygnet::{Card, Model, Session};
 
 /// Runs int8 and float models on this machine.
 #[derive(Parser)]
-#[command(version, about)]
+#[command(name = "cygnet", version, about)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -26,22 +34,64 @@ enum Command {
     Run(run::Run),
     Bench(bench::Bench),
     Inspect(inspect::Inspect),
+    Listen(listen::Listen),
+    Watch(watch::Watch),
+    #[cfg(feature = "packaging")]
+    #[command(hide = true)]
+    Packaging(packaging::Packaging),
 }
 
-/// What every command takes.
+/// Which model, and how it is fed.
 #[derive(Args)]
-struct ModelArguments {
+struct ModelFile {
     /// The model: an ONNX file or a compiled plan (.cyg).
     model: PathBuf,
     /// The card that says how files become input; otherwise MODEL.toml beside the model, or the card inside it.
     #[arg(long, value_name = "FILE.toml")]
     card: Option<PathBuf>,
+}
+
+/// What every command takes that ends with a result.
+#[derive(Args)]
+struct ModelArguments {
+    #[command(flatten)]
+    file: ModelFile,
     /// Print one JSON object and nothing else.
     #[arg(long)]
     json: bool,
 }
 
-impl ModelArguments {
+/// What every command takes that goes on until its source ends.
+#[derive(Args)]
+struct StreamArguments {
+    #[command(flatten)]
+    file: ModelFile,
+    /// Print JSON lines, also on a terminal.
+    #[arg(long)]
+    json: bool,
+    /// Number of threads [default: physical cores].
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    threads: Option<u16>,
+    #[command(flatten)]
+    line: gpio::LineArguments,
+}
+
+impl StreamArguments {
+    /// Whether people read what is printed.
+    fn is_for_people(&self) -> bool {
+        !self.json && std::io::stdout().is_terminal()
+    }
+
+    fn session(&self) -> Result<Session, cygnet::Error> {
+        let model = self.file.load()?;
+        match self.threads {
+            Some(threads) => model.session_on(threads.into()),
+            None => model.session(),
+        }
+    }
+}
+
+impl ModelFile {
     fn load(&self) -> Result<Model, cygnet::Error> {
         match &self.card {
             Some(card) => Model::load_with_card(&self.model, Card::load(card)?),
@@ -57,6 +107,10 @@ fn main() -> ExitCode {
         Command::Run(run) => run.run(),
         Command::Bench(bench) => bench.run(),
         Command::Inspect(inspect) => inspect.run(),
+        Command::Listen(listen) => listen.run(),
+        Command::Watch(watch) => watch.run(),
+        #[cfg(feature = "packaging")]
+        Command::Packaging(packaging) => packaging.run(),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

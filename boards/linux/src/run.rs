@@ -87,14 +87,14 @@ struct Report {
 impl Run {
     /// Does the work.
     pub fn run(&self) -> anyhow::Result<()> {
-        let model = self.model.load()?;
+        let model = self.model.file.load()?;
         let data = model.data_set(&self.input)?;
         let mut session = model.session()?;
         let classify = self.top.is_some() || is_classifier(&model);
         let top = self.top.unwrap_or(if data.len() == 1 { 5 } else { 1 }) as usize;
         let mut rows = self.output.as_ref().map(|_| Rows::new(&model)).transpose()?;
         let mut report = Report {
-            model: crate::file_name(&self.model.model),
+            model: crate::file_name(&self.model.file.model),
             kernels: session.kernels().name,
             samples: Vec::new(),
             failed: Vec::new(),

@@ -8,6 +8,7 @@ mod folder;
 mod npy;
 mod picture;
 mod sound;
+mod sound_stream;
 
 use std::path::{Path, PathBuf};
 
@@ -16,6 +17,7 @@ pub use data_set::{DataSet, InputSpec, Sample};
 pub(crate) use npy::write_header as npy_header;
 pub use picture::Picture;
 pub use sound::{Sound, resampled};
+pub use sound_stream::SoundStream;
 
 /// Why a file with input cannot be used. Every message names the file and says the mend.
 #[derive(Debug, thiserror::Error)]

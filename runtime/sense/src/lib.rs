@@ -10,6 +10,7 @@
 //! | [`image`] | [`Pixels`] of a camera or a file | the image tensor of an [`ImageSpec`] |
 //! | [`audio`] | 16-bit sound | waveform, log-mel or MFCC rows of an [`AudioSpec`] |
 //! | [`resample`] | 16-bit sound at one rate | the same sound at another |
+//! | [`events`] | scores of overlapping windows | words with a beginning and an end |
 //! | [`answers`] | scores, boxes | the best classes, probabilities, boxes that remain |
 //! | `card` | `MODEL.toml` | the specs above, labels, source and accuracy |
 //!
@@ -38,15 +39,17 @@ pub mod audio;
 pub mod card;
 mod encoding;
 mod error;
+pub mod events;
 pub mod image;
 mod quantization;
 pub mod resample;
 
 pub use answers::{Detection, argmax, non_maximum_suppression, softmax_in_place, top_k};
-pub use audio::{AudioSpec, FeatureStream, Features, MAX_BANDS, MelNorm, MelScale, PerBand};
+pub use audio::{AudioSpec, FeatureStream, FeatureWindows, Features, MAX_BANDS, MelNorm, MelScale, PerBand, Window};
 #[cfg(feature = "card")]
 pub use card::{Card, CardError};
 pub use error::Error;
+pub use events::{Change, Event, EventDetector, EventSpec};
 pub use image::{Colour, Filter, Fit, ImageSpec, Layout, Packed, Pixels, Placement, Plane, Yuv420, YuvRange};
 pub use quantization::{Output, Quantization};
 pub use resample::Resampler;

@@ -1,6 +1,8 @@
 //! Sound features against librosa and scipy (`golden/make.py`), and streaming against the whole.
 
-use cygnet_sense::{AudioSpec, Error, FeatureStream, Features, MelNorm, MelScale, Output, PerBand, Quantization};
+use cygnet_sense::{
+    AudioSpec, Error, FeatureStream, FeatureWindows, Features, MelNorm, MelScale, Output, PerBand, Quantization,
+};
 use proptest::prelude::*;
 
 fn sound() -> Vec<i16> {
@@ -208,7 +210,10 @@ proptest! {
     #[test]
     fn a_record_reads_back(spec in any_spec(), mean in -9f32..9.0) {
         let spec = AudioSpec { mean: vec![mean; spec.row_len()].into_iter().collect(), ..spec };
-        prop_assert_eq!(AudioSpec::from_bytes(&spec.to_bytes()), Ok(spec));
+        let record = spec.to_bytes();
+        prop_assert_eq!(FeatureWindows::scratch_len_of(&record), FeatureWindows::scratch_len(&spec));
+        prop_assert_eq!(FeatureWindows::scratch_len_of(&record[1..]), 0);
+        prop_assert_eq!(AudioSpec::from_bytes(&record), Ok(spec));
     }
 
     /// Any bytes are read as a usable spec or refused; damage to a good record too.
@@ -222,12 +227,48 @@ proptest! {
         let mut damaged = spec.to_bytes();
         damaged[at] = byte;
         for bytes in [&noise[..], &damaged] {
+            let length = FeatureWindows::scratch_len_of(bytes);
             if let Ok(spec) = AudioSpec::from_bytes(bytes) {
                 prop_assert_eq!(spec.check(), Ok(()));
+                prop_assert_eq!(length, FeatureWindows::scratch_len(&spec));
                 let mut scratch = vec![0.0; spec.scratch_len()];
                 let mut stream = FeatureStream::new(&spec, &mut scratch).unwrap();
                 stream.push(&[100; 3000], |row| assert_eq!(row.len(), spec.row_len()));
             }
+        }
+    }
+}
+
+#[test]
+fn windows_of_a_stream_are_the_clips_it_is_cut_into() {
+    let sound = [sound(), sound(), sound()].concat();
+    for (spec, step) in [(htk(), 3), (htk(), 40), (gaps(), 5), (AudioSpec { features: Features::Mfcc, ..htk() }, 1)] {
+        let clip = spec.clip_samples as usize;
+        let step_samples = step * spec.hop as usize;
+        let clips = (0..).map(|k| k * step_samples).take_while(|begin| begin + clip <= sound.len());
+        let mut expected = Vec::new();
+        for begin in clips {
+            let mut tensor = vec![0.0; spec.tensor_len()];
+            let mut scratch = vec![0.0; spec.scratch_len()];
+            let sound = &sound[begin..begin + clip];
+            spec.prepare(sound, &mut Output::F32(&mut tensor), &mut scratch).unwrap();
+            expected.push((begin as u64, tensor));
+        }
+        assert!(expected.len() > 1);
+        for chunk in [1, 160, 4097, sound.len()] {
+            let mut scratch = vec![0.0; FeatureWindows::scratch_len(&spec)];
+            let mut windows = FeatureWindows::new(&spec, step, &mut scratch).unwrap();
+            let mut found = Vec::new();
+            for block in sound.chunks(chunk) {
+                windows.push(block, |window| {
+                    let mut tensor = vec![0.0; spec.tensor_len()];
+                    window.write(&mut Output::F32(&mut tensor));
+                    found.push((window.begin(), tensor));
+                });
+            }
+            // A window is there with its last frame, which may come before the last sample of its clip.
+            assert!(found.len() >= expected.len() && found.len() <= expected.len() + 1, "{}", found.len());
+            assert!(found.iter().zip(&expected).all(|(found, expected)| found == expected), "chunks of {chunk}");
         }
     }
 }

@@ -75,7 +75,7 @@ impl Random {
 
     /// Once in `count` times.
     fn rarely(&mut self, count: u32) -> bool {
-        self.word() % count == 0
+        self.word().is_multiple_of(count)
     }
 
     /// Any int8, the greatest and the least more often than others.

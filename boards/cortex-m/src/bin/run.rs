@@ -2,19 +2,20 @@
 #![no_std]
 #![no_main]
 
-use cortex_m::peripheral::Peripherals;
 use cortex_m_rt::entry;
 use cygnet_core::plan::MetadataKind;
 use cygnet_core::{Error, Session};
 use cygnet_cortex_m::console::{self, Word};
 use cygnet_cortex_m::counter::Counter;
-use cygnet_cortex_m::{embedded, stack};
+use cygnet_cortex_m::{board, embedded, stack};
+
+const _: () = assert!(cfg!(embedded_input), "set CYGNET_INPUT: see build.rs");
 
 #[entry]
 fn main() -> ! {
     stack::paint();
-    let done = Peripherals::take().is_some_and(|peripherals| {
-        let counter = Counter::start(peripherals.SYST);
+    let done = board::start().is_some_and(|mut board| {
+        let counter = Counter::start(&mut board.core);
         embedded::session().is_some_and(|session| match session.and_then(|session| run(session, counter)) {
             Ok(()) => true,
             Err(error) => {
@@ -32,9 +33,9 @@ fn run(mut session: Session<'_, '_>, counter: Counter) -> Result<(), Error> {
         return Err(Error::ElementCount { expected: input.len(), given: embedded::INPUT.len() });
     }
     input.copy_from_slice(embedded::INPUT);
-    let start = counter.instructions();
+    let start = counter.count();
     session.run()?;
-    let instructions = counter.instructions() - start;
+    let work = counter.count() - start;
 
     let plan = *session.plan();
     let name = plan.metadata_of(MetadataKind::Name, 0).and_then(|name| core::str::from_utf8(name).ok());
@@ -55,7 +56,7 @@ fn run(mut session: Session<'_, '_>, counter: Counter) -> Result<(), Error> {
         }
     }
     console::line(&[Word::Text("hash "), Word::Hash(hash)]);
-    console::line(&[Word::Text("instructions "), Word::Number(instructions)]);
+    console::line(&[Word::Text(Counter::UNIT), Word::Text(" "), Word::Number(work)]);
     console::line(&[Word::Text("arena "), Word::Number(plan.arena_bytes() as u64)]);
     console::line(&[Word::Text("stack "), Word::Number(stack::high_water() as u64)]);
     Ok(())

@@ -146,6 +146,38 @@ impl<'p> Plan<'p> {
         }
     }
 
+    /// What [`Self::metadata_of`] will say of the plan in `bytes`; `None` also when the bytes are no plan. Can be called in
+    /// a constant.
+    #[must_use]
+    pub const fn metadata_in(bytes: &[u8], kind: MetadataKind, index: u32) -> Option<&[u8]> {
+        // The header's fourth span, behind `arena_bytes`, `live_bytes` and `steps`; an entry has four words.
+        const METADATA: usize = CHECKSUM_FROM + 4 * 3 + 8 * 4;
+        let (Some(start), Some(len)) = (step_set::word(bytes, METADATA), step_set::word(bytes, METADATA + 4)) else {
+            return None;
+        };
+        let mut at = start;
+        while at < start.saturating_add(len) {
+            let (Some(found), Some(of)) = (step_set::word(bytes, at), step_set::word(bytes, at.saturating_add(4)))
+            else {
+                return None;
+            };
+            if found == kind as usize && of == index as usize {
+                let (Some(from), Some(len)) =
+                    (step_set::word(bytes, at.saturating_add(8)), step_set::word(bytes, at.saturating_add(12)))
+                else {
+                    return None;
+                };
+                let Some((_, rest)) = bytes.split_at_checked(from) else { return None };
+                return match rest.split_at_checked(len) {
+                    Some((data, _)) => Some(data),
+                    None => None,
+                };
+            }
+            at = at.saturating_add(4 * Metadata::WORDS);
+        }
+        None
+    }
+
     /// Bytes of arena that a [`crate::Session`] needs.
     #[must_use]
     pub fn arena_bytes(&self) -> usize {

@@ -1,5 +1,6 @@
 //! Picture files.
 
+use std::io::{BufRead, Cursor, Seek};
 use std::path::Path;
 
 use cygnet_sense::Pixels;
@@ -24,13 +25,39 @@ impl Picture {
     /// # Errors
     /// [`InputError::File`], [`InputError::Picture`].
     pub fn open(path: &Path) -> Result<Self, InputError> {
+        Self::open_at_most(path, u64::MAX)
+    }
+
+    /// As [`Picture::open`]; a picture of more than `pixels` pixels is refused by its head, before it takes memory.
+    ///
+    /// # Errors
+    /// As [`Picture::open`].
+    pub fn open_at_most(path: &Path, pixels: u64) -> Result<Self, InputError> {
+        let reader =
+            ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(InputError::file(path))?;
+        Self::decode(reader, path, pixels)
+    }
+
+    /// As [`Picture::open_at_most`], from the bytes of a file; `name` stands in the messages.
+    ///
+    /// # Errors
+    /// [`InputError::Picture`].
+    pub fn from_bytes(bytes: &[u8], name: &Path, pixels: u64) -> Result<Self, InputError> {
+        let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(InputError::file(name))?;
+        Self::decode(reader, name, pixels)
+    }
+
+    fn decode(reader: ImageReader<impl BufRead + Seek>, path: &Path, pixels: u64) -> Result<Self, InputError> {
         let refused = |error: image::ImageError| InputError::Picture {
             path: path.to_path_buf(),
             problem: format!("{error}; give a whole PNG, JPEG, BMP, WebP or PNM file"),
         };
-        let reader =
-            ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(InputError::file(path))?;
         let mut decoder = reader.into_decoder().map_err(refused)?;
+        let (width, height) = decoder.dimensions();
+        if u64::from(width) * u64::from(height) > pixels {
+            let problem = format!("it has {width}×{height} pixels, more than {pixels}; make it smaller");
+            return Err(InputError::Picture { path: path.to_path_buf(), problem });
+        }
         let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
         // The size in the header is not trusted with all memory.
         image::Limits::default().reserve(decoder.total_bytes()).map_err(refused)?;
@@ -86,7 +113,19 @@ mod tests {
             std::fs::write(&path, bytes).unwrap();
             let message = Picture::open(&path).unwrap_err().to_string();
             assert!(message.contains(name) && message.contains("give a whole"), "{message}");
+            let message = Picture::from_bytes(bytes, &path, u64::MAX).unwrap_err().to_string();
+            assert!(message.contains(name) && message.contains("give a whole"), "{message}");
         }
+    }
+
+    #[test]
+    fn pictures_larger_than_wanted_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.png");
+        image::GrayImage::from_pixel(5, 4, image::Luma([9])).save(&path).unwrap();
+        assert!(Picture::open_at_most(&path, 20).is_ok());
+        let message = Picture::open_at_most(&path, 19).unwrap_err().to_string();
+        assert!(message.contains("5×4") && message.contains("make it smaller"), "{message}");
     }
 
     #[test]

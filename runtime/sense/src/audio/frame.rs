@@ -21,7 +21,7 @@ pub(super) struct FrameTables<'a> {
     row: &'a mut [f32],
 }
 
-fn sizes(spec: &AudioSpec) -> [usize; 8] {
+const fn sizes(spec: &AudioSpec) -> [usize; 8] {
     let (fft, mels) = (spec.fft as usize, spec.mels as usize);
     match spec.features {
         Features::Waveform => [0, 0, 0, 0, 0, 0, 0, 1],
@@ -29,7 +29,7 @@ fn sizes(spec: &AudioSpec) -> [usize; 8] {
             spec.window as usize,
             2 * mels,
             most_weights(fft),
-            if features == Features::Mfcc { 4 * mels } else { 0 },
+            if matches!(features, Features::Mfcc) { 4 * mels } else { 0 },
             fft,
             fft / 2 + 1,
             mels,
@@ -39,8 +39,9 @@ fn sizes(spec: &AudioSpec) -> [usize; 8] {
 }
 
 /// Values of scratch for the tables of a checked spec.
-pub(super) fn tables_len(spec: &AudioSpec) -> usize {
-    sizes(spec).iter().sum()
+pub(super) const fn tables_len(spec: &AudioSpec) -> usize {
+    let [a, b, c, d, e, f, g, h] = sizes(spec);
+    a + b + c + d + e + f + g + h
 }
 
 /// Takes the first `len` values; nothing where there are fewer, which callers have excluded.

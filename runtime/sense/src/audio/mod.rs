@@ -5,7 +5,9 @@ mod loudest;
 mod mel;
 mod spec;
 mod stream;
+mod windows;
 
 pub use loudest::loudest_window;
 pub use spec::{AudioSpec, Features, MAX_BANDS, MelNorm, MelScale, PerBand};
 pub use stream::FeatureStream;
+pub use windows::{FeatureWindows, Window};

@@ -1,3 +1,5 @@
+use super::frame::tables_len;
+use super::stream::frame_len;
 use crate::Error;
 use crate::encoding::{Reader, Writer};
 
@@ -252,6 +254,47 @@ impl AudioSpec {
         };
         spec.check()?;
         Ok(spec)
+    }
+
+    /// Values of scratch for a stream and elements of the tensor of the spec in a record, whose fields are not checked.
+    pub(super) const fn lens_in(record: &[u8]) -> Option<(usize, usize)> {
+        let Some((&[VERSION, features, _, _, ref words @ ..], _)) = record.split_first_chunk::<HEAD_BYTES>() else {
+            return None;
+        };
+        let mut values = [0; 7];
+        let (mut rest, mut k) = (words.as_slice(), 0);
+        while k < values.len() {
+            let Some((word, later)) = rest.split_first_chunk::<4>() else { return None };
+            (values[k], rest, k) = (u32::from_le_bytes(*word), later, k + 1);
+        }
+        if features as usize >= FEATURES.len() || record.len() != Self::BYTES {
+            return None;
+        }
+        let [sample_rate, clip_samples, window, hop, fft, mels, coefficients] = values;
+        if features != Features::Waveform as u8 && (fft > 2048 || window > fft || mels as usize > MAX_BANDS) {
+            return None;
+        }
+        let spec = AudioSpec {
+            features: FEATURES[features as usize],
+            sample_rate,
+            clip_samples,
+            window,
+            hop,
+            fft,
+            mels,
+            coefficients,
+            mel_low_hz: 0.0,
+            mel_high_hz: 0.0,
+            mel_scale: MelScale::Htk,
+            mel_norm: MelNorm::None,
+            floor: 0.0,
+            mean: PerBand::new(),
+            scale: PerBand::new(),
+        };
+        let lens = (frame_len(&spec) + tables_len(&spec), spec.tensor_len());
+        // Constants drop nothing.
+        core::mem::forget(spec);
+        Some(lens)
     }
 
     /// `(value - mean) * scale` along a row.

@@ -90,8 +90,8 @@ impl<'a> FeatureStream<'a> {
     }
 }
 
-fn frame_len(spec: &AudioSpec) -> usize {
-    if spec.features == Features::Waveform { 1 } else { spec.window as usize }
+pub(super) const fn frame_len(spec: &AudioSpec) -> usize {
+    if matches!(spec.features, Features::Waveform) { 1 } else { spec.window as usize }
 }
 
 impl AudioSpec {

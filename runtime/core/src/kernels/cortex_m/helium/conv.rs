@@ -1,7 +1,10 @@
 //! Int8 convolution: two rows with four channels at a time, a single row with eight.
 
 use super::copy::copy;
-use super::tile::{self, Piece};
+use super::octets;
+use super::pack::{multiply_packed, pays_to_pack};
+use super::piece::{Kernel, Piece};
+use super::tile;
 use crate::bytes::{F32s, I32s};
 use crate::kernels::cortex_m::plain;
 use crate::kernels::rows::{Reach, Rows, for_each_rows_by};
@@ -11,9 +14,9 @@ use crate::quantization::Target;
 use crate::weights::{BLOCK, GROUP, block_width};
 
 /// Bytes of a vector.
-const WHOLE: usize = 16;
+pub(super) const WHOLE: usize = 16;
 /// Channels of a tile.
-const TILE: usize = 4;
+pub(super) const TILE: usize = 4;
 /// Channels that a single row is multiplied with at once.
 const OCTET: usize = 8;
 /// Positions whose results have room where a tile has fewer channels than it computes.
@@ -21,12 +24,9 @@ const ROOM: usize = 8;
 
 /// See [`crate::plan::step::ConvI8`].
 pub(super) fn conv(args: ConvI8Args<'_>) {
-    let w = args.window;
     let words = [args.weights, args.bias.bytes(0, 1), args.multipliers.bytes(0, 1)];
     let aligned = words.iter().all(|bytes| bytes.as_ptr().addr().is_multiple_of(4));
-    // Segments in rows and columns are those of windows that are dilated or grouped.
-    let one_line = w.groups == 1 && w.dilation_w == 1 || w.kernel_h == 1 || w.kernel_w == 1;
-    if !aligned || !one_line || !args.weight_zero_points.is_empty() || matches!(args.y, ConvOutput::F32(_)) {
+    if !aligned || !args.weight_zero_points.is_empty() || matches!(args.y, ConvOutput::F32(_)) {
         return plain::conv(args, false);
     }
     for_each_rows_by(args, copy, |args, rows, weights| {
@@ -38,44 +38,9 @@ pub(super) fn conv(args: ConvI8Args<'_>) {
     });
 }
 
-/// Whether it takes fewer instructions to copy the short segments of each row behind each other than to multiply them
-/// one by one. The numbers are those of a tile, two rows with four channels.
-fn pays_to_pack(reach: &Reach, group_out: usize) -> bool {
-    let segments = reach.rows * reach.columns;
-    let quads = segments * reach.quads;
-    let copies = 2 * (8 + 6 * segments) * TILE / group_out.max(1);
-    segments > 1 && reach.quads <= WHOLE / GROUP && 24 * segments > 17 * (quads / 4) + 26 + copies
-}
-
-/// Multiplies rows that are copied first, as many at a time as there is room for.
-#[inline(never)]
-fn multiply_packed(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u8]) {
-    const ROOM: usize = 1024;
-    let mut room = [0; ROOM];
-    let step = rows.reach.packed_len().max(1);
-    let most = ROOM / step;
-    let positions = rows.lines * rows.columns;
-    let ConvOutput::I8(_, target) = args.y else { return };
-    if most < 2 {
-        return multiply(args, rows, weights);
-    }
-    let mut piece = Piece::new(rows, target);
-    (piece.x, piece.left, piece.tail) = (rows.pointer(0, 0), rows.columns, GROUP * rows.reach.quads);
-    let reach = Reach { rows: 1, row_step: 0, columns: 1, column_step: 0, quads: step / GROUP };
-    for first in (0..positions).step_by(most) {
-        let columns = most.min(positions - first);
-        piece.rows = columns;
-        // SAFETY: `Rows` has the rows, and there is room for so many.
-        unsafe { tile::pack(&mut piece, room.as_mut_ptr()) };
-        let (start, lines, line_step, first) = (0, 1, 0, rows.first + first);
-        let packed = Rows { bytes: &room, start, columns, step, lines, line_step, reach, first, group: rows.group };
-        multiply(args, &packed, weights);
-    }
-}
-
 /// Multiplies all rows with all channels of their group.
 #[inline(never)]
-fn multiply(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u8]) {
+pub(super) fn multiply(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u8]) {
     let ConvOutput::I8(y, target) = &mut args.y else { return };
     let (count, out_c) = (args.window.group_out(), args.window.out_c as usize);
     let (first, positions) = (rows.group * count, rows.lines * rows.columns);
@@ -125,29 +90,40 @@ impl Channels<'_> {
         piece.tail_stride = piece.tail * stored;
         let address = weights.as_ptr().addr() + (start - block) * GROUP;
         piece.weights = core::array::from_fn(|group| address + group * GROUP * stored);
-        let (bias, multipliers) = (I32s::new(self.bias), F32s::new(self.multipliers));
-        piece.bias = core::array::from_fn(|lane| bias.get(start + lane));
-        piece.multipliers = core::array::from_fn(|lane| multipliers.get(start + lane));
+        let place = |words: &[u8]| words.as_ptr().wrapping_add(4 * start);
+        (piece.bias_from, piece.multipliers_from) = (place(self.bias), place(self.multipliers));
+        if self.count - start < TILE {
+            let (bias, multipliers) = (I32s::new(self.bias), F32s::new(self.multipliers));
+            piece.bias = core::array::from_fn(|lane| bias.get(start + lane));
+            piece.multipliers = core::array::from_fn(|lane| multipliers.get(start + lane));
+            (piece.bias_from, piece.multipliers_from) = (piece.bias.as_ptr().cast(), piece.multipliers.as_ptr().cast());
+        }
         weights.len() == length
     }
 }
 
 impl Piece {
     /// A piece of these rows, without channels.
-    fn new(rows: &Rows<'_>, target: Target) -> Self {
+    pub fn new(rows: &Rows<'_>, target: Target) -> Self {
         let reach = &rows.reach;
-        let (segments, segment_step) =
-            if reach.columns == 1 { (reach.rows, reach.row_step) } else { (reach.columns, reach.column_step) };
+        // Segments lie in rows and columns where windows are dilated or grouped.
+        let (segments, segment_step, runs) = match (reach.rows, reach.columns) {
+            (rows, 1) => (rows, reach.row_step, 1),
+            (rows, columns) => (columns, reach.column_step, rows),
+        };
         let bytes = GROUP * reach.quads;
         let whole = bytes / WHOLE;
+        let last = (segments - 1) * segment_step + WHOLE * whole;
         let (_, _, zero_point) = target.limits();
         Self {
             columns: rows.columns,
             turn: rows.line_step.wrapping_sub(rows.columns * rows.step),
-            next: rows.step.wrapping_sub((segments - 1) * segment_step + WHOLE * whole),
+            next: rows.step.wrapping_sub((runs - 1) * reach.row_step + last),
             step: rows.step,
             segments,
             segment_step,
+            runs,
+            run_gap: reach.row_step.wrapping_sub(last),
             gap: segment_step.wrapping_sub(WHOLE * whole),
             whole,
             whole_and_1: whole + 1,
@@ -158,11 +134,13 @@ impl Piece {
     }
 
     /// The kernel for these segments and channels.
-    fn kernel(&self) -> tile::Kernel {
+    fn kernel(&self) -> Kernel {
         match (self.segments, self.whole, self.tail) {
+            _ if self.runs > 1 => tile::any,
             (1, 0, _) | (1, 1, 0) => tile::resident,
             (_, 0, _) => tile::short,
             (1, _, 0) if self.stride == BLOCK * WHOLE => tile::pointwise,
+            (1, _, _) if self.stride == BLOCK * WHOLE => tile::pointwise_with_tail,
             (_, _, 0) if self.stride == BLOCK * WHOLE => tile::window,
             _ => tile::any,
         }
@@ -192,7 +170,8 @@ impl Piece {
 
 /// The row at `piece.x` times all channels.
 fn row(piece: &mut Piece, reach: &Reach, channels: &Channels<'_>, y: &mut [i8]) {
-    let (blocks, octets) = (channels.count / BLOCK * BLOCK, channels.count / OCTET * OCTET);
+    let octets = if piece.runs > 1 { 0 } else { channels.count / OCTET * OCTET };
+    let blocks = octets / BLOCK * BLOCK;
     let there = y.len() == channels.count && channels.weights.len() >= blocks * reach.packed_len();
     for (start, end) in [(0, blocks), (blocks, octets)] {
         if start == end || !there || !channels.place(piece, reach, start) {
@@ -205,7 +184,7 @@ fn row(piece: &mut Piece, reach: &Reach, channels: &Channels<'_>, y: &mut [i8]) 
         piece.y = y.as_mut_ptr().wrapping_add(start);
         // SAFETY: `Rows` has the row; the weights are there, as `place` and this function have seen, and so are bias,
         // multipliers and results of all channels.
-        unsafe { tile::octets(piece) };
+        unsafe { octets::octets(piece) };
     }
     // What is left is multiplied with the same row twice.
     (piece.next, piece.step, piece.turn, piece.columns) = (0, 0, 0, 2);

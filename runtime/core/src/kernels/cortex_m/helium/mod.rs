@@ -3,11 +3,14 @@
 //! VMLADAVA multiplies 16 bytes with 16 others and adds the products to one general register; a gathering VLDRW
 //! picks 16 weights of one channel, four by four, out of the one layout of weights.
 
-mod add;
 mod conv;
 mod copy;
 mod depthwise;
+mod elementwise;
+mod octets;
+mod pack;
 mod patch;
+mod piece;
 mod pool;
 mod taps;
 mod tile;
@@ -22,7 +25,9 @@ pub(super) const HELIUM: Kernels = Kernels {
     name: "helium",
     conv_i8: conv::conv,
     depthwise_i8: depthwise::depthwise,
-    add_i8: add::add,
+    add_i8: elementwise::add,
+    mul_i8: elementwise::mul,
+    table: elementwise::table,
     pool_i8: pool::pool,
     reduce_i8: pool::reduce,
     ..PORTABLE

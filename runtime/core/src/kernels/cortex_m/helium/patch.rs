@@ -139,6 +139,7 @@ pub(super) unsafe extern "C" fn spread(spread: *const Spread) {
 }
 
 /// Some lines of results of up to 16 channels.
+#[derive(Clone, Copy)]
 #[repr(C)]
 pub(super) struct Sweep {
     /// The spread pixels of the first channel, from where the first window begins.
@@ -180,6 +181,31 @@ pub(super) struct Sweep {
     pub odd: [u16; 8],
     /// Distances of the kernel rows.
     pub kernel: [u32; 4],
+}
+
+impl Sweep {
+    /// Nothing to do.
+    pub const EMPTY: Self = Self {
+        x: core::ptr::null(),
+        weights: core::ptr::null(),
+        lower: 0,
+        bias: core::ptr::null(),
+        multipliers: core::ptr::null(),
+        y: core::ptr::null_mut(),
+        channels: 0,
+        rows: 0,
+        fours: 0,
+        rest: 0,
+        y_step: 0,
+        y_turn: 0,
+        x_turn: 0,
+        zero_point: 0,
+        mask: 0,
+        results: [0; 4],
+        even: [0; 8],
+        odd: [0; 8],
+        kernel: [0; 4],
+    };
 }
 
 /// The four windows of a patch whose pixels lie at the distances in `$at`.

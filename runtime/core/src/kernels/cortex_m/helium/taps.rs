@@ -1,44 +1,129 @@
-//! Depthwise products of any window, in assembly: four channels at a time, tap by tap.
+//! Depthwise convolution by windows of any shape: four channels at a time, tap by tap.
 
 use core::arch::naked_asm;
 use core::mem::offset_of;
 
+use super::copy::copy;
+use crate::kernels::ConvI8Args;
+use crate::kernels::rows::{Source, for_each_strip};
+use crate::kernels::view::{i8s, part, part_mut};
+use crate::quantization::Target;
+
+/// Channels that are worked on at once.
+const LANES: usize = 4;
+
+/// Windows of any shape, many channels from one, weights with zero points.
+#[inline(never)]
+pub(super) fn tap_by_tap(mut args: ConvI8Args<'_>, y: &mut [i8], target: Target) {
+    let w = *args.window;
+    let (in_c, out_c, out_w) = (w.in_c as usize, w.out_c as usize, w.out_w as usize);
+    let many = u32::max(w.out_c / w.in_c.max(1), 1);
+    let (kernel_h, kernel_w) = (w.kernel_h as usize, w.kernel_w as usize);
+    let (step, column_step) = (w.stride_w as usize * in_c, w.dilation_w as usize * in_c);
+    let scratch = core::mem::take(&mut args.scratch);
+    let (low, high, zero_point) = target.parts();
+    let mut taps = Taps {
+        step,
+        columns: out_w,
+        kernel_h,
+        kernel_w,
+        column_step,
+        channels: out_c,
+        zero_point,
+        low: [low; LANES],
+        high: [high; LANES],
+        ..Taps::EMPTY
+    };
+    for_each_strip(&w, Source::of_depthwise(&w), args.x, args.x_zero_point, scratch, copy, |strip| {
+        let row_step = w.dilation_h as usize * strip.pitch;
+        taps.turn = row_step.wrapping_sub(kernel_w * column_step);
+        let seen = (out_w - 1) * step + (kernel_w - 1) * column_step + (kernel_h - 1) * row_step + in_c;
+        for channel in (0..out_c).step_by(LANES) {
+            let input = channel as u32 / many;
+            taps.lanes = LANES.min(out_c - channel);
+            for lane in 0..LANES {
+                let channel = channel + lane;
+                taps.inputs[lane] = channel as u32 / many - input;
+                taps.weight_zero_points[lane] = args.weight_zero_points.get(channel);
+                taps.bias[lane] = args.bias.get(channel);
+                taps.multipliers[lane] = args.multipliers.get(channel);
+            }
+            taps.weights = i8s(args.weights).as_ptr().wrapping_add(channel);
+            for line in 0..strip.lines {
+                let x = part(strip.bytes, line * w.stride_h as usize * strip.pitch, seen);
+                let y = part_mut(y, (strip.first + line * out_w) * out_c, out_w * out_c);
+                if x.len() != seen || y.len() != out_w * out_c {
+                    return;
+                }
+                taps.x = x.as_ptr().wrapping_add(input as usize);
+                taps.y = y.as_mut_ptr().wrapping_add(channel);
+                // SAFETY: what the windows of the line see is there, as are all weights and results of the line.
+                unsafe { windows(&mut taps) };
+            }
+        }
+    });
+}
+
 /// A line of results of four channels.
 #[repr(C)]
-pub(super) struct Taps {
+struct Taps {
     /// The first tap of the first window.
-    pub x: *const i8,
+    x: *const i8,
     /// Weights of the first tap; stands behind `x`.
-    pub weights: *const i8,
+    weights: *const i8,
     /// Bytes from one window to the next.
-    pub step: usize,
+    step: usize,
     /// Windows; stands behind `step`.
-    pub columns: usize,
+    columns: usize,
     /// Rows of a window.
-    pub kernel_h: usize,
+    kernel_h: usize,
     /// Taps of a row; stands behind `kernel_h`.
-    pub kernel_w: usize,
+    kernel_w: usize,
     /// Bytes from one tap to the next.
-    pub column_step: usize,
+    column_step: usize,
     /// Bytes from behind the last tap of a row to the next row; stands behind `column_step`.
-    pub turn: usize,
+    turn: usize,
     /// Result.
-    pub y: *mut i8,
+    y: *mut i8,
     /// Bytes from one tap's weights to those of the next, and from one position to the next; stands behind `y`.
-    pub channels: usize,
+    channels: usize,
     /// Channels, four at most.
-    pub lanes: usize,
+    lanes: usize,
     /// Zero point of the results; stands behind `lanes`.
-    pub zero_point: i32,
+    zero_point: i32,
     /// Where the input channel of each channel is.
-    pub inputs: [u32; 4],
-    pub weight_zero_points: [i32; 4],
-    pub bias: [i32; 4],
-    pub multipliers: [f32; 4],
+    inputs: [u32; 4],
+    weight_zero_points: [i32; 4],
+    bias: [i32; 4],
+    multipliers: [f32; 4],
     /// Least result before the zero point is added, four times.
-    pub low: [f32; 4],
+    low: [f32; 4],
     /// Greatest result, likewise.
-    pub high: [f32; 4],
+    high: [f32; 4],
+}
+
+impl Taps {
+    /// Nothing to do.
+    const EMPTY: Self = Self {
+        x: core::ptr::null(),
+        weights: core::ptr::null(),
+        step: 0,
+        columns: 0,
+        kernel_h: 0,
+        kernel_w: 0,
+        column_step: 0,
+        turn: 0,
+        y: core::ptr::null_mut(),
+        channels: 0,
+        lanes: 0,
+        zero_point: 0,
+        inputs: [0; LANES],
+        weight_zero_points: [0; LANES],
+        bias: [0; LANES],
+        multipliers: [0.0; LANES],
+        low: [0.0; LANES],
+        high: [0.0; LANES],
+    };
 }
 
 /// All windows of the line.
@@ -46,7 +131,7 @@ pub(super) struct Taps {
 /// # Safety
 /// The CPU has Helium; all taps, weights and results are there.
 #[unsafe(naked)]
-pub(super) unsafe extern "C" fn taps(taps: *mut Taps) {
+unsafe extern "C" fn windows(taps: *mut Taps) {
     naked_asm!(
         ".arch armv8.1-m.main",
         ".arch_extension mve.fp",

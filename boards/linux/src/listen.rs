@@ -1,0 +1,182 @@
+//! `cygnet listen`: words in sound as it comes.
+
+mod hearing;
+#[cfg(feature = "microphone")]
+mod microphone;
+mod screen;
+mod source;
+
+use anyhow::Context;
+use clap::Args;
+use cygnet::sense::audio::Features;
+use cygnet::sense::{AudioSpec, EventSpec};
+use cygnet::{Error, Model, Preparation};
+
+use crate::StreamArguments;
+use crate::retry::Retry;
+use hearing::{Ending, Hearing, Memory};
+use source::{Place, Sound};
+
+/// What is heard where nobody says what to listen to.
+const DEFAULT_SOURCE: &str = if cfg!(feature = "microphone") { "alsa:default" } else { "-" };
+/// Labels that are no words, as the usual sets of keywords call them.
+const BACKGROUND: [&str; 7] =
+    ["silence", "unknown", "background", "noise", "_silence_", "_unknown_", "_background_noise_"];
+
+/// Hear words in sound as it comes: a line for each.
+///
+/// SOURCE is `-` for standard input, a WAV file, a named pipe, or `alsa:DEVICE` for a microphone. Sound from files
+/// and pipes is WAV, or raw 16-bit samples (little-endian) where `--rate` is given. A named pipe or a microphone that
+/// ends is opened again.
+///
+/// Each line is a JSON object: `label`, `score` (the greatest average probability), `start` and `end` (where in the
+/// sound the middle of the model's window was while it heard the word, in seconds), `time` (when the word was told,
+/// in seconds of sound).
+#[derive(Args)]
+pub struct Listen {
+    #[command(flatten)]
+    stream: StreamArguments,
+    /// What is listened to.
+    #[arg(default_value = DEFAULT_SOURCE)]
+    source: String,
+    /// Samples a second of raw sound.
+    #[arg(long, value_name = "HZ", value_parser = clap::value_parser!(u32).range(4000..=192_000))]
+    rate: Option<u32>,
+    /// Interleaved channels of raw sound, which are averaged.
+    #[arg(long, value_name = "N", default_value_t = 1, requires = "rate",
+        value_parser = clap::value_parser!(u16).range(1..=64))]
+    channels: u16,
+    /// How far the model's window moves each time [default: an eighth of its length].
+    #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    hop: Option<u32>,
+    /// The average probability that makes a word, 0 to 1.
+    #[arg(long, value_name = "P", default_value_t = 0.5)]
+    threshold: f32,
+    /// Over how much sound the windows are averaged [default: three eighths of the window's length].
+    #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    average: Option<u32>,
+    /// How long a word must be there, seen from the middle of the window [default: half of the window's length].
+    ///
+    /// Half a word at the edge of the window may look like another one, but not for long.
+    #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    hold: Option<u32>,
+    /// Labels that are no words [default: silence, unknown and what else such classes are called].
+    #[arg(long, value_name = "LABEL,…", value_delimiter = ',')]
+    ignore: Option<Vec<String>>,
+    /// Also a line for each window, with its best class.
+    #[arg(long)]
+    windows: bool,
+}
+
+impl Listen {
+    /// Does the work.
+    pub fn run(&self) -> anyhow::Result<()> {
+        let mut place = Place::new(&self.source, self.rate, self.channels)?;
+        let mut session = self.stream.session()?;
+        let model = session.model().clone();
+        let (input, spec) = sound_input(&model)?;
+        let line = self.stream.line.open(model.labels())?;
+        let ignored = self.ignored(&model)?;
+        let step_rows = self.step_rows(&spec);
+        let events = self.events(&spec, step_rows as u64 * row_samples(&spec));
+        let classes = session.scores()?.len();
+        let mut memory = Memory::new(&spec, &events, classes);
+        let mut hearing = Hearing::new(&mut session, input, &spec, step_rows, &events, &ignored, &mut memory)?;
+        hearing.report(self.stream.is_for_people(), self.windows, line);
+        self.listen(&mut place, &mut hearing)
+    }
+
+    fn listen(&self, place: &mut Place, hearing: &mut Hearing<'_>) -> anyhow::Result<()> {
+        let mut retry = Retry::new();
+        // What is not there in the beginning is a mistake, what is gone later may come back.
+        let mut sound = Some(place.open(hearing.sample_rate())?);
+        let comes_back = place.comes_back();
+        loop {
+            let opened = match sound.take() {
+                Some(sound) => Ok(sound),
+                None => place.open(hearing.sample_rate()),
+            };
+            let problem = match opened {
+                Err(error) => format!("{error:#}"),
+                Ok(mut sound) => match hearing.recording(&mut sound, &mut || retry.works())? {
+                    Ending::End if !comes_back => return finished(hearing, &sound, place),
+                    Ending::End => "it has ended".into(),
+                    Ending::Lost(error) if !comes_back => {
+                        return Err(error).with_context(|| place.to_string());
+                    }
+                    Ending::Lost(error) => format!("the sound is gone: {error}"),
+                },
+            };
+            retry.wait(&place.to_string(), problem);
+        }
+    }
+
+    /// How far the window moves, in rows.
+    fn step_rows(&self, spec: &AudioSpec) -> usize {
+        nearest_steps(samples(self.hop, spec, 1), row_samples(spec))
+    }
+
+    /// What makes a word, counted in windows that are `step` samples apart.
+    fn events(&self, spec: &AudioSpec, step: u64) -> EventSpec {
+        EventSpec {
+            threshold: self.threshold,
+            // Half of what it takes to begin: a word that fades is still the same word.
+            release: self.threshold / 2.0,
+            average: nearest_steps(samples(self.average, spec, 3), step),
+            // Not less than was asked for.
+            hold: nearest_steps(samples(self.hold, spec, 4).next_multiple_of(step), step),
+        }
+    }
+
+    /// The classes that are no words.
+    fn ignored(&self, model: &Model) -> anyhow::Result<Vec<usize>> {
+        let labels = model.labels();
+        let place = |label: &str| labels.iter().position(|there| there == label);
+        let Some(asked) = &self.ignore else { return Ok(BACKGROUND.iter().filter_map(|label| place(label)).collect()) };
+        asked
+            .iter()
+            .filter(|label| !label.is_empty())
+            .map(|label| {
+                place(label).with_context(|| {
+                    format!("--ignore {label}: the model has no such label; it has {}", labels.join(", "))
+                })
+            })
+            .collect()
+    }
+}
+
+/// Samples from a row of features to the next.
+fn row_samples(spec: &AudioSpec) -> u64 {
+    if spec.features == Features::Waveform { 1 } else { u64::from(spec.hop.max(1)) }
+}
+
+/// A time in samples at the model's rate; `eighths` of the window where none is told.
+fn samples(milliseconds: Option<u32>, spec: &AudioSpec, eighths: u64) -> u64 {
+    match milliseconds {
+        Some(milliseconds) => u64::from(milliseconds) * u64::from(spec.sample_rate) / 1000,
+        None => u64::from(spec.clip_samples) * eighths / 8,
+    }
+}
+
+/// The nearest number of steps, at least one.
+fn nearest_steps(samples: u64, step: u64) -> usize {
+    usize::try_from((samples + step / 2) / step).unwrap_or(usize::MAX).max(1)
+}
+
+/// The input that takes sound.
+fn sound_input(model: &Model) -> Result<(usize, AudioSpec), Error> {
+    let spec = |index| match model.preparation(index) {
+        Preparation::Audio(spec) => Some((index, (**spec).clone())),
+        _ => None,
+    };
+    let inputs = model.plan().input_count();
+    (0..inputs).find_map(spec).ok_or(Error::NotPrepared { what: "sound", kind: "audio" })
+}
+
+fn finished(hearing: &Hearing<'_>, sound: &Sound, place: &Place) -> anyhow::Result<()> {
+    anyhow::ensure!(hearing.has_heard(), "{place}: it has no samples; record it again");
+    if sound.missing() > 0 {
+        log::warn!("{place}: it ends {} bytes before its header says; what there was has been heard", sound.missing());
+    }
+    Ok(())
+}
