@@ -68,7 +68,7 @@ fn expanded_rows(window: &Window, rows: usize) -> bool {
         1 | 3 => true,
         6 => !narrow,
         7 => narrow,
-        _ => rows % 6 == 1 && rows >= 3 * 6 + 1,
+        _ => rows % 6 == 1 && rows > 3 * 6,
     };
     used && if rows < 6 { rows } else { rows / 6 * 6 } <= window.positions()
 }

@@ -9,16 +9,19 @@ use core::mem::offset_of;
 use super::depthwise_3x3;
 use super::lines::{Lines, Strip};
 use super::operands::Operands;
+use super::tile::skip;
 use crate::kernels::ConvI8Args;
 use crate::kernels::cortex_m::plain;
 use crate::plan::step::Window;
 
 /// Channels worked on at once.
 const LANES: usize = 4;
-/// Pairs of taps that the code is written for: 5 × 5, with one left over.
+/// Pairs of taps that a table has room for: 5 × 5, with one left over.
 const PAIRS: usize = 12;
-/// Bytes of code for a pair of taps.
-const PAIR_CODE: usize = 52;
+/// Bytes of code at the end of the loop over pairs of taps.
+const LOOP_END: usize = 12;
+/// Bytes of code for a pair of taps, and such pairs in the loop.
+const PAIR: (usize, usize) = (52, 4);
 
 /// See [`crate::plan::step::ConvI8`].
 pub(super) fn depthwise(mut args: ConvI8Args<'_>) {
@@ -69,6 +72,7 @@ unsafe fn job(window: &Window, operands: &Operands, strip: &Strip, channel: usiz
     let columns = window.out_w as usize;
     let y = operands.y.wrapping_add(strip.first * channels + channel);
     let line = columns * channels;
+    let pairs = window.taps() / 2;
     Job {
         table: table.as_ptr(),
         turn: (window.stride_h as usize * strip.pitch).wrapping_sub(columns * x_step),
@@ -81,7 +85,9 @@ unsafe fn job(window: &Window, operands: &Operands, strip: &Strip, channel: usiz
         multipliers: unsafe { operands.multipliers.cast::<[f32; LANES]>().byte_add(4 * channel).read() },
         line,
         end: y.wrapping_add(line * strip.count),
-        skip: (PAIRS - window.taps() / 2) * PAIR_CODE,
+        single: table.as_ptr().wrapping_add(LANES + pairs * 6),
+        // Without pairs the loop is not entered.
+        skip: if pairs > 0 { skip(PAIR, pairs) } else { PAIR.0 * PAIR.1 + LOOP_END },
         x: strip.lines.wrapping_add(channel),
     }
 }
@@ -102,6 +108,9 @@ struct Job {
     /// Bytes of a line of results.
     line: usize,
     end: *mut i8,
+    /// The last tap in the table.
+    single: *const u32,
+    /// Bytes of code to skip on entering the loop over pairs of taps.
     skip: usize,
     x: *const i8,
 }
@@ -253,7 +262,7 @@ unsafe extern "C" fn positions(job: *const Job) {
         ".cpu cortex-m33",
         "push {{r4-r11, lr}}",
         "vpush {{d8}}",
-        "vldmia r0, {{s4-s16}}",
+        "vldmia r0, {{s4-s17}}",
         "ldr r1, [r0, {SKIP}]",
         "ldr.w r10, [r0, {X}]",
         "adr.w r11, 2f",
@@ -265,7 +274,13 @@ unsafe extern "C" fn positions(job: *const Job) {
         "bx r11",
         ".p2align 2",
         "2:",
-        pair!(), pair!(), pair!(), pair!(), pair!(), pair!(), pair!(), pair!(), pair!(), pair!(), pair!(), pair!(),
+        pair!(),
+        pair!(),
+        pair!(),
+        pair!(),
+        "vmov r4, s17",
+        "cmp.w r12, r4",
+        "bne.w 2b",
         "ldm.w r12, {{r4, r6, r7}}",
         "ldr.w r4, [r10, r4]",
         "sxtb16 r5, r4",

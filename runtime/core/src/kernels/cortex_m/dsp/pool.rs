@@ -32,13 +32,13 @@ pub(super) fn pool(args: ReduceI8Args<'_, Pool>) {
         }
         .joined();
         if args.step.kind == PoolKind::Max {
-            pixels.fold(args.x, out.len(), Fold::Max, |channel, greatest| {
+            pixels.fold(args.x, out.len(), Fold::Max, &mut |channel, greatest| {
                 out.get_mut(channel).into_iter().for_each(|y| *y = greatest as i8);
             });
         } else {
             let multiplier = args.step.multiplier / count(args.step, &cover) as f32;
             let zeros = args.x_zero_point.wrapping_mul((pixels.rows * pixels.width) as i32);
-            pixels.fold(args.x, out.len(), Fold::Sum, |channel, sum| {
+            pixels.fold(args.x, out.len(), Fold::Sum, &mut |channel, sum| {
                 let result = args.target.store(sum.wrapping_sub(zeros) as f32 * multiplier);
                 out.get_mut(channel).into_iter().for_each(|y| *y = result);
             });
@@ -64,7 +64,7 @@ pub(super) fn reduce(args: ReduceI8Args<'_, Reduce>) {
     };
     for (outer, out) in args.y.chunks_exact_mut(inner.max(1)).enumerate() {
         let pixels = Pixels { first: outer * n * inner, rows: 1, row_step: 0, width: n, step: inner };
-        pixels.fold(args.x, out.len(), fold, |channel, folded| {
+        pixels.fold(args.x, out.len(), fold, &mut |channel, folded| {
             let result = args.target.store(folded.wrapping_sub(zeros) as f32 * s.multiplier);
             out.get_mut(channel).into_iter().for_each(|y| *y = result);
         });
@@ -98,7 +98,7 @@ impl Pixels {
     }
 
     /// Calls `visit` with each channel and what the pixels have become.
-    fn fold(&self, x: &[i8], channels: usize, fold: Fold, mut visit: impl FnMut(usize, i32)) {
+    fn fold(&self, x: &[i8], channels: usize, fold: Fold, visit: &mut dyn FnMut(usize, i32)) {
         let pixels = self.rows * self.width;
         let reach = self.rows.saturating_sub(1) * self.row_step + self.width.saturating_sub(1) * self.step + channels;
         // Windows that cover nothing may begin behind the input.

@@ -51,13 +51,19 @@ pub(super) fn multiply(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u8
     let channels = Channels { weights, bias, multipliers, count };
     let mut piece = Piece::new(rows, *target);
     let pairs = positions / 2 * 2;
-    for start in (0..if pairs > 0 { count } else { 0 }).step_by(TILE) {
+    let mut start = 0;
+    while pairs > 0 && start < count {
         piece.x = rows.pointer(0, 0);
         piece.left = rows.columns;
+        // A block at a time, the last channels of fewer than four on their own.
+        let lanes = match count - start {
+            few @ ..TILE => few,
+            many => many.min(BLOCK) / TILE * TILE,
+        };
         if channels.place(&mut piece, &rows.reach, start) {
-            let lanes = TILE.min(count - start);
             piece.tiles(part_mut(y, start, length - start), out_c, pairs, lanes);
         }
+        start += lanes;
     }
     if positions > pairs {
         piece.x = rows.pointer(rows.lines - 1, rows.columns - 1);
@@ -146,11 +152,13 @@ impl Piece {
         }
     }
 
-    /// Pairs of rows, `count` rows in all, times four channels, of whose results `lanes` are stored.
+    /// Pairs of rows, `count` rows in all, times `lanes` channels: of one block, and a multiple of four, or fewer.
     fn tiles(&mut self, y: &mut [i8], y_step: usize, count: usize, lanes: usize) {
         let kernel = self.kernel();
-        if lanes == TILE && (count - 1) * y_step + TILE <= y.len() {
+        self.groups = (lanes / TILE).max(1);
+        if lanes >= TILE && (count - 1) * y_step + lanes <= y.len() {
             (self.y, self.y_step, self.rows) = (y.as_mut_ptr(), y_step, count);
+            (self.first_x, self.first_rows, self.first_left, self.first_y) = (self.x, count, self.left, self.y);
             // SAFETY: `Rows` has the rows, `place` has seen the weights, and there is room for the results.
             return unsafe { kernel(self) };
         }
@@ -158,6 +166,7 @@ impl Piece {
         for (start, chunk) in (0..count).step_by(ROOM).zip(y.chunks_mut(ROOM * y_step)) {
             let mut room = [[0; TILE]; ROOM];
             let count = ROOM.min(count - start);
+            self.groups = 1;
             (self.y, self.y_step, self.rows) = (room.as_mut_ptr().cast(), TILE, count);
             // SAFETY: as above; the room has as many positions.
             unsafe { kernel(self) };

@@ -85,7 +85,7 @@ struct Columns {
     first: usize,
     /// How many.
     count: usize,
-    /// Which of those are not padding.
+    /// What they see of the input.
     across: Span,
     /// Cells that spread columns take.
     cells: usize,
@@ -122,7 +122,7 @@ impl Columns {
         let (rows, sweep) = if stride == 1 {
             let sweep = Sweep {
                 y_step: 2 * channels,
-                y_turn: (2 * line).wrapping_sub(fours * 4 * channels),
+                y_turn: (2 * line).wrapping_sub((fours * 4 + if rest == 3 { 2 } else { 0 }) * channels),
                 x_turn: (2 * pitch).wrapping_sub(fours * CELL),
                 // The first and the third.
                 mask: 0x0f0f,

@@ -9,11 +9,10 @@ use crate::kernels::{Operand, RowI8};
 /// Elements that meet one that is repeated, at once.
 const REPEATED: usize = 64;
 
-/// What the loop reads.
+/// What the kernels read, neighbours at once: the order counts.
 #[repr(C)]
 struct Pairs {
     a: *const i8,
-    /// Stands behind `a`.
     b: *const i8,
     y: *mut i8,
     count: usize,

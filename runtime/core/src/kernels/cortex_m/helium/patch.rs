@@ -10,7 +10,7 @@ use core::mem::offset_of;
 /// Bytes of four columns of 16 channels.
 pub(super) const CELL: usize = 64;
 
-/// Lines of pixels whose channels are spread out.
+/// Lines of pixels whose channels are spread out. Assembly reads neighbours at once: the order counts.
 #[repr(C)]
 pub(super) struct Spread {
     /// Column 0 of the first line at the first channel, perhaps left of what is there.
@@ -138,7 +138,7 @@ pub(super) unsafe extern "C" fn spread(spread: *const Spread) {
     )
 }
 
-/// Some lines of results of up to 16 channels.
+/// Some lines of results of up to 16 channels. Assembly reads neighbours at once: the order counts.
 #[derive(Clone, Copy)]
 #[repr(C)]
 pub(super) struct Sweep {
@@ -165,7 +165,7 @@ pub(super) struct Sweep {
     pub rest: usize,
     /// Bytes of results from one patch to the next.
     pub y_step: usize,
-    /// Bytes of results from behind a row's last four columns to the next row.
+    /// Bytes of results from the last patch that is stored, or from behind the last four columns, to the next row.
     pub y_turn: usize,
     /// Bytes of pixels from behind a row's last four columns of results to the next row.
     pub x_turn: usize,
@@ -288,9 +288,9 @@ macro_rules! sweep {
                 $four,
                 "le lr, 4b",
                 "5:",
-                "ldr r0, [r7, {REST}]",
-                "cmp r0, #0",
-                "beq 8f",
+                "ldr r12, [r7, {REST}]",
+                "cmp r12, #1",
+                "blo 8f",
                 $rest,
                 "8:",
                 "ldrd r2, r4, [r7, {Y_TURN}]",
@@ -340,21 +340,19 @@ sweep!(
         "add r1, r1, #64\n",
     ),
     concat!(
-        "mov r12, r3\n",
         patch!("q2"),
         finish!(),
-        "ldr r0, [r7, {REST}]\n",
-        "cmp r0, #1\n",
+        // A single column; what is between here and the comparison does not touch the flags.
         "beq 6f\n",
-        "vstrb.32 q0, [r12, q1]\n",
-        "cmp r0, #2\n",
+        "vstrb.32 q0, [r3, q1]\n",
+        "cmp r12, #2\n",
         "beq 8f\n",
-        "add r12, r12, r5\n",
+        "add r3, r3, r5\n",
         patch!("q3"),
         finish!(),
         "6:\n",
         "vpst\n",
-        "vstrbt.32 q0, [r12, q1]\n",
+        "vstrbt.32 q0, [r3, q1]\n",
     )
 );
 

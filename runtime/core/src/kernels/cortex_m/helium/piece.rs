@@ -2,7 +2,7 @@
 //!
 //! Sums lie in the eight even general registers, into which alone VMLADAVA adds.
 
-/// What the kernels read, and where they keep what finds no register.
+/// What the kernels read, and where they keep what finds no register. They read neighbours at once: the order counts.
 #[repr(C)]
 pub(super) struct Piece {
     /// The next row.
@@ -11,13 +11,21 @@ pub(super) struct Piece {
     pub rows: usize,
     /// Rows from `x` to the end of its line.
     pub left: usize,
+    /// `x` for the next four channels; `rows`, `left` and `y` for them follow.
+    pub first_x: *const i8,
+    pub first_rows: usize,
+    pub first_left: usize,
+    /// The place of the results of the four channels at hand.
+    pub first_y: *mut i8,
+    /// Times four channels, of one block, that a tile kernel goes through.
+    pub groups: usize,
     /// Rows of a line.
     pub columns: usize,
-    /// Bytes from behind the last row of a line to the first one of the next; stands behind `columns`.
+    /// Bytes from behind the last row of a line to the first one of the next.
     pub turn: usize,
     /// Bytes from where the last segment's last whole 16 bytes end to the next row.
     pub next: usize,
-    /// Bytes from one row to the next; stands behind `next`.
+    /// Bytes from one row to the next.
     pub step: usize,
     /// Room: pairs of rows to come in this line.
     pub pairs: usize,
@@ -47,11 +55,11 @@ pub(super) struct Piece {
     pub weights: [usize; 4],
     /// Result.
     pub y: *mut i8,
-    /// Bytes from one position to the next; stands behind `y`.
+    /// Bytes from one position to the next.
     pub y_step: usize,
     /// Where the bias of the channels of a tile is.
     pub bias_from: *const u8,
-    /// Where their multipliers are; stands behind `bias_from`.
+    /// Where their multipliers are.
     pub multipliers_from: *const u8,
     /// Room: bias of the channels of a tile.
     pub bias: [i32; 4],
@@ -67,7 +75,7 @@ pub(super) struct Piece {
     pub octet_multipliers: *const f32,
     /// Bytes from the weights of these eight channels to the next ones.
     pub hop: usize,
-    /// And from those to the ones behind them; stands behind `hop`.
+    /// And from those to the ones behind them.
     pub other_hop: usize,
 }
 
@@ -77,6 +85,11 @@ impl Piece {
         x: core::ptr::null(),
         rows: 0,
         left: 0,
+        first_x: core::ptr::null(),
+        first_rows: 0,
+        first_left: 0,
+        first_y: core::ptr::null_mut(),
+        groups: 0,
         columns: 0,
         turn: 0,
         next: 0,

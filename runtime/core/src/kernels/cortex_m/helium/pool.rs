@@ -116,18 +116,17 @@ impl Pixels {
     }
 }
 
-/// What the kernels read.
+/// What the kernels read, neighbours at once: the order counts.
 #[repr(C)]
 struct Fold {
     x: *const i8,
-    /// Stands behind `x`.
     y: *mut i8,
     rows: usize,
-    /// Pixels of a row; stands behind `rows`.
+    /// Pixels of a row.
     width: usize,
     /// Bytes from behind the last pixel of a row to the next row.
     turn: usize,
-    /// Bytes from one pixel to the next; stands behind `turn`.
+    /// Bytes from one pixel to the next.
     step: usize,
     channels: usize,
     /// What the first pixel is folded with.

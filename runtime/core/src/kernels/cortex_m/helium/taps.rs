@@ -64,32 +64,32 @@ pub(super) fn tap_by_tap(mut args: ConvI8Args<'_>, y: &mut [i8], target: Target)
     });
 }
 
-/// A line of results of four channels.
+/// A line of results of four channels. Assembly reads neighbours at once: the order counts.
 #[repr(C)]
 struct Taps {
     /// The first tap of the first window.
     x: *const i8,
-    /// Weights of the first tap; stands behind `x`.
+    /// Weights of the first tap.
     weights: *const i8,
     /// Bytes from one window to the next.
     step: usize,
-    /// Windows; stands behind `step`.
+    /// Windows.
     columns: usize,
     /// Rows of a window.
     kernel_h: usize,
-    /// Taps of a row; stands behind `kernel_h`.
+    /// Taps of a row.
     kernel_w: usize,
     /// Bytes from one tap to the next.
     column_step: usize,
-    /// Bytes from behind the last tap of a row to the next row; stands behind `column_step`.
+    /// Bytes from behind the last tap of a row to the next row.
     turn: usize,
     /// Result.
     y: *mut i8,
-    /// Bytes from one tap's weights to those of the next, and from one position to the next; stands behind `y`.
+    /// Bytes from one tap's weights to those of the next, and from one position to the next.
     channels: usize,
     /// Channels, four at most.
     lanes: usize,
-    /// Zero point of the results; stands behind `lanes`.
+    /// Zero point of the results.
     zero_point: i32,
     /// Where the input channel of each channel is.
     inputs: [u32; 4],
