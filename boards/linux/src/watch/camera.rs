@@ -30,7 +30,8 @@ pub struct Camera {
     path: PathBuf,
     wanted: Wanted,
     largest: u64,
-    stream: ReadStream,
+    /// Closed as soon as the camera is gone: as long as it is open, a camera that comes back gets another name.
+    stream: Option<ReadStream>,
     /// How frames are arranged; `None` where they are JPEG pictures.
     shape: Option<Shape>,
     buffer: Vec<u8>,
@@ -54,7 +55,7 @@ impl Camera {
     /// What the system says; a camera with formats of its own.
     pub fn open(path: &Path, wanted: Wanted, largest: u64) -> io::Result<Self> {
         let (stream, shape) = start(path, wanted)?;
-        Ok(Self { path: path.into(), wanted, largest, stream, shape, buffer: Vec::new() })
+        Ok(Self { path: path.into(), wanted, largest, stream: Some(stream), shape, buffer: Vec::new() })
     }
 }
 
@@ -83,12 +84,20 @@ fn start(path: &Path, wanted: Wanted) -> io::Result<(ReadStream, Option<Shape>)>
 impl FrameSource for Camera {
     fn next(&mut self) -> io::Result<Option<Frame<'_>>> {
         let Self { stream, buffer, .. } = self;
+        let Some(open) = stream else { return Err(io::ErrorKind::NotConnected.into()) };
         // The driver gets its memory back at once, and fills it while the model works.
-        let is_damaged = stream.dequeue(|view| {
+        let taken = open.dequeue(|view| {
             buffer.clear();
             buffer.extend_from_slice(&view);
             Ok(view.is_error())
-        })?;
+        });
+        let is_damaged = match taken {
+            Ok(is_damaged) => is_damaged,
+            Err(error) => {
+                *stream = None;
+                return Err(error);
+            }
+        };
         let content = match &self.shape {
             _ if is_damaged => Err("the camera says that the frame is damaged".into()),
             Some(shape) => shape.pixels(&self.buffer).map(Content::Raw).map_err(|error| error.to_string()),
@@ -100,7 +109,9 @@ impl FrameSource for Camera {
     }
 
     fn reopen(&mut self) -> io::Result<()> {
-        (self.stream, self.shape) = start(&self.path, self.wanted)?;
+        self.stream = None;
+        let (stream, shape) = start(&self.path, self.wanted)?;
+        (self.stream, self.shape) = (Some(stream), shape);
         Ok(())
     }
 
