@@ -128,6 +128,8 @@ impl Shape {
     pub fn pixels<'a>(&self, data: &'a [u8]) -> Result<Pixels<'a>, Error> {
         let Self { width, height, row_stride, range, .. } = *self;
         let (first, row, other, _) = self.planes();
+        // The end of a frame may be chroma that is not looked at, but is part of it.
+        let data = data.get(..self.bytes()).unwrap_or_default();
         let plane = |begin: usize, row_stride, pixel_stride| Plane {
             data: data.get(begin..).unwrap_or_default(),
             row_stride,
