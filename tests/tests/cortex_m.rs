@@ -171,6 +171,28 @@ fn firmware_gives_the_same_bits_in_the_promised_memory() {
     assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
+/// Bytes of code that are not the engine's: the program `run`, start-up, interrupt vectors, console.
+fn program_bytes(symbols: &str) -> usize {
+    const NAMES: [&str; 8] = [
+        "cygnet_cortex_m",
+        "run::",
+        "__cortex_m_rt_main",
+        "__INTERRUPTS",
+        "__EXCEPTIONS",
+        "Reset",
+        "semihosting",
+        "is_some_and",
+    ];
+    let sizes = symbols.lines().filter_map(|line| {
+        let mut words = line.splitn(4, ' ');
+        let (size, kind, name) = (words.nth(1)?, words.next()?, words.next()?);
+        let is_program = "tTrR".contains(kind) && NAMES.iter().any(|part| name.contains(part));
+        usize::from_str_radix(size, 16).ok().filter(|_| is_program)
+    });
+    // The plan and the input are the program's too, and stand in `code` no more.
+    sizes.filter(|&size| size < 8192).sum()
+}
+
 /// What a model did on a board.
 struct Outcome {
     row: String,
@@ -207,8 +229,11 @@ fn on_board(board: &'static Board, case: &Case, work: &Path) -> Outcome {
     let flash = section(".vector_table") + section(".text") + section(".rodata") + section(".data");
     let code = flash - bytes.len() - case.input.len();
     let hash = said.get("hash").cloned().unwrap_or_default();
+    let symbols = thumb(board.name, &file("cyg"), &file("bin"), &["symbols", "run"]);
+    let panics = symbols.lines().filter(|line| PANICS.iter().any(|name| line.contains(name))).count();
+    let engine = code.saturating_sub(program_bytes(&symbols));
     let row = format!(
-        "{:27} {:12} {hash} {:13} {:8} {statics:8} {:6} {:8} {code:7}",
+        "{:27} {:12} {hash} {:13} {:8} {statics:8} {:6} {:8} {code:7} {engine:7}",
         case.name,
         board.name,
         number("instructions"),
@@ -216,8 +241,6 @@ fn on_board(board: &'static Board, case: &Case, work: &Path) -> Outcome {
         number("stack"),
         bytes.len(),
     );
-    let symbols = thumb(board.name, &file("cyg"), &file("bin"), &["symbols", "run"]);
-    let panics = symbols.lines().filter(|line| PANICS.iter().any(|name| line.contains(name))).count();
     let mut problems = Vec::new();
     let mut check = |holds: bool, what: String| {
         if !holds {

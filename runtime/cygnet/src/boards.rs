@@ -118,9 +118,14 @@ impl Board {
         self.ram.saturating_sub(measured.stack + measured.statics)
     }
 
-    /// Bytes of scratch beyond which speed gains little: on microcontrollers a few lines are enough.
+    /// Bytes of scratch beyond which speed gains little: on microcontrollers a few lines are enough, and Helium's
+    /// kernels hardly need any.
     pub fn scratch_limit(&self) -> usize {
-        if self.core == Core::Linux { usize::MAX } else { 4 * KIB }
+        match self.core {
+            Core::Linux => usize::MAX,
+            Core::CortexM55 => 2 * KIB,
+            _ => 4 * KIB,
+        }
     }
 }
 

@@ -34,7 +34,7 @@ pub(super) fn run(
     let shape = [w.kernel_h, w.kernel_w, w.dilation_h, w.dilation_w];
     let columns = (w.out_w as usize - 1) * stride_w + 3;
     // Lines of pairs that there is room for.
-    let room = scratch.len() / PAIRS / columns;
+    let room = scratch.len() / PAIRS / columns.max(1);
     let suits = shape == [3, 3, 1, 1] && stride_h <= 2 && stride_w <= 2;
     if !suits || room < 2 || !scratch.as_ptr().addr().is_multiple_of(4) {
         return false;

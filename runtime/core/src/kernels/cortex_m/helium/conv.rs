@@ -163,7 +163,7 @@ impl Piece {
             return unsafe { kernel(self) };
         }
         let y_step = y_step.max(1);
-        for (start, chunk) in (0..count).step_by(ROOM).zip(y.chunks_mut(ROOM * y_step)) {
+        for (start, chunk) in (0..count).step_by(ROOM).zip(y.chunks_mut((ROOM * y_step).max(1))) {
             let mut room = [[0; TILE]; ROOM];
             let count = ROOM.min(count - start);
             self.groups = 1;

@@ -2,6 +2,7 @@
 
 use core::arch::naked_asm;
 use core::mem::offset_of;
+use core::num::NonZeroU32;
 
 use super::copy::copy;
 use crate::kernels::ConvI8Args;
@@ -17,7 +18,7 @@ const LANES: usize = 4;
 pub(super) fn tap_by_tap(mut args: ConvI8Args<'_>, y: &mut [i8], target: Target) {
     let w = *args.window;
     let (in_c, out_c, out_w) = (w.in_c as usize, w.out_c as usize, w.out_w as usize);
-    let many = u32::max(w.out_c / w.in_c.max(1), 1);
+    let many = NonZeroU32::new(w.out_c / w.in_c.max(1)).unwrap_or(NonZeroU32::MIN);
     let (kernel_h, kernel_w) = (w.kernel_h as usize, w.kernel_w as usize);
     let (step, column_step) = (w.stride_w as usize * in_c, w.dilation_w as usize * in_c);
     let scratch = core::mem::take(&mut args.scratch);
