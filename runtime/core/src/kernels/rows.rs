@@ -284,6 +284,38 @@ pub(crate) fn for_each_strip(
     copy_line: impl Fn(&mut [i8], &[i8]),
     mut visit: impl FnMut(Strip<'_>),
 ) {
+    if cfg!(target_os = "none") {
+        strips_once(window, source, x, x_zero_point, scratch, &copy_line, &mut visit);
+    } else {
+        strips(window, source, x, x_zero_point, scratch, copy_line, visit);
+    }
+}
+
+/// [`strips`] for all kernels in one place: where code is dear.
+#[inline(never)]
+fn strips_once(
+    window: &Window,
+    source: Source,
+    x: &[i8],
+    x_zero_point: i8,
+    scratch: &mut [i8],
+    copy_line: &dyn Fn(&mut [i8], &[i8]),
+    visit: &mut dyn FnMut(Strip<'_>),
+) {
+    strips(window, source, x, x_zero_point, scratch, copy_line, visit);
+}
+
+/// See [`for_each_strip`].
+#[inline(always)]
+fn strips(
+    window: &Window,
+    source: Source,
+    x: &[i8],
+    x_zero_point: i8,
+    scratch: &mut [i8],
+    copy_line: impl Fn(&mut [i8], &[i8]),
+    mut visit: impl FnMut(Strip<'_>),
+) {
     let (out_h, out_w) = (window.out_h as usize, window.out_w as usize);
     let image_bytes = window.in_h as usize * window.in_w as usize * window.in_c as usize;
     for (image, x) in x.chunks_exact(image_bytes.max(1)).enumerate().take(window.batch as usize) {
