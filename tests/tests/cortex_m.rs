@@ -272,7 +272,7 @@ fn plan_of_kind(bit: Option<u32>) -> Vec<u8> {
     words[dtype] = bit.unwrap_or(0) & 1;
     let steps = words.len() as u32 * 4;
     if let Some(bit) = bit {
-        words.extend([bit / 2 | 16 << 16]);
+        words.extend([(bit / 2) | (16 << 16)]);
         words.extend([0; 15]);
     }
     (words[7], words[8], words[9]) = (steps, words.len() as u32 * 4 - steps, tensors);

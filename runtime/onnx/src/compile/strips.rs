@@ -19,6 +19,14 @@ use super::memory;
 /// Steps of a chain, at most: each adds lines that are computed twice.
 const LONGEST: usize = 6;
 
+/// A way to run a chain in strips.
+struct Cut {
+    /// Bytes that live at one time, as far as they are too many; then the work on top.
+    rank: (usize, u64),
+    steps: Vec<(Step, String)>,
+    tensors: Vec<Draft>,
+}
+
 /// Runs chains in strips until all that lives at one time fits `limit` bytes, or nothing more helps. `scratch` is
 /// [`super::Options::scratch_bytes`].
 pub(super) fn fit(builder: &mut Builder, limit: usize, scratch: usize) {
@@ -32,7 +40,7 @@ pub(super) fn fit(builder: &mut Builder, limit: usize, scratch: usize) {
         }
         // Step `i` runs at time `i + 1`.
         let peak = (live.time as usize).saturating_sub(1);
-        let mut best: Option<((usize, u64), Vec<(Step, String)>, Vec<Draft>)> = None;
+        let mut best: Option<Cut> = None;
         let first = (peak + 1).saturating_sub(LONGEST);
         for start in first..=peak {
             for end in start + 1..builder.steps.len().min(start + LONGEST) {
@@ -48,14 +56,14 @@ pub(super) fn fit(builder: &mut Builder, limit: usize, scratch: usize) {
                     let tensors = std::mem::replace(&mut builder.tensors, tensors);
                     let Some(cost) = cost.filter(|_| bytes < live.bytes) else { continue };
                     let rank = (bytes.max(limit), cost);
-                    if best.as_ref().is_none_or(|(least, ..)| rank < *least) {
-                        best = Some((rank, steps, tensors));
+                    if best.as_ref().is_none_or(|best| rank < best.rank) {
+                        best = Some(Cut { rank, steps, tensors });
                     }
                 }
             }
         }
-        let Some((_, steps, tensors)) = best else { return };
-        (builder.steps, builder.tensors) = (steps, tensors);
+        let Some(best) = best else { return };
+        (builder.steps, builder.tensors) = (best.steps, best.tensors);
     }
 }
 
