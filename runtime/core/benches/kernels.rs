@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use cygnet_core::bytes::{F32s, I32s, Span};
-use cygnet_core::kernels::rows::Source;
+use cygnet_core::kernels::source::Source;
 use cygnet_core::kernels::{ConvF32Args, ConvI8Args, ConvOutput, Kernels, Operand, ReduceI8Args, RowI8, available};
 use cygnet_core::plan::TensorId;
 use cygnet_core::plan::step::{Pool, PoolKind, Reduce, ReduceKind, Softmax, Window};

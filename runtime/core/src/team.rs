@@ -3,7 +3,7 @@
 use core::ops::Range;
 
 use crate::bytes::{F32s, I32s};
-use crate::kernels::rows::Source;
+use crate::kernels::source::Source;
 use crate::kernels::view::i8s_mut;
 use crate::kernels::{ConvF32Args, ConvI8Args, ConvOutput, ReduceI8Args};
 use crate::plan::step::{Pool, Step, Window};

@@ -4,7 +4,7 @@
 use core::cell::Cell;
 
 use cygnet_core::bytes::{F32s, I32s};
-use cygnet_core::kernels::rows::Source;
+use cygnet_core::kernels::source::Source;
 use cygnet_core::kernels::{ConvI8Args, ConvOutput, Operand, RowI8, available};
 use cygnet_core::plan::step::Window;
 use cygnet_core::quantization::Target;

@@ -3,7 +3,7 @@
 //! step records in `kernels.rs`.
 
 use cygnet_core::bytes::{F32s, I32s};
-use cygnet_core::kernels::rows::Source;
+use cygnet_core::kernels::source::Source;
 use cygnet_core::kernels::{ConvI8Args, ConvOutput, Kernels, ReduceI8Args, available};
 use cygnet_core::plan::TensorId;
 use cygnet_core::plan::step::{Pool, PoolKind, Reduce, ReduceKind, Window};

@@ -7,7 +7,7 @@ use core::cell::Cell;
 
 use cortex_m_rt::entry;
 use cygnet_core::bytes::{F32s, I32s};
-use cygnet_core::kernels::rows::Source;
+use cygnet_core::kernels::source::Source;
 use cygnet_core::kernels::{ConvI8Args, ConvOutput, Kernels, Operand, ReduceI8Args, RowI8, available};
 use cygnet_core::plan::step::{Pool, PoolKind, Reduce, ReduceKind, Window};
 use cygnet_core::quantization::Target;

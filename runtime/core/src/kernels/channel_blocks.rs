@@ -1,7 +1,8 @@
 //! Depthwise convolutions in blocks of neighbouring channels, for cores that multiply 16 at once.
 
 use crate::kernels::ConvI8Args;
-use crate::kernels::rows::{Source, for_each_strip};
+use crate::kernels::source::Source;
+use crate::kernels::strips::for_each_strip;
 use crate::kernels::view::copy;
 #[cfg(target_arch = "x86_64")]
 use crate::kernels::view::i8s;

@@ -16,7 +16,9 @@ mod cortex_m;
 mod float;
 pub mod portable;
 mod restricted;
-pub mod rows;
+mod rows;
+pub mod source;
+mod strips;
 pub mod view;
 #[cfg(target_arch = "x86_64")]
 mod x86;
@@ -49,7 +51,7 @@ pub struct ConvI8Args<'a> {
     pub x_zero_point: i8,
     /// Result, channels last.
     pub y: ConvOutput<'a>,
-    /// Room as [`rows::Source`] demands.
+    /// Room as [`source::Source`] demands.
     pub scratch: &'a mut [i8],
     /// Packed weights.
     pub weights: &'a [u8],

@@ -109,7 +109,7 @@ crate::record! {
         x: TensorId,
         /// Output, int8 or float32 `[batch, out_h, out_w, out_c]`.
         y: TensorId,
-        /// Room for rows or lines of the input, int8; see [`crate::kernels::rows::Source`].
+        /// Room for rows or lines of the input, int8; see [`crate::kernels::source::Source`].
         scratch: Option<TensorId>,
         /// Shapes; a depthwise one has `groups = in_c`.
         window: Window,

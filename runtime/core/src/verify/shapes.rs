@@ -2,7 +2,7 @@
 
 use super::product;
 use crate::bytes::{F32s, I32s, Span, U32s};
-use crate::kernels::rows::Source;
+use crate::kernels::source::Source;
 use crate::plan::step::{ConvI8, Copy, MAX_HOST_TENSORS, Step, Window};
 use crate::plan::{DType, MAX_RANK, Plan, TensorId};
 use crate::weights;

@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use cygnet_core::bytes::Span;
-use cygnet_core::kernels::rows::useful_scratch;
+use cygnet_core::kernels::source::useful_scratch;
 use cygnet_core::plan::step::{Access, Copy, PoolKind, Step, Window, row_major};
 use cygnet_core::plan::{MAX_RANK, TensorId};
 

@@ -6,7 +6,7 @@ use core::arch::aarch64::*;
 use super::finish::Finish;
 use crate::kernels::channel_blocks::{Block, for_each_block};
 use crate::kernels::portable::depthwise as portable;
-use crate::kernels::rows::Source;
+use crate::kernels::source::Source;
 use crate::kernels::view::i8s;
 use crate::kernels::{ConvI8Args, ConvOutput};
 use crate::weights::BLOCK;

@@ -6,7 +6,7 @@ use core::arch::x86_64::*;
 use super::finish::Finish256;
 use crate::kernels::ConvI8Args;
 use crate::kernels::channel_blocks::{Block, for_each_block};
-use crate::kernels::rows::Source;
+use crate::kernels::source::Source;
 
 /// Pairs of rows of 16 channels: for each pair the first 8 channels, then the others.
 type Column<const G: usize> = [[__m256i; 2]; G];

@@ -8,7 +8,7 @@ use core::arch::x86_64::*;
 use super::finish::Finish512;
 use crate::kernels::ConvI8Args;
 use crate::kernels::channel_blocks::{Block, for_each_block};
-use crate::kernels::rows::Source;
+use crate::kernels::source::Source;
 
 /// [`crate::plan::step::ConvI8`], depthwise.
 pub(super) fn depthwise(args: ConvI8Args<'_>) {

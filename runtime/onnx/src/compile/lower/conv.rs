@@ -1,7 +1,7 @@
 //! [Conv](https://onnx.ai/onnx/operators/onnx__Conv.html) and the windows that pooling shares.
 
 use cygnet_core::bytes::Span;
-use cygnet_core::kernels::rows::useful_scratch;
+use cygnet_core::kernels::source::useful_scratch;
 use cygnet_core::plan::step::{ConvF32, ConvI8, DepthwiseF32, Step, Window};
 use cygnet_core::plan::{DType, TensorId};
 use cygnet_core::quantization::round_half_even;

@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use crate::kernels::rows::Source;
+use crate::kernels::source::Source;
 use crate::plan::step::Window;
 
 /// Output lines of one image, and the padded input lines that they see.

@@ -6,7 +6,8 @@ use core::num::NonZeroU32;
 
 use super::copy::copy;
 use crate::kernels::ConvI8Args;
-use crate::kernels::rows::{Source, for_each_strip};
+use crate::kernels::source::Source;
+use crate::kernels::strips::for_each_strip;
 use crate::kernels::view::{i8s, part, part_mut};
 use crate::quantization::Target;
 
