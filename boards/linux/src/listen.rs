@@ -9,6 +9,7 @@ mod source;
 use anyhow::Context;
 use clap::Args;
 use cygnet::sense::audio::Features;
+use cygnet::sense::events::BACKGROUND;
 use cygnet::sense::{AudioSpec, EventSpec};
 use cygnet::{Error, Model, Preparation};
 
@@ -19,10 +20,6 @@ use source::{Place, Sound};
 
 /// What is heard where nobody says what to listen to.
 const DEFAULT_SOURCE: &str = if cfg!(feature = "microphone") { "alsa:default" } else { "-" };
-/// Labels that are no words, as the usual sets of keywords call them.
-const BACKGROUND: [&str; 7] =
-    ["silence", "unknown", "background", "noise", "_silence_", "_unknown_", "_background_noise_"];
-
 /// Hear words in sound as it comes: a line for each.
 ///
 /// SOURCE is `-` for standard input, a WAV file, a named pipe, or `alsa:DEVICE` for a microphone. Sound from files

@@ -3,6 +3,7 @@
 use cygnet_core::plan::MetadataKind;
 use cygnet_core::{DType, Plan, Session};
 use cygnet_sense::audio::Features;
+use cygnet_sense::events::BACKGROUND;
 use cygnet_sense::{
     AudioSpec, Event, EventDetector, EventSpec, FeatureWindows, Output, Quantization, Window, softmax_in_place,
 };
@@ -82,10 +83,6 @@ impl Clock {
         }
     }
 }
-
-/// Labels that are no words, as the usual sets of keywords call them.
-const BACKGROUND: [&str; 7] =
-    ["silence", "unknown", "background", "noise", "_silence_", "_unknown_", "_background_noise_"];
 
 impl<'a> Listener<'a> {
     /// What makes a word where nobody says otherwise: an average of three windows of at least 0.5, until it is below

@@ -3,6 +3,10 @@
 use crate::Error;
 use crate::answers::argmax;
 
+/// Labels that are no words, as the usual sets of keywords call them.
+pub const BACKGROUND: [&str; 7] =
+    ["silence", "unknown", "background", "noise", "_silence_", "_unknown_", "_background_noise_"];
+
 /// When an event begins and ends.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct EventSpec {
