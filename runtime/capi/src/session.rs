@@ -39,13 +39,14 @@ struct Begun {
     kernels: &'static Kernels,
 }
 
-/// The fastest kernels of this CPU, or those of the one plan that the library is built for.
-#[cfg(not(any(target_os = "none", cygnet_plan)))]
+/// The fastest kernels of this CPU.
+#[cfg(not(target_os = "none"))]
 fn kernels() -> &'static Kernels {
     Kernels::best()
 }
 
-#[cfg(any(target_os = "none", cygnet_plan))]
+/// The kernels of the core, perhaps only those of the one plan that the library is built for.
+#[cfg(target_os = "none")]
 fn kernels() -> &'static Kernels {
     #[cfg(not(cygnet_plan))]
     static KERNELS: Kernels = Kernels::for_target();

@@ -140,9 +140,9 @@ impl<'p> Plan<'p> {
     /// when the bytes are no plan. Can be called in a constant.
     #[must_use]
     pub const fn arena_bytes_of(bytes: &[u8]) -> usize {
-        match step_set::word(bytes, CHECKSUM_FROM) {
-            Some(arena_bytes) => arena_bytes,
-            None => 0,
+        match (step_set::word(bytes, 0), step_set::word(bytes, CHECKSUM_FROM)) {
+            (Some(magic), Some(arena_bytes)) if magic == u32::from_le_bytes(MAGIC) as usize => arena_bytes,
+            _ => 0,
         }
     }
 
