@@ -3,7 +3,7 @@
 use super::product;
 use crate::bytes::{F32s, I32s, Span, U32s};
 use crate::kernels::rows::Source;
-use crate::plan::step::{ConvI8, Copy, MAX_HOST_TENSORS, Step, Window};
+use crate::plan::step::{ConvI8, Copy, MAX_HOST_TENSORS, ReduceKind, Step, Window};
 use crate::plan::{DType, MAX_RANK, Plan, TensorId};
 use crate::weights;
 
@@ -212,6 +212,9 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
             same_type(&x, &y, FLOAT_OR_INT8)?;
             sized(&x, &[s.outer, s.n, s.inner])?;
             sized(&y, &[s.outer, s.inner])?;
+            use ReduceKind::{Max, Mean, Min, Sum};
+            let known = x.dtype == DType::F32 || matches!(s.kind, Mean | Sum | Max | Min);
+            require(known, "this reduction works on float32 only")?;
             require(product(&[s.n, 255]).is_some(), "an accumulator could overflow")?;
             require(s.multiplier.is_finite() && s.multiplier >= 0.0, "a multiplier is not usable")
         }
@@ -221,6 +224,7 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
             sized(&x, &[s.outer, s.n, s.inner])?;
             require(x.len() == y.len(), "input and output differ in size")?;
             if x.dtype == DType::I8 {
+                require(s.log == 0, "the logarithm of a softmax is float32 only")?;
                 let table = U32s::new(constant(plan, s.table, Some(1024))?);
                 require(table.get(0) > 0, "its table is not usable")?;
                 require(table.iter().all(|entry| entry <= 1 << 23), "its table is not usable")?;
