@@ -82,12 +82,19 @@ fn window(plan: &Plan<'_>, w: &Window, x: TensorId, y: TensorId) -> Result<(Elem
         let reach = u64::from(out) * u64::from(stride) + u64::from(kernel) * u64::from(dilation);
         require(reach < 1 << 31, "its window reaches too far")?;
     }
+    Ok((x, y))
+}
+
+/// [`window`] of a step with weights.
+#[inline(never)]
+fn weighted(plan: &Plan<'_>, w: &Window, x: TensorId, y: TensorId) -> Result<(Elements, Elements), &'static str> {
+    let tensors = window(plan, w, x, y)?;
     // Generously rounded up, as the packed layouts do, and four bytes each.
     let reduction = w.taps() as u64 * (w.group_in() as u64 + 4);
     let rounded = u64::from(w.out_c) + 16 * u64::from(w.groups);
     let bytes = reduction.checked_mul(rounded).and_then(|count| count.checked_mul(4));
     require(bytes.is_some_and(|bytes| bytes < 1 << 31), "its weights are too many")?;
-    Ok((x, y))
+    Ok(tensors)
 }
 
 /// Sums of one output channel's weights, enough to bound its accumulator.
@@ -134,14 +141,14 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
         Step::ConvI8(s) => check_conv(plan, s, false),
         Step::DepthwiseI8(s) => check_conv(plan, s, true),
         Step::ConvF32(s) => {
-            let (x, y) = window(plan, &s.window, s.x, s.y)?;
+            let (x, y) = weighted(plan, &s.window, s.x, s.y)?;
             same_type(&x, &y, &[DType::F32])?;
             constant(plan, s.weights, weights::packed_f32_len(&s.window).checked_mul(4))?;
             constant(plan, s.bias, (s.window.out_c as usize).checked_mul(4))?;
             require(s.low <= s.high, "its limits are no range")
         }
         Step::DepthwiseF32(s) => {
-            let (x, y) = window(plan, &s.window, s.x, s.y)?;
+            let (x, y) = weighted(plan, &s.window, s.x, s.y)?;
             same_type(&x, &y, &[DType::F32])?;
             require(s.window.groups == s.window.in_c, "a depthwise step has one group for each channel")?;
             let bytes = (s.window.out_c as usize).checked_mul(4);
@@ -160,7 +167,8 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
                 let last = u64::from(s.batch.max(1) - 1) * u64::from(stride);
                 require(last + matrix <= side.len() as u64, "its strides leave a tensor")?;
             }
-            require(u64::from(s.k) * 255 * 255 < 1 << 31, "an accumulator could overflow")?;
+            let fits = y.dtype == DType::F32 || u64::from(s.k) * 255 * 255 < 1 << 31;
+            require(fits, "an accumulator could overflow")?;
             require(s.multiplier.is_finite() && s.multiplier >= 0.0, "a multiplier is not usable")
         }
         Step::Binary(s) => {
@@ -282,7 +290,7 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
 #[inline(never)]
 fn check_conv(plan: &Plan<'_>, s: &ConvI8, depthwise: bool) -> Rule {
     let w = &s.window;
-    let (x, y) = window(plan, w, s.x, s.y)?;
+    let (x, y) = weighted(plan, w, s.x, s.y)?;
     typed(&x, DType::I8)?;
     quantized_output(&y, s.low, s.high)?;
     require(!depthwise || w.groups == w.in_c, "a depthwise step has one group for each channel")?;
