@@ -132,24 +132,32 @@ impl Random {
             }
         };
         let (kernel_h, kernel_w) = (kernel(self), kernel(self));
-        let most = if pointwise || usual && self.rarely(2) { 1 } else { 3 };
+        let most = if (pointwise || usual) && self.rarely(2) { 1 } else { 4 };
         let (stride_h, stride_w) = (self.size(1, most), self.size(1, most));
         let dilated = !pointwise && !usual && self.rarely(4);
         let (dilation_h, dilation_w) = if dilated { (self.size(1, 2), self.size(1, 3)) } else { (1, 1) };
-        let pad = |random: &mut Self, reach: u32| if pointwise || random.rarely(3) { 0 } else { random.size(0, reach) };
+        let pad = |random: &mut Self, reach: u32| match random.word() % 6 {
+            _ if pointwise => 0,
+            0 | 1 => 0,
+            2 => random.size(0, 3 * reach + 2),
+            _ => random.size(0, reach),
+        };
         let (pad_top, pad_left) = (pad(self, kernel_h), pad(self, kernel_w));
         let (pad_bottom, pad_right) = (pad(self, kernel_h), pad(self, kernel_w));
         let (in_h, in_w) = (self.size(1, 9), self.size(1, 11));
         let out = |input: u32, pads: u32, kernel: u32, stride: u32, dilation: u32| {
             (input + pads).checked_sub((kernel - 1) * dilation + 1).map(|room| room / stride + 1)
         };
+        // Plans may ask for more results than the input has windows, or for fewer.
+        let any = self.rarely(4);
+        let (any_h, any_w) = (self.size(1, 9), self.size(1, 12));
         Some(Window {
-            batch: if self.rarely(5) { 2 } else { 1 },
+            batch: if self.rarely(5) { self.size(2, 3) } else { 1 },
             in_h,
             in_w,
             in_c,
-            out_h: out(in_h, pad_top + pad_bottom, kernel_h, stride_h, dilation_h)?,
-            out_w: out(in_w, pad_left + pad_right, kernel_w, stride_w, dilation_w)?,
+            out_h: if any { any_h } else { out(in_h, pad_top + pad_bottom, kernel_h, stride_h, dilation_h)? },
+            out_w: if any { any_w } else { out(in_w, pad_left + pad_right, kernel_w, stride_w, dilation_w)? },
             out_c,
             kernel_h,
             kernel_w,

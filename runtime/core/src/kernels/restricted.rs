@@ -8,6 +8,8 @@ use crate::session::executors;
 /// `kernels` without those of the steps outside `set`. [`crate::Session`] takes no plan that has such a step, so what
 /// stands in their place is never called.
 pub(super) const fn restrict(kernels: Kernels, set: StepSet) -> Kernels {
+    // What was left out before is not there any more.
+    let set = kernels.steps.and(set);
     let mut few = kernels;
     few.steps = set;
     few.executors = executors::only(set);
@@ -56,4 +58,35 @@ pub(super) const fn restrict(kernels: Kernels, set: StepSet) -> Kernels {
         few.dequantize = |_, _, _, _| {};
     }
     few
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+
+    use std::vec::Vec;
+
+    use super::*;
+    use crate::plan::{HEADER_BYTES, MAGIC};
+
+    /// A file whose step table, behind the header, is one record without fields.
+    fn file(opcode: usize) -> Vec<u8> {
+        let mut file = std::vec![0; HEADER_BYTES];
+        file[..4].copy_from_slice(&MAGIC);
+        file[28..32].copy_from_slice(&(HEADER_BYTES as u32).to_le_bytes());
+        file[32..36].copy_from_slice(&12_u32.to_le_bytes());
+        file.extend((opcode as u32 | 3 << 16).to_le_bytes());
+        file.extend([0; 8]);
+        file
+    }
+
+    #[test]
+    fn what_is_left_out_stays_out() {
+        let (conv, fill) = (file(opcode::ConvI8), file(opcode::Fill));
+        let once = Kernels::PORTABLE.only(&conv);
+        // Bit 2 · opcode, and ConvI8 is 1.
+        assert_eq!(once.steps.bits(), 1 << 2);
+        assert_eq!(once.only(&conv).steps.bits(), 1 << 2);
+        assert_eq!(Kernels::PORTABLE.only(&fill).only(&conv).steps.bits(), 0);
+    }
 }

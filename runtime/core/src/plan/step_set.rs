@@ -33,6 +33,12 @@ impl StepSet {
     pub(crate) const fn has(self, opcode: usize, float: bool) -> bool {
         self.0 & bit(opcode, float) != 0
     }
+
+    /// The kinds that are in both sets.
+    #[must_use]
+    pub(crate) const fn and(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
 }
 
 const fn bit(opcode: usize, float: bool) -> u64 {

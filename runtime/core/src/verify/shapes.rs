@@ -3,7 +3,7 @@
 use super::product;
 use crate::bytes::{F32s, I32s, Span, U32s};
 use crate::kernels::source::Source;
-use crate::plan::step::{ConvI8, Copy, MAX_HOST_TENSORS, Step, Window};
+use crate::plan::step::{ConvI8, Copy, MAX_HOST_TENSORS, ReduceKind, Step, Window};
 use crate::plan::{DType, MAX_RANK, Plan, TensorId};
 use crate::weights;
 
@@ -82,12 +82,19 @@ fn window(plan: &Plan<'_>, w: &Window, x: TensorId, y: TensorId) -> Result<(Elem
         let reach = u64::from(out) * u64::from(stride) + u64::from(kernel) * u64::from(dilation);
         require(reach < 1 << 31, "its window reaches too far")?;
     }
+    Ok((x, y))
+}
+
+/// [`window`] of a step with weights.
+#[inline(never)]
+fn weighted(plan: &Plan<'_>, w: &Window, x: TensorId, y: TensorId) -> Result<(Elements, Elements), &'static str> {
+    let tensors = window(plan, w, x, y)?;
     // Generously rounded up, as the packed layouts do, and four bytes each.
     let reduction = w.taps() as u64 * (w.group_in() as u64 + 4);
     let rounded = u64::from(w.out_c) + 16 * u64::from(w.groups);
     let bytes = reduction.checked_mul(rounded).and_then(|count| count.checked_mul(4));
     require(bytes.is_some_and(|bytes| bytes < 1 << 31), "its weights are too many")?;
-    Ok((x, y))
+    Ok(tensors)
 }
 
 /// Sums of one output channel's weights, enough to bound its accumulator.
@@ -134,14 +141,14 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
         Step::ConvI8(s) => check_conv(plan, s, false),
         Step::DepthwiseI8(s) => check_conv(plan, s, true),
         Step::ConvF32(s) => {
-            let (x, y) = window(plan, &s.window, s.x, s.y)?;
+            let (x, y) = weighted(plan, &s.window, s.x, s.y)?;
             same_type(&x, &y, &[DType::F32])?;
             constant(plan, s.weights, weights::packed_f32_len(&s.window).checked_mul(4))?;
             constant(plan, s.bias, (s.window.out_c as usize).checked_mul(4))?;
             require(s.low <= s.high, "its limits are no range")
         }
         Step::DepthwiseF32(s) => {
-            let (x, y) = window(plan, &s.window, s.x, s.y)?;
+            let (x, y) = weighted(plan, &s.window, s.x, s.y)?;
             same_type(&x, &y, &[DType::F32])?;
             require(s.window.groups == s.window.in_c, "a depthwise step has one group for each channel")?;
             let bytes = (s.window.out_c as usize).checked_mul(4);
@@ -160,7 +167,8 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
                 let last = u64::from(s.batch.max(1) - 1) * u64::from(stride);
                 require(last + matrix <= side.len() as u64, "its strides leave a tensor")?;
             }
-            require(u64::from(s.k) * 255 * 255 < 1 << 31, "an accumulator could overflow")?;
+            let fits = y.dtype == DType::F32 || u64::from(s.k) * 255 * 255 < 1 << 31;
+            require(fits, "an accumulator could overflow")?;
             require(s.multiplier.is_finite() && s.multiplier >= 0.0, "a multiplier is not usable")
         }
         Step::Binary(s) => {
@@ -212,6 +220,9 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
             same_type(&x, &y, FLOAT_OR_INT8)?;
             sized(&x, &[s.outer, s.n, s.inner])?;
             sized(&y, &[s.outer, s.inner])?;
+            use ReduceKind::{Max, Mean, Min, Sum};
+            let known = x.dtype == DType::F32 || matches!(s.kind, Mean | Sum | Max | Min);
+            require(known, "this reduction works on float32 only")?;
             require(product(&[s.n, 255]).is_some(), "an accumulator could overflow")?;
             require(s.multiplier.is_finite() && s.multiplier >= 0.0, "a multiplier is not usable")
         }
@@ -221,6 +232,7 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
             sized(&x, &[s.outer, s.n, s.inner])?;
             require(x.len() == y.len(), "input and output differ in size")?;
             if x.dtype == DType::I8 {
+                require(s.log == 0, "the logarithm of a softmax is float32 only")?;
                 let table = U32s::new(constant(plan, s.table, Some(1024))?);
                 require(table.get(0) > 0, "its table is not usable")?;
                 require(table.iter().all(|entry| entry <= 1 << 23), "its table is not usable")?;
@@ -278,7 +290,7 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
 #[inline(never)]
 fn check_conv(plan: &Plan<'_>, s: &ConvI8, depthwise: bool) -> Rule {
     let w = &s.window;
-    let (x, y) = window(plan, w, s.x, s.y)?;
+    let (x, y) = weighted(plan, w, s.x, s.y)?;
     typed(&x, DType::I8)?;
     quantized_output(&y, s.low, s.high)?;
     require(!depthwise || w.groups == w.in_c, "a depthwise step has one group for each channel")?;

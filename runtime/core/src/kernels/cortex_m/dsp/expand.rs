@@ -162,7 +162,8 @@ impl<'a> Input<'a> {
         let half = u32::from(i16::from(self.zero_point).cast_unsigned());
         let segment = |row: usize, column: usize, to: *mut u32| {
             let column = left + (column * w.dilation_w as usize) as isize;
-            let start = column * in_c as isize + (group * w.group_in()) as isize;
+            // Far outside the line there may be no such number.
+            let start = column.saturating_mul(in_c as isize).saturating_add((group * w.group_in()) as isize);
             // A segment of several pixels sees what is there of the line; one of channels the whole pixel or none.
             let seen = self.segments.rows || column >= 0 && column < in_w as isize;
             let end = if seen { line_bytes as isize } else { start };
@@ -175,7 +176,7 @@ impl<'a> Input<'a> {
                 pair: half | half << 16,
                 segments: 1,
                 before,
-                behind: (end - start).max(0).unsigned_abs().min(padded).max(before),
+                behind: end.saturating_sub(start).max(0).unsigned_abs().min(padded).max(before),
                 padded,
                 line: line_bytes * w.dilation_h as usize,
                 above: 0,

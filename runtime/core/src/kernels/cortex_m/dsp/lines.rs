@@ -75,7 +75,7 @@ impl Lines<'_> {
     unsafe fn bring(&self, x: *const i8, kept: &Range<usize>, wanted: &Range<usize>, pitch: usize, to: *mut i8) {
         let w = self.window;
         let in_line = w.in_w as usize * w.in_c as usize;
-        let before = (w.pad_left as usize * w.in_c as usize).min(pitch);
+        let before = (w.pad_left as usize).saturating_mul(w.in_c as usize).min(pitch);
         let inside = (pitch - before).min(in_line);
         let mut to = to;
         for line in wanted.clone() {

@@ -1,0 +1,94 @@
+//! What the verifier lets through, in plans made by hand.
+
+use cygnet_core::bytes::{Record, Span, checksum};
+use cygnet_core::plan::step::{Pool, PoolKind, Window};
+use cygnet_core::plan::{
+    CHECKSUM_FROM, DType, HEADER_BYTES, Header, MAGIC, Plan, Port, Step, Tensor, TensorId, VERSION,
+};
+
+fn words(value: &impl Record) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    value.encode(&mut |word| bytes.extend(word.to_le_bytes()));
+    bytes
+}
+
+/// A plan of one step from its first tensor, of the first shape, to the second.
+fn plan(step: &Step, shapes: [[u32; 4]; 2]) -> Vec<u8> {
+    let len = |shape: [u32; 4]| shape.iter().product::<u32>();
+    let offsets = [0, len(shapes[0]).next_multiple_of(16)];
+    let name = Span::NONE;
+    let padded = |[n, h, w, c]: [u32; 4]| [n, h, w, c, 1, 1];
+    let order = [0, 1, 2, 3, 0, 0];
+    let (mut tables, mut ports) = (Vec::new(), Vec::new());
+    for (index, shape) in shapes.into_iter().enumerate() {
+        let (tensor, time, offset, shape) = (TensorId(index as u32), index as u32, offsets[index], padded(shape));
+        let (dtype, rank) = (DType::I8, 4);
+        tables.extend(words(&Tensor {
+            offset,
+            dtype,
+            rank,
+            shape,
+            scale: 1.0,
+            zero_point: 0,
+            first: time,
+            last: time + 1,
+            name,
+        }));
+        ports.extend(words(&Port { tensor, dtype, rank, shape, order, name }));
+    }
+    let mut record = Vec::new();
+    step.encode(name, &mut |word| record.extend(word.to_le_bytes()));
+    let mut at = HEADER_BYTES as u32;
+    let mut span = |len: usize| {
+        at += len as u32;
+        Span { offset: at - len as u32, len: len as u32 }
+    };
+    let header = Header {
+        arena_bytes: offsets[1] + len(shapes[1]),
+        live_bytes: 0,
+        steps: 1,
+        tensors: span(tables.len()),
+        inputs: span(ports.len() / 2),
+        outputs: span(ports.len() / 2),
+        step_table: span(record.len()),
+        metadata: span(0),
+        constant_bytes: 0,
+    };
+    let mut file = [&MAGIC[..], &VERSION.to_le_bytes(), &[0xff, 0xfe], &[0; 8]].concat();
+    file.extend(words(&header));
+    file.resize(HEADER_BYTES, 0);
+    file.extend([tables, ports, record].concat());
+    let len = file.len() as u32;
+    file[8..12].copy_from_slice(&len.to_le_bytes());
+    let sum = checksum(&file[CHECKSUM_FROM..]);
+    file[12..16].copy_from_slice(&sum.to_le_bytes());
+    file
+}
+
+#[test]
+fn pooling_of_a_whole_picture_has_no_weights_to_be_too_many() {
+    // What is left of a picture of 448 × 448 behind ResNet-50.
+    let (side, channels) = (14, 2048);
+    let window = Window {
+        batch: 1,
+        in_h: side,
+        in_w: side,
+        in_c: channels,
+        out_h: 1,
+        out_w: 1,
+        out_c: channels,
+        kernel_h: side,
+        kernel_w: side,
+        stride_h: 1,
+        stride_w: 1,
+        dilation_h: 1,
+        dilation_w: 1,
+        pad_top: 0,
+        pad_left: 0,
+        groups: 1,
+    };
+    let (x, y) = (TensorId(0), TensorId(1));
+    let step = Step::Pool(Pool { x, y, window, kind: PoolKind::Average, multiplier: 1.0, pad_end: [0; 2] });
+    let file = plan(&step, [[1, side, side, channels], [1, 1, 1, channels]]);
+    assert_eq!(Plan::parse(&file).map(|plan| plan.header().steps), Ok(1));
+}
