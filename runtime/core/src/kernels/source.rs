@@ -49,6 +49,8 @@ impl Source {
 
 /// Tiles of six expanded rows for which a channel's weights are expanded, at most: more save little.
 const MOST_TILES: usize = 8;
+/// Bytes of expanded rows, at most: only microcontrollers use them, and the same plan runs elsewhere.
+const MOST_EXPANDED: usize = 8 << 10;
 
 /// Whether Cortex-M makes use of room for exactly so many rows expanded to 16 bits. It multiplies six, three or one at
 /// a time; three tiles of six and more, and blocks of fewer than 16 channels, have one for the weights of a channel,
@@ -65,7 +67,7 @@ fn expanded_rows(window: &Window, rows: usize) -> bool {
 }
 
 /// Bytes of scratch that a convolution should have: what it must have, for as many output lines or rows at once as
-/// `limit` allows, but no more than the step reads and writes; or room for expanded rows within `limit`, if that is more.
+/// `limit` allows, but no more than the step reads and writes; or some room for expanded rows within `limit`, if that is more.
 /// `None` where it needs none and there is no room.
 #[must_use]
 pub fn useful_scratch(window: &Window, depthwise: bool, limit: usize) -> Option<usize> {
@@ -81,7 +83,7 @@ pub fn useful_scratch(window: &Window, depthwise: bool, limit: usize) -> Option<
     let count = (1..=most).take_while(fits).last().unwrap_or(1);
     let row = 2 * Segments::of(window).packed_len();
     let rows = (0..=6 * MOST_TILES + 1).rev().filter(|&rows| !depthwise && expanded_rows(window, rows));
-    let expanded = rows.map(|rows| rows * row).find(|bytes| *bytes <= limit).unwrap_or(0);
+    let expanded = rows.map(|rows| rows * row).find(|bytes| *bytes <= limit.min(MOST_EXPANDED)).unwrap_or(0);
     Some(source.scratch_bytes(window, count).max(expanded)).filter(|bytes| *bytes > 0)
 }
 
