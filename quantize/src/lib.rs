@@ -14,12 +14,17 @@ pub mod facts;
 pub mod fold;
 pub mod graph;
 pub mod insert;
+pub mod layers;
+pub mod moments;
 pub mod operators;
 pub mod opset;
 pub mod params;
 pub mod placement;
 pub mod ranges;
 pub mod recipe;
+pub mod repair;
+pub mod rounding;
+pub mod taps;
 
 use cygnet_onnx::model::Model;
 
@@ -27,9 +32,12 @@ use calibrate::Distributions;
 use data::Data;
 use error::QuantizeError;
 use facts::{Dims, Facts, dims_of, infer};
-use params::Activations;
+use layers::Layer;
+use params::{Activations, Params};
+use placement::Placement;
 use ranges::Ranges;
 use recipe::Recipe;
+use repair::Rounded;
 
 /// How much work goes into accuracy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, clap::ValueEnum, serde::Serialize)]
@@ -108,7 +116,7 @@ pub fn quantize(model: Model, data: &Data, options: &Options, step: impl FnMut()
     let placement = placement::place(&prepared.model, &prepared.facts, &options.recipe)?;
     let observed = placement.observed(&prepared.model);
     let seen = calibrate::calibrate(&prepared.model, &observed, &prepared.dims, data.samples(), step)?;
-    build(&prepared, &seen, options)
+    build(&prepared, &seen, data, options)
 }
 
 /// Makes the float model small and takes open extents from the first sample of `data`.
@@ -134,12 +142,33 @@ pub fn prepare(mut model: Model, data: &Data) -> Result<Prepared, QuantizeError>
 ///
 /// # Errors
 /// [`QuantizeError`] naming the node or tensor and the mend.
-pub fn build(prepared: &Prepared, seen: &Distributions, options: &Options) -> Result<Quantized, QuantizeError> {
-    let Prepared { model: float, facts, dims, folded } = prepared;
-    let placement = placement::place(float, facts, &options.recipe)?;
-    let params = ranges::parameters(float, &placement, seen, options.ranges, options.activations)?;
+pub fn build(
+    prepared: &Prepared,
+    seen: &Distributions,
+    data: &Data,
+    options: &Options,
+) -> Result<Quantized, QuantizeError> {
+    let placement = placement::place(&prepared.model, &prepared.facts, &options.recipe)?;
+    let params = ranges::parameters(&prepared.model, &placement, seen, options.ranges, options.activations)?;
+    let layers = Layer::all(&prepared.model, &prepared.facts, &placement);
+    let mut quantized = assemble(prepared, &placement, &params, &Rounded::new())?;
+    let mut rounded = Rounded::new();
+    for stage in repair::stages(&layers, options.effort) {
+        repair::round_layers(&quantized, stage, &placement, &params, data, &mut rounded)?;
+        quantized = assemble(prepared, &placement, &params, &rounded)?;
+    }
+    Ok(quantized)
+}
+
+fn assemble(
+    prepared: &Prepared,
+    placement: &Placement,
+    params: &[Params],
+    rounded: &Rounded,
+) -> Result<Quantized, QuantizeError> {
+    let Prepared { model: float, dims, folded, .. } = prepared;
     let mut model = float.clone();
-    let inserted = insert::insert(&mut model, &placement, &params)?;
+    let inserted = insert::insert(&mut model, placement, params, rounded)?;
     model.producer = "cygnet quantize".into();
     Ok(Quantized { model, float: float.clone(), folded: *folded, inserted, dims: dims.clone() })
 }
