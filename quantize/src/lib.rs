@@ -1,7 +1,7 @@
 //! Compresses float ONNX models to int8: the passes behind the program `quantize`.
 //!
 //! The way of a model, in three stages: [`prepare`] makes the float model small ([`fold`]); [`calibrate`] watches it on real
-//! samples; [`build`] decides what becomes an integer ([`placement`], by a [`recipe`]), draws scales ([`ranges`]) and writes
+//! samples; [`build`] decides what becomes an integer ([`placement`], by a [`recipe`], but for its [`tail`]), draws scales ([`ranges`]) and writes
 //! QuantizeLinear and DequantizeLinear ([`insert`]). The result is standard ONNX. [`quantize`] does all of it. [`engine`]
 //! makes the result a plan, and [`evaluate`] compares it with the float model.
 
@@ -24,6 +24,7 @@ pub mod ranges;
 pub mod recipe;
 pub mod repair;
 pub mod rounding;
+pub mod tail;
 pub mod taps;
 
 use cygnet_onnx::model::Model;
@@ -38,6 +39,7 @@ use placement::Placement;
 use ranges::Ranges;
 use recipe::Recipe;
 use repair::Rounded;
+use tail::Outputs;
 
 /// How much work goes into accuracy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, clap::ValueEnum, serde::Serialize)]
@@ -59,6 +61,8 @@ pub struct Options {
     pub ranges: Ranges,
     /// The integer type of activations.
     pub activations: Activations,
+    /// The form of the answers.
+    pub outputs: Outputs,
     /// How much work goes into accuracy.
     pub effort: Effort,
     /// What becomes of each layer.
@@ -72,6 +76,7 @@ impl Default for Options {
         Options {
             ranges: Ranges::MinMax,
             activations: Activations::Uint8,
+            outputs: Outputs::default(),
             effort: Effort::default(),
             recipe: Recipe::default(),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
@@ -113,7 +118,7 @@ pub struct Quantized {
 /// [`QuantizeError`] naming the node, tensor or sample and the mend.
 pub fn quantize(model: Model, data: &Data, options: &Options, step: impl FnMut()) -> Result<Quantized, QuantizeError> {
     let prepared = prepare(model, data)?;
-    let placement = placement::place(&prepared.model, &prepared.facts, &options.recipe)?;
+    let placement = placement::place(&prepared.model, &prepared.facts, &options.recipe, options.outputs)?;
     let observed = placement.observed(&prepared.model);
     let seen = calibrate::calibrate(&prepared.model, &observed, &prepared.dims, data.samples(), step)?;
     build(&prepared, &seen, data, options)
@@ -148,7 +153,7 @@ pub fn build(
     data: &Data,
     options: &Options,
 ) -> Result<Quantized, QuantizeError> {
-    let placement = placement::place(&prepared.model, &prepared.facts, &options.recipe)?;
+    let placement = placement::place(&prepared.model, &prepared.facts, &options.recipe, options.outputs)?;
     let params = ranges::parameters(&prepared.model, &placement, seen, options.ranges, options.activations)?;
     let layers = Layer::all(&prepared.model, &prepared.facts, &placement);
     let mut quantized = assemble(prepared, &placement, &params, &Rounded::new())?;
