@@ -54,6 +54,9 @@ pub struct Arguments {
     /// Integer type of activations
     #[arg(long, value_enum, default_value = "uint8")]
     pub activations: Activations,
+    /// Leave the channels of the float model as wide as they are (no cross-layer equalization)
+    #[arg(long)]
+    pub no_equalize: bool,
     /// Print one JSON object and nothing else on stdout
     #[arg(long)]
     pub json: bool,
@@ -105,6 +108,7 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
     };
     let mut options =
         Options { ranges, activations: arguments.activations, effort: arguments.effort, ..Options::default() };
+    options.equalize = !arguments.no_equalize;
     options.threads = arguments.threads.map_or(options.threads, NonZeroUsize::get);
     let mut progress = Progress::new("calibrating", calibration.len());
     let quantized = quantize::quantize(model, &calibration, &options, || progress.step())?;
@@ -138,6 +142,7 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         calibration_samples: calibration.len(),
         layers: quantized.inserted.weighted,
         folded: quantized.folded,
+        equalized: quantized.equalized,
         accuracy: accuracy.map(Into::into),
         noise,
     })
