@@ -7,6 +7,7 @@
 //! Wide channels become narrow at the price of large weights in the layer behind; which balance is best
 //! (Xiao et al., <https://arxiv.org/abs/2211.10438>) is decided for each set of tensors by the noise expected.
 
+mod descent;
 mod noise;
 mod seen;
 
@@ -195,7 +196,9 @@ fn choose(cluster: &Cluster, limits: &BTreeMap<usize, Option<i32>>) -> Option<(V
             best = (noise, exponents);
         }
     }
-    (best.0 < before * WORTH).then_some((best.1, before, best.0))
+    let (_, mut exponents) = best;
+    let after = descent::descend(cluster, &mut exponents, &bounds);
+    (after < before * WORTH).then_some((exponents, before, after))
 }
 
 /// Divides every class by its factor where it is made, and multiplies by it where it is read.

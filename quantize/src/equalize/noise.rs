@@ -12,48 +12,54 @@ use super::seen::ChannelRanges;
 use crate::channels::{Channels, Labels};
 use crate::placement::Placement;
 
+/// The variance of rounding to whole steps.
+pub(super) const ROUNDING: f64 = 1.0 / 12.0;
+
 /// Activations whose channels share steps, and the layers that read them.
 #[derive(Debug, Default)]
 pub(super) struct Cluster {
     /// The free classes that occur in it, in order; factors are given in this order.
     pub(super) classes: Vec<usize>,
     /// Tensors with one scale: which classes with which ranges.
-    groups: Vec<Vec<Channel>>,
-    readers: Vec<Reader>,
+    pub(super) groups: Vec<Vec<Channel>>,
+    pub(super) readers: Vec<Reader>,
     /// The energy that a unit of noise in each class makes at all readers' outputs.
     gain: Vec<f64>,
 }
 
 /// A class in a group.
 #[derive(Clone, Copy, Debug)]
-struct Channel {
+pub(super) struct Channel {
     /// Its place in [`Cluster::classes`]; `None` for a class that stays as it is.
-    place: Option<usize>,
+    pub(super) place: Option<usize>,
     low: f64,
     high: f64,
+    mean_square: f64,
+    /// The share of values that are not 0; 0 is a level, so the others alone are rounded.
+    share: f64,
 }
 
 /// A layer that reads classes.
 #[derive(Debug)]
-struct Reader {
+pub(super) struct Reader {
     /// For each output channel the classes that it reads.
-    rows: Vec<Vec<Column>>,
+    pub(super) rows: Vec<Vec<Column>>,
     /// The energy of the output.
-    energy: f64,
+    pub(super) energy: f64,
 }
 
 /// What one output channel reads of one class.
 #[derive(Clone, Copy, Debug)]
-struct Column {
-    place: Option<usize>,
+pub(super) struct Column {
+    pub(super) place: Option<usize>,
     /// The largest weight.
-    largest: f64,
+    pub(super) largest: f64,
     /// The number of weights.
-    count: f64,
+    pub(super) count: f64,
     /// The sum of the squared weights.
     squares: f64,
     /// The mean square of what is read.
-    mean_square: f64,
+    pub(super) mean_square: f64,
 }
 
 /// The clusters of a model: classes whose tensors share steps are in one.
@@ -112,6 +118,8 @@ fn cluster(
                     place: place(&cluster, class),
                     low: f64::from(range.low),
                     high: f64::from(range.high),
+                    mean_square: range.mean_square(),
+                    share: range.share(),
                 });
             }
         }
@@ -178,7 +186,7 @@ fn rows(
 }
 
 /// A factor for a class, 1 for one that stays.
-fn factor(factors: &[f64], place: Option<usize>) -> f64 {
+pub(super) fn factor(factors: &[f64], place: Option<usize>) -> f64 {
     place.map_or(1.0, |place| factors[place])
 }
 
@@ -189,15 +197,20 @@ impl Cluster {
         activations + self.readers.iter().map(|reader| weight_noise(reader, factors)).sum::<f64>()
     }
 
-    fn activation_noise(&self, group: &[Channel], factors: &[f64]) -> f64 {
-        let (mut low, mut high, mut gain) = (0f64, 0f64, 0.0);
+    pub(super) fn activation_noise(&self, group: &[Channel], factors: &[f64]) -> f64 {
+        let (mut low, mut high) = (0f64, 0f64);
         for channel in group {
             let factor = factor(factors, channel.place);
             (low, high) = (low.min(channel.low / factor), high.max(channel.high / factor));
-            gain += channel.place.map_or(0.0, |place| self.gain[place] * factor * factor);
         }
-        let step = (high - low) / 255.0;
-        step * step / 12.0 * gain
+        let rounding = ((high - low) / 255.0).powi(2) * ROUNDING;
+        let of_channel = |channel: &Channel| {
+            let Some(place) = channel.place else { return 0.0 };
+            // What is rounded to 0 loses no more than all of its energy.
+            let rounded = rounding * channel.share * factors[place].powi(2);
+            self.gain[place] * rounded.min(channel.mean_square)
+        };
+        group.iter().map(of_channel).sum()
     }
 
     /// How far each class reaches, as a share of the widest class of its groups: 0 … 1.
@@ -245,7 +258,7 @@ fn weight_noise(reader: &Reader, factors: &[f64]) -> f64 {
             energy += column.count * column.mean_square / (factor * factor);
         }
         let step = largest / 127.0;
-        noise += step * step / 12.0 * energy;
+        noise += step * step * ROUNDING * energy;
     }
     noise / reader.energy
 }

@@ -21,11 +21,13 @@ pub struct ChannelRange {
     pub energy: f64,
     /// The number of values.
     pub count: u64,
+    /// The number of values that are not 0.
+    pub not_zero: u64,
 }
 
 impl Default for ChannelRange {
     fn default() -> ChannelRange {
-        ChannelRange { low: f32::INFINITY, high: f32::NEG_INFINITY, energy: 0.0, count: 0 }
+        ChannelRange { low: f32::INFINITY, high: f32::NEG_INFINITY, energy: 0.0, count: 0, not_zero: 0 }
     }
 }
 
@@ -35,12 +37,18 @@ impl ChannelRange {
             (self.low, self.high) = (self.low.min(value), self.high.max(value));
             self.energy += f64::from(value).powi(2);
             self.count += 1;
+            self.not_zero += u64::from(value != 0.0);
         }
     }
 
     /// The mean of all squares.
     pub fn mean_square(&self) -> f64 {
         self.energy / self.count.max(1) as f64
+    }
+
+    /// The share of values that are not 0: 0 … 1.
+    pub fn share(&self) -> f64 {
+        self.not_zero as f64 / self.count.max(1) as f64
     }
 }
 
