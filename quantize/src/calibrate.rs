@@ -1,11 +1,12 @@
 //! Runs the float model over samples and keeps the range of every tensor that becomes an integer.
 //!
-//! Memory does not grow with the number of samples, and the result does not depend on their order.
+//! Memory does not grow with the number of samples, and histograms do not depend on their order.
 
 use std::collections::BTreeMap;
 
 use cygnet_onnx::model::{DType, Model, Tensor};
 use cygnet_onnx::reference::Reference;
+use rayon::prelude::*;
 
 use crate::data::Sample;
 use crate::error::QuantizeError;
@@ -13,6 +14,8 @@ use crate::facts::Dims;
 
 /// Bins on each side of 0.
 const BINS: usize = 2048;
+/// What a sample weighs in moving averages.
+const MOMENTUM: f32 = 0.05;
 
 /// Least, largest and distribution of all values that a tensor took.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,12 +28,21 @@ pub struct Distribution {
     reach: f32,
     below: Vec<u64>,
     above: Vec<u64>,
+    /// Moving average of the least and largest value of a sample.
+    moving: Option<(f32, f32)>,
 }
 
 impl Default for Distribution {
     fn default() -> Distribution {
         let (below, above) = (vec![0; BINS], vec![0; BINS]);
-        Distribution { low: f32::INFINITY, high: f32::NEG_INFINITY, reach: f32::MIN_POSITIVE, below, above }
+        Distribution {
+            low: f32::INFINITY,
+            high: f32::NEG_INFINITY,
+            reach: f32::MIN_POSITIVE,
+            below,
+            above,
+            moving: None,
+        }
     }
 }
 
@@ -55,6 +67,22 @@ impl Distribution {
             side[bin] += 1;
         }
         true
+    }
+
+    /// The same for all values of one sample; samples in their order.
+    pub fn add_sample(&mut self, values: &[f32]) -> bool {
+        let added = self.add(values);
+        if added && !values.is_empty() {
+            let (low, high) = values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), &v| (l.min(v), h.max(v)));
+            let (old_low, old_high) = self.moving.unwrap_or((low, high));
+            self.moving = Some((old_low + MOMENTUM * (low - old_low), old_high + MOMENTUM * (high - old_high)));
+        }
+        added
+    }
+
+    /// Moving averages of the least and of the largest value of a sample.
+    pub fn moving(&self) -> (f32, f32) {
+        self.moving.unwrap_or((self.low, self.high))
     }
 
     /// The number of values.
@@ -116,7 +144,7 @@ pub fn calibrate(
     model: &Model,
     tensors: &[String],
     dims: &Dims,
-    samples: impl Iterator<Item = Result<Sample, QuantizeError>>,
+    mut samples: impl Iterator<Item = Result<Sample, QuantizeError>>,
     mut step: impl FnMut(),
 ) -> Result<Distributions, QuantizeError> {
     let taps: Vec<String> = tensors.iter().filter(|t| !model.inputs.iter().any(|i| i.name == **t)).cloned().collect();
@@ -124,30 +152,42 @@ pub fn calibrate(
     let mut distributions: Distributions = tensors.iter().map(|t| (t.clone(), Distribution::default())).collect();
     let mut spread: BTreeMap<&str, (f32, f32)> = BTreeMap::new();
     let mut last = None;
-    for sample in samples {
-        let sample = sample?;
-        for (input, tensor) in model.inputs.iter().zip(&sample.inputs).filter(|(i, _)| i.dtype == DType::F32) {
-            let values = floats(tensor)?;
-            if !values.iter().all(|v| v.is_finite()) {
-                return Err(QuantizeError::data(&sample.name, format!("\"{}\" holds NaN or infinity", input.name)));
-            }
-            let range = spread.entry(&input.name).or_insert((f32::INFINITY, f32::NEG_INFINITY));
-            *range = values.iter().fold(*range, |(l, h), &v| (l.min(v), h.max(v)));
-            if let Some(distribution) = distributions.get_mut(&input.name) {
-                distribution.add(&values);
+    loop {
+        let batch = samples.by_ref().take(rayon::current_num_threads()).collect::<Result<Vec<_>, _>>()?;
+        let Some(newest) = batch.last() else { break };
+        last = Some(newest.name.clone());
+        let run = |sample: &Sample| {
+            let outputs = reference.run(&sample.inputs);
+            outputs.map_err(|error| QuantizeError::data(&sample.name, error.to_string()))
+        };
+        let outputs = batch.par_iter().map(run).collect::<Result<Vec<_>, _>>()?;
+        for sample in &batch {
+            for (input, tensor) in model.inputs.iter().zip(&sample.inputs).filter(|(i, _)| i.dtype == DType::F32) {
+                let values = floats(tensor)?;
+                if !values.iter().all(|v| v.is_finite()) {
+                    return Err(QuantizeError::data(&sample.name, format!("\"{}\" holds NaN or infinity", input.name)));
+                }
+                let range = spread.entry(&input.name).or_insert((f32::INFINITY, f32::NEG_INFINITY));
+                *range = values.iter().fold(*range, |(l, h), &v| (l.min(v), h.max(v)));
+                if let Some(distribution) = distributions.get_mut(&input.name) {
+                    distribution.add_sample(&values);
+                }
             }
         }
-        let outputs = reference.run(&sample.inputs).map_err(|e| QuantizeError::data(&sample.name, e.to_string()))?;
-        for (tap, tensor) in taps.iter().zip(outputs.iter().skip(model.outputs.len())) {
-            if let Some(distribution) = distributions.get_mut(tap)
-                && !distribution.add(&floats(tensor)?)
-            {
-                let problem = format!("the float model makes NaN or infinity of it in \"{tap}\"");
-                return Err(QuantizeError::data(&sample.name, problem));
+        // Each tensor sees the samples in their order, whatever the number of threads.
+        let add = |(tensor, distribution): (&String, &mut Distribution)| {
+            let Some(tap) = taps.iter().position(|tap| tap == tensor) else { return Ok(()) };
+            for (sample, outputs) in batch.iter().zip(&outputs) {
+                let values = outputs.get(model.outputs.len() + tap).map_or(Ok(Vec::new()), floats)?;
+                if !distribution.add_sample(&values) {
+                    let problem = format!("the float model makes NaN or infinity of it in \"{tensor}\"");
+                    return Err(QuantizeError::data(&sample.name, problem));
+                }
             }
-        }
-        last = Some(sample.name);
-        step();
+            Ok(())
+        };
+        distributions.par_iter_mut().map(add).collect::<Result<(), _>>()?;
+        batch.iter().for_each(|_| step());
     }
     let Some(last) = last else {
         return Err(QuantizeError::data("calibration data", "there is no sample; give at least one, better 100"));

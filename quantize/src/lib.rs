@@ -7,6 +7,7 @@
 
 pub mod calibrate;
 pub mod channels;
+pub mod choose;
 pub mod data;
 pub mod engine;
 pub mod equalize;
@@ -16,6 +17,7 @@ pub mod facts;
 pub mod fold;
 pub mod graph;
 pub mod insert;
+pub mod judge;
 pub mod layers;
 pub mod moments;
 pub mod operators;
@@ -35,12 +37,12 @@ use calibrate::Distributions;
 use data::Data;
 use error::QuantizeError;
 use facts::{Dims, Facts, dims_of, infer};
-use layers::Layer;
+use judge::{Judge, Loss};
 use params::{Activations, Params};
 use placement::Placement;
 use ranges::Ranges;
 use recipe::Recipe;
-use repair::Rounded;
+use repair::{Rounded, Rounding};
 use tail::Outputs;
 
 /// How much work goes into accuracy.
@@ -55,6 +57,14 @@ pub enum Effort {
     /// Several rounds of that, and ranges chosen by the model's output: minutes
     Best,
 }
+
+/// An equalized model is taken where less than this share of the loss remains: its channels fill their ranges, so what was
+/// not seen in calibration is cut off sooner.
+const EQUALIZED: f64 = 0.85;
+
+/// Biases that make up for the mean error of what their layers read are taken where less than this share of the loss
+/// remains: means over few samples are chance too.
+const SEQUENTIAL: f64 = 0.95;
 
 /// How to quantize.
 #[derive(Clone, Debug, PartialEq)]
@@ -78,7 +88,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Options {
         Options {
-            ranges: Ranges::MinMax,
+            ranges: Ranges::Auto,
             activations: Activations::Uint8,
             outputs: Outputs::default(),
             effort: Effort::default(),
@@ -125,16 +135,33 @@ pub struct Quantized {
 ///
 /// # Errors
 /// [`QuantizeError`] naming the node, tensor or sample and the mend.
-pub fn quantize(model: Model, data: &Data, options: &Options, step: impl FnMut()) -> Result<Quantized, QuantizeError> {
-    let mut prepared = prepare(model, data)?;
+pub fn quantize(
+    model: Model,
+    data: &Data,
+    options: &Options,
+    mut step: impl FnMut(),
+) -> Result<Quantized, QuantizeError> {
+    let prepared = prepare(model, data)?;
+    let mut variants = vec![prepared];
     if options.equalize {
-        let Prepared { model, facts, dims, .. } = &mut prepared;
-        prepared.equalized = equalize::equalize(model, facts, dims, data.samples(), || ())?;
+        let mut equalized = variants[0].clone();
+        let Prepared { model, facts, dims, .. } = &mut equalized;
+        equalized.equalized = equalize::equalize(model, facts, dims, data.samples(), || ())?;
+        if !equalized.equalized.sets.is_empty() {
+            variants.push(equalized);
+        }
     }
-    let placement = placement::place(&prepared.model, &prepared.facts, &options.recipe, options.outputs)?;
-    let observed = placement.observed(&prepared.model);
-    let seen = calibrate::calibrate(&prepared.model, &observed, &prepared.dims, data.samples(), step)?;
-    build(&prepared, &seen, data, options)
+    let mut best: Option<(Loss, Quantized)> = None;
+    for prepared in &variants {
+        let placement = placement::place(&prepared.model, &prepared.facts, &options.recipe, options.outputs)?;
+        let observed = placement.observed(&prepared.model);
+        let seen = calibrate::calibrate(&prepared.model, &observed, &prepared.dims, data.samples(), &mut step)?;
+        let new = build(prepared, &seen, data, options)?;
+        if best.as_ref().is_none_or(|(least, _)| new.0.is_below(EQUALIZED, least)) {
+            best = Some(new);
+        }
+    }
+    best.map(|(_, best)| best).ok_or_else(|| QuantizeError::Unsuitable("nothing was tried".into()))
 }
 
 /// Makes the float model small and takes open extents from the first sample of `data`.
@@ -156,7 +183,7 @@ pub fn prepare(mut model: Model, data: &Data) -> Result<Prepared, QuantizeError>
     Ok(Prepared { model, facts, dims, folded, equalized: equalize::Equalized::default() })
 }
 
-/// Quantizes with the recipe, the ranges and the repairs that `options` tell.
+/// Quantizes with the recipe, the ranges and the repairs that `options` tell; gives what is lost too.
 ///
 /// # Errors
 /// [`QuantizeError`] naming the node or tensor and the mend.
@@ -165,17 +192,22 @@ pub fn build(
     seen: &Distributions,
     data: &Data,
     options: &Options,
-) -> Result<Quantized, QuantizeError> {
+) -> Result<(Loss, Quantized), QuantizeError> {
     let placement = placement::place(&prepared.model, &prepared.facts, &options.recipe, options.outputs)?;
-    let params = ranges::parameters(&prepared.model, &placement, seen, options.ranges, options.activations)?;
-    let layers = Layer::all(&prepared.model, &prepared.facts, &placement);
-    let mut quantized = assemble(prepared, &placement, &params, &Rounded::new())?;
-    let mut rounded = Rounded::new();
-    for stage in repair::stages(&layers, options.effort) {
-        repair::round_layers(&quantized, stage, &placement, &params, data, &mut rounded)?;
-        quantized = assemble(prepared, &placement, &params, &rounded)?;
+    let judge = Judge::of(prepared, data)?;
+    let chosen = choose::ranges(&judge, prepared, &placement, seen, options)?;
+    log::debug!("ranges: {:?}, {:?}", choose::counted(&chosen.ranges), chosen.loss);
+    let mut best: Option<(Loss, Quantized)> = None;
+    for &rounding in Rounding::tried(options.effort) {
+        let quantized = repair::repaired(prepared, &placement, &chosen.params, data, rounding)?;
+        let loss = judge.loss(&quantized)?;
+        log::debug!("rounding {rounding:?}: {loss:?}");
+        let share = if rounding == Rounding::Sequential { SEQUENTIAL } else { 1.0 };
+        if best.as_ref().is_none_or(|(least, _)| loss.held_out < share * least.held_out) {
+            best = Some((loss, quantized));
+        }
     }
-    Ok(quantized)
+    best.ok_or_else(|| QuantizeError::Unsuitable("nothing was tried".into()))
 }
 
 fn assemble(

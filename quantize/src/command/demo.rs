@@ -80,7 +80,7 @@ fn compress(name: &str, models: &Path, output: &Path) -> anyhow::Result<Summary>
         output: Some(output.join(format!("{name}.int8.onnx"))),
         plan: Some(plan_path(name, output)),
         card: None,
-        ranges: RangeKind::Minmax,
+        ranges: RangeKind::Auto,
         percentile: 100.0,
         effort: Effort::default(),
         threads: None,

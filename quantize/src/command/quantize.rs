@@ -41,7 +41,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE.toml")]
     pub card: Option<PathBuf>,
     /// How activation ranges are drawn from the samples
-    #[arg(long, value_enum, default_value = "minmax")]
+    #[arg(long, value_enum, default_value = "auto")]
     pub ranges: RangeKind,
     /// Share of values inside the range, with --ranges percentile
     #[arg(long, default_value_t = 99.99, value_parser = percentile)]
@@ -69,12 +69,18 @@ pub struct Arguments {
 /// The names of [`Ranges`] on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum RangeKind {
+    /// For each tensor the one of the others after which the answers are nearest to the float model's
+    Auto,
     /// From the least to the largest value
     Minmax,
     /// The share of values that --percentile tells
     Percentile,
     /// The range with the least squared error
     Error,
+    /// The range whose levels tell most of the distribution (least Kullback-Leibler divergence)
+    Entropy,
+    /// The moving average of each sample's least and largest value
+    Moving,
 }
 
 fn percentile(text: &str) -> Result<f64, String> {
@@ -106,7 +112,10 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         bail!("{}: has samples without label; {mend}", data.path().display());
     }
     let ranges = match arguments.ranges {
+        RangeKind::Auto => Ranges::Auto,
         RangeKind::Minmax => Ranges::MinMax,
+        RangeKind::Entropy => Ranges::Entropy,
+        RangeKind::Moving => Ranges::Moving,
         RangeKind::Percentile => Ranges::Percentile(arguments.percentile),
         RangeKind::Error => Ranges::LeastError,
     };
