@@ -1,14 +1,20 @@
 //! Samples for calibration and evaluation.
 
+mod jpeg;
+mod screen;
+
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::sync::mpsc::{IntoIter, sync_channel};
+use std::sync::mpsc::{IntoIter, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cygnet::Card;
 use cygnet::input::{DataSet, InputSpec, read_arrays};
 use cygnet_onnx::model::{DType, Dim, Model, Tensor, ValueInfo};
 
 use crate::error::QuantizeError;
+use crate::interrupt;
+use screen::Screen;
+pub use screen::{BadSample, BadSamples, Findings, Flaw, Purpose};
 
 /// What the model is fed once.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +34,7 @@ pub struct Data {
     set: Arc<DataSet>,
     /// Type and shape of every input.
     inputs: Arc<[(DType, InputSpec)]>,
+    screen: Arc<Mutex<Screen>>,
 }
 
 /// The samples of a set, read ahead by a thread.
@@ -53,10 +60,35 @@ impl Data {
             ),
             _ => error.into(),
         })?;
-        Ok(Data { path: path.into(), set: set.into(), inputs: inputs.into() })
+        let screen = Mutex::new(Screen::new(Purpose::Anything, None, set.len()));
+        Ok(Data { path: path.into(), set: set.into(), inputs: inputs.into(), screen: screen.into() })
     }
 
-    /// The number of samples.
+    /// The same data with an eye on bad samples: which these are goes by `purpose`, what becomes of them by `rule`.
+    /// Without a rule broken ones are left out until they are more than one in five; that ends the work.
+    pub fn screened(self, purpose: Purpose, rule: Option<BadSamples>) -> Data {
+        let screen = Mutex::new(Screen::new(purpose, rule, self.len()));
+        Data { screen: screen.into(), ..self }
+    }
+
+    /// What is known of bad samples: everything once all samples have passed.
+    pub fn findings(&self) -> Findings {
+        self.screen().findings().clone()
+    }
+
+    /// How many different samples of `other` are here too, once both have passed.
+    pub fn shared_with(&self, other: &Data) -> usize {
+        if Arc::ptr_eq(&self.screen, &other.screen) {
+            return self.screen().findings().samples;
+        }
+        self.screen().shared_with(&other.screen())
+    }
+
+    fn screen(&self) -> MutexGuard<'_, Screen> {
+        self.screen.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The number of samples, those to be left out among them.
     pub fn len(&self) -> usize {
         self.set.len()
     }
@@ -76,19 +108,50 @@ impl Data {
         &self.path
     }
 
-    /// All samples in order. The thread that reads them ends when the iterator is dropped.
+    /// All samples in order but those left out. The thread that reads them ends when the iterator is dropped; Ctrl-C
+    /// makes it end with [`QuantizeError::Interrupted`].
     pub fn samples(&self) -> Samples {
         let (sender, receiver) = sync_channel(4);
         let data = self.clone();
-        std::thread::spawn(move || {
-            for index in 0..data.len() {
-                // A send fails when nobody listens any more: then there is nothing left to do.
-                if sender.send(data.sample(index)).is_err() {
-                    break;
-                }
-            }
-        });
+        std::thread::spawn(move || data.send_all(&sender));
         receiver.into_iter()
+    }
+
+    /// Sends sample by sample until the first error.
+    fn send_all(&self, sender: &SyncSender<Result<Sample, QuantizeError>>) {
+        let next = |index| {
+            interrupt::check()?;
+            if self.screen().leaves_out(index)? {
+                return Ok(None);
+            }
+            let read = self.whole(index).and_then(|()| self.sample(index));
+            self.screen().judge(index, &|index| self.set.name(index), read)
+        };
+        for sample in (0..self.len()).filter_map(|index| next(index).transpose()) {
+            let is_last = sample.is_err();
+            // A send fails when nobody listens any more: then there is nothing left to do.
+            if sender.send(sample).is_err() || is_last {
+                return;
+            }
+        }
+        if let Err(error) = self.screen().end() {
+            let _ = sender.send(Err(error));
+        }
+    }
+
+    /// Whether the file of a sample is as long as it should be, where decoders do not mind.
+    fn whole(&self, index: usize) -> Result<(), QuantizeError> {
+        let is_jpeg = |path: &&Path| {
+            let end = path.extension().map(|end| end.to_ascii_lowercase());
+            end.is_some_and(|end| end == "jpg" || end == "jpeg")
+        };
+        let Some(path) = self.set.file(index).filter(is_jpeg) else { return Ok(()) };
+        // What cannot be read is told when it is decoded.
+        if std::fs::read(path).is_ok_and(|bytes| !bytes.is_empty() && jpeg::is_cut(&bytes)) {
+            let problem = "the JPEG ends before its end marker: it was cut off; copy it again or take it out";
+            return Err(QuantizeError::data(path.display().to_string(), problem));
+        }
+        Ok(())
     }
 
     fn sample(&self, index: usize) -> Result<Sample, QuantizeError> {

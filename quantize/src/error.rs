@@ -41,6 +41,9 @@ pub enum QuantizeError {
         /// What is wrong, and the mend.
         problem: String,
     },
+    /// Ctrl-C was pressed.
+    #[error("interrupted; no output was written")]
+    Interrupted,
 }
 
 impl From<cygnet::Error> for QuantizeError {

@@ -14,6 +14,7 @@ pub mod facts;
 pub mod fold;
 pub mod graph;
 pub mod insert;
+pub mod interrupt;
 pub mod operators;
 pub mod opset;
 pub mod params;

@@ -129,9 +129,9 @@ fn bad_data_are_named() {
     fs::create_dir(bench.path("photos")).unwrap();
     fs::write(bench.path("photos/a.jpg"), "").unwrap();
     let cases: [(&str, &[&str]); 8] = [
-        ("nan.npz", &["nan.npz", "sample 1", "NaN", "take it out"]),
+        ("nan.npz", &["nan.npz", "sample 1", "NaN", "1 of 3 samples are broken", "--bad-samples skip"]),
         ("empty.npz", &["empty.npz", "no sample"]),
-        ("constant.npz", &["constant.npz", "all values of all samples are the same"]),
+        ("constant.npz", &["constant.npz", "all its values are 0.5", "no sample is left"]),
         ("wrong.npz", &["wrong.npz", "[2, 3, 10, 10]", "12, 12"]),
         ("nothing.npz", &["nothing.npz", "\"x\""]),
         ("text.npz", &["text.npz"]),

@@ -81,6 +81,7 @@ fn compress(name: &str, models: &Path, output: &Path) -> anyhow::Result<Summary>
         ranges: RangeKind::Minmax,
         percentile: 100.0,
         activations: Activations::default(),
+        bad_samples: None,
         json: false,
     })
 }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use quantize::data::Data;
+use quantize::data::{BadSamples, Data, Purpose};
 use quantize::engine::Engine;
 use quantize::evaluate::{self, Accuracy, Noise};
 use quantize::params::Activations;
@@ -47,6 +47,10 @@ pub struct Arguments {
     /// Integer type of activations
     #[arg(long, value_enum, default_value = "uint8")]
     pub activations: Activations,
+    /// What becomes of samples that are broken, constant or twice there [default: skip, but refuse where more than one
+    /// in five is broken]
+    #[arg(long, value_enum)]
+    pub bad_samples: Option<BadSamples>,
     /// Print one JSON object and nothing else on stdout
     #[arg(long)]
     pub json: bool,
@@ -85,8 +89,11 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         bail!("{}: is the name of two outputs; give the plan another", output.display());
     }
     let card = super::card::take(&arguments.model, arguments.card.as_deref(), &mut model)?;
-    let calibration = Data::open(&arguments.calib, &model, card.as_ref())?;
-    let evaluation = arguments.eval.as_deref().map(|path| Data::open(path, &model, card.as_ref())).transpose()?;
+    let open = |path: &Path, purpose| {
+        Data::open(path, &model, card.as_ref()).map(|data| data.screened(purpose, arguments.bad_samples))
+    };
+    let calibration = open(&arguments.calib, Purpose::Calibration)?;
+    let evaluation = arguments.eval.as_deref().map(|path| open(path, Purpose::Evaluation)).transpose()?;
     if let Some(data) = evaluation.as_ref().filter(|d| !d.has_labels()) {
         let mend = "add labels.csv (file,label) or sub-folders named like the labels; in an .npz an array \"y\"";
         bail!("{}: has samples without label; {mend}", data.path().display());
@@ -115,6 +122,9 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         (Some(data), Some(engine)) => Some(accuracy(&quantized, engine, data)?),
         _ => None,
     };
+    if let Some(shared) = evaluation.as_ref().map(|data| data.shared_with(&calibration)).filter(|shared| *shared > 0) {
+        log::warn!("{shared} samples of --eval are in --calib too: the accuracy looks better than it is");
+    }
     quantized.model.write(&output)?;
     if let Some((path, plan)) = arguments.plan.as_ref().zip(plan) {
         compile::write(&plan, path)?;
@@ -126,7 +136,8 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         float_bytes: size(&arguments.model)?,
         int8_bytes: size(&output)?,
         memory: engine.map(|engine| engine.memory()),
-        calibration_samples: calibration.len(),
+        calibration_samples: calibration.len() - calibration.findings().left_out,
+        bad_samples: std::iter::once(&calibration).chain(&evaluation).map(Data::findings).collect(),
         layers: quantized.inserted.weighted,
         folded: quantized.folded,
         accuracy: accuracy.map(Into::into),

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use quantize::data::Findings;
 use quantize::engine::Memory;
 use quantize::evaluate::{Accuracy, Noise};
 use quantize::fold::Folded;
@@ -30,6 +31,8 @@ pub struct Summary {
     pub memory: Option<Memory>,
     /// Samples calibrated on.
     pub calibration_samples: usize,
+    /// Bad samples of --calib, then of --eval.
+    pub bad_samples: Vec<Findings>,
     /// Layers with int8 weights.
     pub layers: usize,
     /// What folding did.
@@ -88,6 +91,11 @@ impl fmt::Display for Summary {
             let arena = format!("{over:.3} of the largest set alive at once");
             row("RAM: arena", String::new(), grouped(memory.arena_bytes), arena)?;
             fallbacks(f, memory)?;
+        }
+        for (what, findings) in ["--calib", "--eval"].iter().zip(&self.bad_samples) {
+            if !findings.counts.is_empty() {
+                writeln!(f, "bad samples in {what}: {}", findings.line())?;
+            }
         }
         writeln!(f, "{} int8 layers, calibrated on {} samples; the noisiest:", self.layers, self.calibration_samples)?;
         for noise in self.noise.iter().take(WORST) {
