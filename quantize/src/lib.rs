@@ -11,6 +11,7 @@ pub mod engine;
 pub mod error;
 pub mod evaluate;
 pub mod facts;
+pub mod files;
 pub mod fold;
 pub mod graph;
 pub mod insert;
@@ -19,6 +20,7 @@ pub mod operators;
 pub mod opset;
 pub mod params;
 pub mod placement;
+pub mod random;
 pub mod ranges;
 pub mod recipe;
 

@@ -7,7 +7,8 @@ use anyhow::{Context, bail};
 use clap::ValueEnum;
 use quantize::data::{BadSamples, Data, Purpose};
 use quantize::engine::Engine;
-use quantize::evaluate::{self, Accuracy, Noise};
+use quantize::evaluate::{self, Evaluation, Metric, Noise};
+use quantize::files::Outputs;
 use quantize::params::Activations;
 use quantize::ranges::Ranges;
 use quantize::{Effort, Options, Quantized};
@@ -101,9 +102,12 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
     };
     let calibration = open(&arguments.calib, Purpose::Calibration)?;
     let evaluation = arguments.eval.as_deref().map(|path| open(path, Purpose::Evaluation)).transpose()?;
-    if let Some(data) = evaluation.as_ref().filter(|d| !d.has_labels()) {
-        let mend = "add labels.csv (file,label) or sub-folders named like the labels; in an .npz an array \"y\"";
-        bail!("{}: has samples without label; {mend}", data.path().display());
+    let metric = Metric::of_card(card.as_ref());
+    if let Some(data) = evaluation.as_ref().filter(|data| metric.needs_labels() && !data.has_labels()) {
+        let mend =
+            "for accuracy add labels.csv (file,label) or sub-folders named like the labels; in an .npz an array \"y\"";
+        let left = "int8 is compared with float only";
+        log::warn!("{}: has samples without label: {left}; {mend}", data.path().display());
     }
     let ranges = match arguments.ranges {
         RangeKind::Minmax => Ranges::MinMax,
@@ -127,17 +131,19 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
     };
     let engine = plan.clone().map(Engine::new).transpose()?;
     let noise = noise(&quantized, &calibration)?;
-    let accuracy = match (&evaluation, &engine) {
-        (Some(data), Some(engine)) => Some(accuracy(&quantized, engine, data)?),
+    let evaluated = match (&evaluation, &engine) {
+        (Some(data), Some(engine)) => Some(evaluate(&quantized, engine, &metric, data, options.threads)?),
         _ => None,
     };
     if let Some(shared) = evaluation.as_ref().map(|data| data.shared_with(&calibration)).filter(|shared| *shared > 0) {
         log::warn!("{shared} samples of --eval are in --calib too: the accuracy looks better than it is");
     }
-    quantized.model.write(&output)?;
+    let mut outputs = Outputs::default();
+    outputs.add(&output, &bytes_of(&quantized.model)?)?;
     if let Some((path, plan)) = arguments.plan.as_ref().zip(plan) {
-        compile::write(&plan, path)?;
+        outputs.add(path, &plan)?;
     }
+    outputs.publish()?;
     Ok(Summary {
         model: arguments.model.display().to_string(),
         output: output.display().to_string(),
@@ -149,7 +155,8 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         bad_samples: std::iter::once(&calibration).chain(&evaluation).map(Data::findings).collect(),
         layers: quantized.inserted.weighted,
         folded: quantized.folded,
-        accuracy: accuracy.map(Into::into),
+        accuracy: evaluated.as_ref().and_then(|evaluated| evaluated.accuracy).map(Into::into),
+        evaluation: evaluated,
         noise,
     })
 }
@@ -160,12 +167,26 @@ fn noise(quantized: &Quantized, data: &Data) -> anyhow::Result<Vec<Noise>> {
     Ok(evaluate::noise(float, model, &inserted.dequantized, dims, samples)?)
 }
 
-fn accuracy(quantized: &Quantized, engine: &Engine, data: &Data) -> anyhow::Result<Accuracy> {
+fn evaluate(
+    quantized: &Quantized,
+    engine: &Engine,
+    metric: &Metric,
+    data: &Data,
+    threads: usize,
+) -> anyhow::Result<Evaluation> {
+    let Quantized { float, dims, .. } = quantized;
     let mut progress = Progress::new("evaluating", data.len());
-    let step = || progress.step();
-    Ok(evaluate::accuracy(&quantized.float, engine, &quantized.dims, data.samples(), step)?)
+    Ok(evaluate::evaluate(float, engine, dims, metric, data.samples(), threads, || progress.step())?)
 }
 
 fn size(path: &Path) -> anyhow::Result<u64> {
     Ok(std::fs::metadata(path).with_context(|| path.display().to_string())?.len())
+}
+
+fn bytes_of(model: &cygnet_onnx::model::Model) -> anyhow::Result<Vec<u8>> {
+    let bytes = model.to_bytes();
+    if bytes.len() > i32::MAX as usize {
+        bail!("the int8 model is over 2 GiB, more than one ONNX file can hold; quantize it in parts");
+    }
+    Ok(bytes)
 }
