@@ -67,7 +67,7 @@ impl Data {
     /// The same data with an eye on bad samples: which these are goes by `purpose`, what becomes of them by `rule`.
     /// Without a rule broken ones are left out until they are more than one in five; that ends the work.
     pub fn screened(self, purpose: Purpose, rule: Option<BadSamples>) -> Data {
-        let screen = Mutex::new(Screen::new(purpose, rule, self.len()));
+        let screen = Mutex::new(Screen::new(purpose, rule, self.set.len()));
         Data { screen: screen.into(), ..self }
     }
 
@@ -88,14 +88,14 @@ impl Data {
         self.screen.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The number of samples, those to be left out among them.
+    /// The number of samples but those known to be left out: final once all samples have passed.
     pub fn len(&self) -> usize {
-        self.set.len()
+        self.set.len() - self.screen().findings().left_out
     }
 
     /// Whether there is no sample.
     pub fn is_empty(&self) -> bool {
-        self.set.is_empty()
+        self.len() == 0
     }
 
     /// Whether every sample has a label.
@@ -124,10 +124,10 @@ impl Data {
             if self.screen().leaves_out(index)? {
                 return Ok(None);
             }
-            let read = self.whole(index).and_then(|()| self.sample(index));
+            let read = self.whole(index).and_then(|()| self.read(index));
             self.screen().judge(index, &|index| self.set.name(index), read)
         };
-        for sample in (0..self.len()).filter_map(|index| next(index).transpose()) {
+        for sample in (0..self.set.len()).filter_map(|index| next(index).transpose()) {
             let is_last = sample.is_err();
             // A send fails when nobody listens any more: then there is nothing left to do.
             if sender.send(sample).is_err() || is_last {
@@ -154,7 +154,18 @@ impl Data {
         Ok(())
     }
 
-    fn sample(&self, index: usize) -> Result<Sample, QuantizeError> {
+    /// The sample of this number, from 0; those known to be left out are not counted.
+    ///
+    /// # Errors
+    /// [`QuantizeError::Data`] or [`QuantizeError::Input`] naming the sample where it cannot be read or does not fit,
+    /// [`QuantizeError::Interrupted`] after Ctrl-C.
+    pub fn sample(&self, index: usize) -> Result<Sample, QuantizeError> {
+        interrupt::check()?;
+        let place = self.screen().place(index);
+        self.read(place)
+    }
+
+    fn read(&self, index: usize) -> Result<Sample, QuantizeError> {
         let cygnet::input::Sample { name, inputs, label, .. } = self.set.sample(index)?;
         let tensor = |(values, (dtype, spec)): (&Vec<f32>, &(DType, InputSpec))| {
             as_type(values, *dtype, &spec.shape).ok_or_else(|| {

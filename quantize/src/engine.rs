@@ -139,26 +139,25 @@ impl Session {
     /// # Errors
     /// [`QuantizeError::Data`] naming the sample where it does not fit or a step fails.
     pub fn run(&mut self, sample: &Sample) -> Result<Vec<f32>, QuantizeError> {
-        self.compute(sample)?;
+        self.feed(sample)?;
         self.0.scores().map_err(|error| QuantizeError::data(&sample.name, error.to_string()))
     }
 
     /// All outputs for one sample.
     ///
     /// # Errors
-    /// As [`Session::run`].
+    /// [`QuantizeError::Data`] naming the sample where it does not fit or a step fails.
     pub fn outputs(&mut self, sample: &Sample) -> Result<Vec<Vec<f32>>, QuantizeError> {
-        self.compute(sample)?;
+        self.feed(sample)?;
         let count = self.0.model().plan().outputs().count();
-        let mut read = |index| {
-            let mut values = Vec::new();
-            self.0.output_f32(index, &mut values).map(|()| values)
-        };
-        let outputs = (0..count).map(&mut read).collect::<Result<_, _>>();
-        outputs.map_err(|error| QuantizeError::data(&sample.name, error.to_string()))
+        let mut outputs = vec![Vec::new(); count];
+        for (index, output) in outputs.iter_mut().enumerate() {
+            self.0.output_f32(index, output).map_err(|error| QuantizeError::data(&sample.name, error.to_string()))?;
+        }
+        Ok(outputs)
     }
 
-    fn compute(&mut self, sample: &Sample) -> Result<(), QuantizeError> {
+    fn feed(&mut self, sample: &Sample) -> Result<(), QuantizeError> {
         let fail = |error: cygnet::Error| QuantizeError::data(&sample.name, error.to_string());
         for (index, tensor) in sample.inputs.iter().enumerate() {
             self.0.set_bytes(index, &tensor.data).map_err(fail)?;

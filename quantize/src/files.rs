@@ -9,13 +9,13 @@ use crate::error::QuantizeError;
 use crate::interrupt;
 
 /// Files that are written and not yet to be seen: each lies beside its place under a hidden name, which goes with this
-/// value. [`Outputs::publish`] makes them appear.
+/// value. [`NewFiles::publish`] makes them appear.
 #[derive(Debug, Default)]
-pub struct Outputs {
+pub struct NewFiles {
     written: Vec<(NamedTempFile, PathBuf)>,
 }
 
-impl Outputs {
+impl NewFiles {
     /// Writes a file that is to appear at `path`, down to the disk.
     ///
     /// # Errors
@@ -53,7 +53,7 @@ impl Outputs {
 /// # Errors
 /// [`QuantizeError::File`] telling what the system says and the mend.
 pub fn replace(path: &Path, bytes: &[u8]) -> Result<(), QuantizeError> {
-    let mut outputs = Outputs::default();
+    let mut outputs = NewFiles::default();
     outputs.add(path, bytes)?;
     for (file, path) in outputs.written {
         file.persist(&path).map_err(|error| failed(&path, 0, error.error))?;
@@ -101,7 +101,7 @@ mod tests {
             names
         };
         std::fs::write(path("a"), "old").unwrap();
-        let mut outputs = Outputs::default();
+        let mut outputs = NewFiles::default();
         outputs.add(&path("a"), b"new").unwrap();
         outputs.add(&path("b"), b"too").unwrap();
         assert_eq!((visible(), std::fs::read(path("a")).unwrap()), (vec!["a".to_string()], b"old".to_vec()));
@@ -109,7 +109,7 @@ mod tests {
         assert!(message.contains("none/c") && message.contains("see that the folder is there"), "{message}");
         outputs.publish().unwrap();
         assert_eq!((visible().len(), std::fs::read(path("a")).unwrap()), (2, b"new".to_vec()));
-        let mut dropped = Outputs::default();
+        let mut dropped = NewFiles::default();
         dropped.add(&path("a"), b"never").unwrap();
         drop(dropped);
         assert_eq!(std::fs::read(path("a")).unwrap(), b"new");

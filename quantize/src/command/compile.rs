@@ -9,7 +9,7 @@ use cygnet::core::Plan;
 use cygnet_onnx::model::Model;
 use quantize::engine::{self, Memory};
 use quantize::facts::Dims;
-use quantize::files::Outputs;
+use quantize::files::NewFiles;
 use serde::Serialize;
 
 use super::table::{self, grouped};
@@ -57,9 +57,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if let Some(refusal) = need.as_ref().and_then(|need| need.refusal(&plan)) {
         bail!("{}: {refusal}", arguments.model.display());
     }
-    let mut outputs = Outputs::default();
-    outputs.add(&output, &bytes)?;
-    outputs.publish()?;
+    let mut files = NewFiles::default();
+    files.add(&output, &bytes)?;
+    files.publish()?;
     let report = Report {
         model: arguments.model.display().to_string(),
         plan: output.display().to_string(),

@@ -8,9 +8,10 @@ use clap::ValueEnum;
 use quantize::data::{BadSamples, Data, Purpose};
 use quantize::engine::Engine;
 use quantize::evaluate::{self, Evaluation, Metric, Noise};
-use quantize::files::Outputs;
+use quantize::files::NewFiles;
 use quantize::params::Activations;
 use quantize::ranges::Ranges;
+use quantize::tail::Outputs;
 use quantize::{Effort, Options, Quantized};
 
 use super::compile;
@@ -59,6 +60,9 @@ pub struct Arguments {
     /// in five is broken]
     #[arg(long, value_enum)]
     pub bad_samples: Option<BadSamples>,
+    /// Form of the answers
+    #[arg(long, value_enum, default_value = "float")]
+    pub outputs: Outputs,
     /// Print one JSON object and nothing else on stdout
     #[arg(long)]
     pub json: bool,
@@ -114,8 +118,13 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         RangeKind::Percentile => Ranges::Percentile(arguments.percentile),
         RangeKind::Error => Ranges::LeastError,
     };
-    let mut options =
-        Options { ranges, activations: arguments.activations, effort: arguments.effort, ..Options::default() };
+    let mut options = Options {
+        ranges,
+        activations: arguments.activations,
+        outputs: arguments.outputs,
+        effort: arguments.effort,
+        ..Options::default()
+    };
     options.threads = arguments.threads.map_or(options.threads, NonZeroUsize::get);
     let mut progress = Progress::new("calibrating", calibration.len());
     let quantized = quantize::quantize(model, &calibration, &options, || progress.step())?;
@@ -138,12 +147,12 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
     if let Some(shared) = evaluation.as_ref().map(|data| data.shared_with(&calibration)).filter(|shared| *shared > 0) {
         log::warn!("{shared} samples of --eval are in --calib too: the accuracy looks better than it is");
     }
-    let mut outputs = Outputs::default();
-    outputs.add(&output, &bytes_of(&quantized.model)?)?;
+    let mut files = NewFiles::default();
+    files.add(&output, &bytes_of(&quantized.model)?)?;
     if let Some((path, plan)) = arguments.plan.as_ref().zip(plan) {
-        outputs.add(path, &plan)?;
+        files.add(path, &plan)?;
     }
-    outputs.publish()?;
+    files.publish()?;
     Ok(Summary {
         model: arguments.model.display().to_string(),
         output: output.display().to_string(),
@@ -151,7 +160,7 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         float_bytes: size(&arguments.model)?,
         int8_bytes: size(&output)?,
         memory: engine.map(|engine| engine.memory()),
-        calibration_samples: calibration.len() - calibration.findings().left_out,
+        calibration_samples: calibration.len(),
         bad_samples: std::iter::once(&calibration).chain(&evaluation).map(Data::findings).collect(),
         layers: quantized.inserted.weighted,
         folded: quantized.folded,

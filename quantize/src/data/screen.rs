@@ -131,6 +131,11 @@ impl Screen {
         Ok(is_out)
     }
 
+    /// Where the sample lies that is number `index` of those that are not left out.
+    pub fn place(&self, index: usize) -> usize {
+        self.left_out.iter().fold(index, |place, out| if *out <= place { place + 1 } else { place })
+    }
+
     /// How many samples of `self` are in `other` too, as far as both have passed.
     pub fn shared_with(&self, other: &Screen) -> usize {
         self.seen.keys().filter(|hash| other.seen.contains_key(*hash)).count()
@@ -330,6 +335,7 @@ mod tests {
         let before = screen.findings().clone();
         let left_out: Vec<usize> = (0..6).filter(|index| screen.leaves_out(*index).unwrap()).collect();
         assert_eq!(left_out, [1, 3, 4]);
+        assert_eq!([0, 1, 2].map(|index| screen.place(index)), [0, 2, 5]);
         assert!(screen.judge(5, &|_| String::new(), sample(&[2.0, 1.0])).unwrap().is_some());
         assert_eq!(*screen.findings(), before);
     }
