@@ -5,9 +5,13 @@
 //! QuantizeLinear and DequantizeLinear ([`insert`]). The result is standard ONNX. [`quantize`] does all of it. [`engine`]
 //! makes the result a plan, and [`evaluate`] compares it with the float model.
 
+pub mod cache;
 pub mod calibrate;
+pub mod channels;
+pub mod coverage;
 pub mod data;
 pub mod engine;
+pub mod equalize;
 pub mod error;
 pub mod evaluate;
 pub mod facts;
@@ -27,8 +31,11 @@ pub mod ranges;
 pub mod recipe;
 pub mod repair;
 pub mod rounding;
+pub mod synthetic;
 pub mod tail;
 pub mod taps;
+
+use std::path::PathBuf;
 
 use cygnet_onnx::model::Model;
 
@@ -70,8 +77,12 @@ pub struct Options {
     pub effort: Effort,
     /// What becomes of each layer.
     pub recipe: Recipe,
+    /// Whether channels are made equally wide across layers where that lowers noise, see [`equalize`].
+    pub equalize: bool,
     /// Threads to work on; the result does not depend on it.
     pub threads: usize,
+    /// The folder that keeps what calibration saw, see [`cache`].
+    pub cache: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -82,6 +93,8 @@ impl Default for Options {
             outputs: Outputs::default(),
             effort: Effort::default(),
             recipe: Recipe::default(),
+            equalize: true,
+            cache: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
@@ -98,6 +111,8 @@ pub struct Prepared {
     pub dims: Dims,
     /// What folding did.
     pub folded: fold::Folded,
+    /// What equalization did.
+    pub equalized: equalize::Equalized,
 }
 
 /// An int8 model and how it came about.
@@ -105,12 +120,18 @@ pub struct Prepared {
 pub struct Quantized {
     /// Standard ONNX with QuantizeLinear and DequantizeLinear.
     pub model: Model,
-    /// The float model after folding: what the int8 model is to be compared with.
+    /// The float model after folding: what the int8 model's answers are to be compared with.
+    pub original: Model,
+    /// The same after all that was done to it in float: what the int8 model's layers are to be compared with.
     pub float: Model,
     /// What folding did.
     pub folded: fold::Folded,
+    /// What equalization did.
+    pub equalized: equalize::Equalized,
     /// What was inserted.
     pub inserted: insert::Inserted,
+    /// What calibration saw; empty where only [`build`] was called.
+    pub seen: Distributions,
     /// Extents of open axes as the samples have them.
     pub dims: Dims,
 }
@@ -120,11 +141,17 @@ pub struct Quantized {
 /// # Errors
 /// [`QuantizeError`] naming the node, tensor or sample and the mend.
 pub fn quantize(model: Model, data: &Data, options: &Options, step: impl FnMut()) -> Result<Quantized, QuantizeError> {
-    let prepared = prepare(model, data)?;
+    let mut prepared = prepare(model, data)?;
+    let original = prepared.model.clone();
+    // Equalization trusts that channels reach no farther than on the samples; made ones do not show that.
+    if options.equalize && !data.is_synthetic() {
+        let Prepared { model, facts, dims, .. } = &mut prepared;
+        prepared.equalized = equalize::equalize(model, facts, dims, data.samples(), || ())?;
+    }
     let placement = placement::place(&prepared.model, &prepared.facts, &options.recipe, options.outputs)?;
     let observed = placement.observed(&prepared.model);
-    let seen = calibrate::calibrate(&prepared.model, &observed, &prepared.dims, data.samples(), step)?;
-    build(&prepared, &seen, data, options)
+    let seen = cache::calibrated(&prepared, &observed, data, options.cache.as_deref(), step)?;
+    Ok(Quantized { original, seen: seen.clone(), ..build(&prepared, &seen, data, options)? })
 }
 
 /// Makes the float model small and takes open extents from the first sample of `data`.
@@ -143,7 +170,7 @@ pub fn prepare(mut model: Model, data: &Data) -> Result<Prepared, QuantizeError>
     opset::raise(&mut model, &facts)?;
     let folded = fold::fold(&mut model, &dims)?;
     let facts = infer(&model, &dims)?;
-    Ok(Prepared { model, facts, dims, folded })
+    Ok(Prepared { model, facts, dims, folded, equalized: equalize::Equalized::default() })
 }
 
 /// Quantizes with the recipe, the ranges and the repairs that `options` tell.
@@ -174,9 +201,18 @@ fn assemble(
     params: &[Params],
     rounded: &Rounded,
 ) -> Result<Quantized, QuantizeError> {
-    let Prepared { model: float, dims, folded, .. } = prepared;
+    let Prepared { model: float, dims, folded, equalized, .. } = prepared;
     let mut model = float.clone();
     let inserted = insert::insert(&mut model, placement, params, rounded)?;
     model.producer = "cygnet quantize".into();
-    Ok(Quantized { model, float: float.clone(), folded: *folded, inserted, dims: dims.clone() })
+    Ok(Quantized {
+        model,
+        original: float.clone(),
+        float: float.clone(),
+        folded: *folded,
+        equalized: equalized.clone(),
+        inserted,
+        seen: Distributions::new(),
+        dims: dims.clone(),
+    })
 }

@@ -63,7 +63,7 @@ impl Bench {
 
     /// What lies in the folder beside inputs and outputs.
     fn left_behind(&self) -> Vec<String> {
-        let expected = ["network.onnx", "samples.npz", "out.onnx", "out.cyg"];
+        let expected = ["network.onnx", "samples.npz", "out.onnx", "out.cyg", "kept"];
         let names = fs::read_dir(self.0.path()).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
         names.filter(|name| !expected.contains(&name.as_str())).collect()
     }
@@ -106,6 +106,37 @@ fn at_any_moment_ctrl_c_leaves_whole_files_or_none() {
 }
 
 #[test]
+fn the_cache_stays_usable() {
+    let bench = Bench::new();
+    let cached = || {
+        let mut command = bench.command(&[]);
+        command.args(["--cache", "kept"]);
+        command
+    };
+    let (expected, time) = bench.whole();
+    let files = || {
+        let entries = fs::read_dir(bench.path("kept")).map(|entries| entries.map(|e| e.unwrap().path()).collect());
+        entries.unwrap_or_else(|_| Vec::<PathBuf>::new())
+    };
+    for moment in 0..2 * MOMENTS {
+        let signal = if moment % 2 == 0 { SIGINT } else { SIGKILL };
+        disturb(cached().spawn().unwrap(), signal, time * (moment / 2) / MOMENTS);
+        let hidden = |path: &PathBuf| path.file_name().unwrap().to_string_lossy().starts_with('.');
+        let left: Vec<PathBuf> = files().into_iter().filter(hidden).collect();
+        assert!(signal == SIGKILL || left.is_empty(), "moment {moment}: {left:?}");
+        left.iter().for_each(|path| fs::remove_file(path).unwrap());
+        if moment % 4 > 1 {
+            // Go on from what is there.
+            let output = cached().output().unwrap();
+            let message = String::from_utf8(output.stderr).unwrap();
+            assert!(output.status.success() && !message.contains("damaged"), "moment {moment}: {message}");
+            assert_eq!(bench.outputs(), expected, "moment {moment}");
+            files().iter().for_each(|path| fs::remove_file(path).unwrap());
+        }
+    }
+}
+
+#[test]
 fn a_killed_process_leaves_no_half_file() {
     let bench = Bench::new();
     let (expected, time) = bench.whole();
@@ -136,7 +167,8 @@ fn where_one_output_does_not_fit_none_appears() {
         fs::write(bench.path(name), "old").unwrap();
     }
     // Limits in blocks of 512 bytes: beneath both files, and between them.
-    let between = (sizes[0] + sizes[1]) / 2 / 512;
+    let between = sizes[0].min(sizes[1]).div_ceil(512);
+    assert!(between * 512 < sizes[0].max(sizes[1]), "{sizes:?}");
     let larger = if sizes[0] > sizes[1] { "out.onnx" } else { "out.cyg" };
     for (blocks, named) in [(1, "out.onnx"), (between, larger)] {
         let limit = format!("ulimit -f {blocks}; exec \"$0\" \"$@\"");

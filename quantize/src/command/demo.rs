@@ -84,8 +84,10 @@ fn compress(name: &str, models: &Path, output: &Path) -> anyhow::Result<Summary>
         percentile: 100.0,
         effort: Effort::default(),
         threads: None,
+        no_equalize: false,
         activations: Activations::default(),
         bad_samples: None,
+        cache: None,
         outputs: Outputs::default(),
         json: false,
     })

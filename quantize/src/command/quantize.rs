@@ -5,7 +5,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use quantize::data::{BadSamples, Data, Purpose};
+use quantize::coverage::{self, Uncovered};
+use quantize::data::{BadSamples, Data, Purpose, SYNTHETIC};
 use quantize::engine::Engine;
 use quantize::evaluate::{self, Evaluation, Metric, Noise};
 use quantize::files::NewFiles;
@@ -21,12 +22,16 @@ use super::summary::Summary;
 /// Samples from which signal to noise is taken.
 const NOISE_SAMPLES: usize = 16;
 
+/// Samples of the evaluation set that are held against the calibrated ranges.
+const COVERAGE_SAMPLES: usize = 64;
+
 /// What `quantize` is told.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The float model
     pub model: PathBuf,
-    /// Samples to calibrate on, about 100: a folder of images or WAVs, or an .npz of tensors
+    /// Samples to calibrate on, about 100: a folder of images or WAVs, or an .npz of tensors; or `synthetic`, where there
+    /// are none
     #[arg(long, value_name = "DATA")]
     pub calib: PathBuf,
     /// Labelled samples to evaluate on: a folder with labels.csv or one sub-folder per label, or an .npz with "y"
@@ -63,6 +68,13 @@ pub struct Arguments {
     /// Form of the answers
     #[arg(long, value_enum, default_value = "float")]
     pub outputs: Outputs,
+    /// Folder that keeps what calibration saw: the next run on the same model and data skips it, and one that was
+    /// stopped goes on
+    #[arg(long, value_name = "FOLDER")]
+    pub cache: Option<PathBuf>,
+    /// Leave the channels of the float model as wide as they are (no cross-layer equalization)
+    #[arg(long)]
+    pub no_equalize: bool,
     /// Print one JSON object and nothing else on stdout
     #[arg(long)]
     pub json: bool,
@@ -104,7 +116,11 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
     let open = |path: &Path, purpose| {
         Data::open(path, &model, card.as_ref()).map(|data| data.screened(purpose, arguments.bad_samples))
     };
-    let calibration = open(&arguments.calib, Purpose::Calibration)?;
+    let calibration = if arguments.calib == Path::new(SYNTHETIC) {
+        Data::synthetic(&model, card.as_ref())?
+    } else {
+        open(&arguments.calib, Purpose::Calibration)?
+    };
     let evaluation = arguments.eval.as_deref().map(|path| open(path, Purpose::Evaluation)).transpose()?;
     let metric = Metric::of_card(card.as_ref());
     if let Some(data) = evaluation.as_ref().filter(|data| metric.needs_labels() && !data.has_labels()) {
@@ -123,6 +139,8 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         activations: arguments.activations,
         outputs: arguments.outputs,
         effort: arguments.effort,
+        equalize: !arguments.no_equalize,
+        cache: arguments.cache.clone(),
         ..Options::default()
     };
     options.threads = arguments.threads.map_or(options.threads, NonZeroUsize::get);
@@ -147,6 +165,10 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
     if let Some(shared) = evaluation.as_ref().map(|data| data.shared_with(&calibration)).filter(|shared| *shared > 0) {
         log::warn!("{shared} samples of --eval are in --calib too: the accuracy looks better than it is");
     }
+    let uncovered = match &evaluation {
+        Some(data) => uncovered(&quantized, data)?,
+        None => Vec::new(),
+    };
     let mut files = NewFiles::default();
     files.add(&output, &bytes_of(&quantized.model)?)?;
     if let Some((path, plan)) = arguments.plan.as_ref().zip(plan) {
@@ -161,11 +183,14 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         int8_bytes: size(&output)?,
         memory: engine.map(|engine| engine.memory()),
         calibration_samples: calibration.len(),
+        is_synthetic: calibration.is_synthetic(),
         bad_samples: std::iter::once(&calibration).chain(&evaluation).map(Data::findings).collect(),
         layers: quantized.inserted.weighted,
         folded: quantized.folded,
+        equalized: quantized.equalized,
         accuracy: evaluated.as_ref().and_then(|evaluated| evaluated.accuracy).map(Into::into),
         evaluation: evaluated,
+        uncovered,
         noise,
     })
 }
@@ -183,9 +208,27 @@ fn evaluate(
     data: &Data,
     threads: usize,
 ) -> anyhow::Result<Evaluation> {
-    let Quantized { float, dims, .. } = quantized;
+    let Quantized { original, dims, .. } = quantized;
     let mut progress = Progress::new("evaluating", data.len());
-    Ok(evaluate::evaluate(float, engine, dims, metric, data.samples(), threads, || progress.step())?)
+    Ok(evaluate::evaluate(original, engine, dims, metric, data.samples(), threads, || progress.step())?)
+}
+
+/// Tells what the calibration set does not cover, by samples spread over the evaluation set.
+fn uncovered(quantized: &Quantized, data: &Data) -> anyhow::Result<Vec<Uncovered>> {
+    let Quantized { float, dims, seen, .. } = quantized;
+    let step = data.len().div_ceil(COVERAGE_SAMPLES).max(1);
+    let spread = (0..data.len()).step_by(step).map(|index| data.sample(index));
+    let uncovered = coverage::uncovered(float, dims, seen, spread)?;
+    for Uncovered { tensor, share, calibrated, evaluated, .. } in uncovered.iter().take(3) {
+        let (low, high) = calibrated;
+        let (least, largest) = evaluated;
+        log::warn!(
+            "--calib does not cover --eval: {:.2} % of \"{tensor}\" lies beyond {low:.3} … {high:.3} and saturates (it \
+             reaches from {least:.3} to {largest:.3}); calibrate on samples of all kinds",
+            100.0 * share
+        );
+    }
+    Ok(uncovered)
 }
 
 fn size(path: &Path) -> anyhow::Result<u64> {

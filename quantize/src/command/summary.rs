@@ -2,8 +2,10 @@
 
 use std::fmt;
 
+use quantize::coverage::Uncovered;
 use quantize::data::Findings;
 use quantize::engine::Memory;
+use quantize::equalize::Equalized;
 use quantize::evaluate::statistics::Estimate;
 use quantize::evaluate::{Accuracy, Evaluation, Measure, Noise};
 use quantize::fold::Folded;
@@ -32,16 +34,22 @@ pub struct Summary {
     pub memory: Option<Memory>,
     /// Samples calibrated on.
     pub calibration_samples: usize,
+    /// Whether these were made up.
+    pub is_synthetic: bool,
     /// Bad samples of --calib, then of --eval.
     pub bad_samples: Vec<Findings>,
     /// Layers with int8 weights.
     pub layers: usize,
     /// What folding did.
     pub folded: Folded,
+    /// What equalization did.
+    pub equalized: Equalized,
     /// Right answers, with --eval.
     pub accuracy: Option<Shares>,
     /// What the card wants measured, with --eval.
     pub evaluation: Option<Evaluation>,
+    /// Tensors that --eval drives beyond what --calib showed, the worst first.
+    pub uncovered: Vec<Uncovered>,
     /// Signal to noise of every integer tensor, the worst first.
     pub noise: Vec<Noise>,
 }
@@ -101,7 +109,9 @@ impl fmt::Display for Summary {
                 writeln!(f, "bad samples in {what}: {}", findings.line())?;
             }
         }
-        writeln!(f, "{} int8 layers, calibrated on {} samples; the noisiest:", self.layers, self.calibration_samples)?;
+        let kind = if self.is_synthetic { "synthetic " } else { "" };
+        let samples = self.calibration_samples;
+        writeln!(f, "{} int8 layers, calibrated on {samples} {kind}samples; the noisiest:", self.layers)?;
         for noise in self.noise.iter().take(WORST) {
             writeln!(f, "{:>8.1} dB  {} ({})", noise.decibels, noise.node, noise.operator)?;
         }

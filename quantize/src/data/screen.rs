@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use cygnet_onnx::model::{DType, Tensor};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use super::Sample;
@@ -37,12 +38,12 @@ pub enum Purpose {
 }
 
 /// Why a sample is bad.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Flaw {
     /// It cannot be read, has another size or type, or holds NaN or infinity.
     Broken,
-    /// All its values are the same.
+    /// All its values are the same. Sound may be: silence is.
     Constant,
     /// Its values are those of a sample before it.
     Duplicate,
@@ -59,7 +60,7 @@ impl Flaw {
 }
 
 /// A sample that is bad.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct BadSample {
     /// The file, and the number where a file holds many.
     pub name: String,
@@ -72,7 +73,7 @@ pub struct BadSample {
 }
 
 /// What was found in the samples that have passed.
-#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Findings {
     /// Samples judged.
     pub samples: usize,
@@ -98,25 +99,49 @@ impl Findings {
 /// The identity of a sample's values.
 type ContentHash = [u8; 16];
 
-/// The judgements on the samples of one set.
+/// The judgements on the samples of one set so far.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Screening {
+    findings: Findings,
+    left_out: BTreeSet<usize>,
+    /// The samples that are like none before them.
+    unlike: Vec<(ContentHash, u32)>,
+}
+
+/// Judges the samples of one set.
 #[derive(Debug)]
 pub(super) struct Screen {
     purpose: Purpose,
     rule: Option<BadSamples>,
     total: usize,
-    left_out: BTreeSet<usize>,
+    is_sound: bool,
     seen: BTreeMap<ContentHash, u32>,
-    findings: Findings,
+    known: Screening,
 }
 
 impl Screen {
-    pub fn new(purpose: Purpose, rule: Option<BadSamples>, total: usize) -> Screen {
-        let (left_out, seen) = (BTreeSet::new(), BTreeMap::new());
-        Screen { purpose, rule, total, left_out, seen, findings: Findings::default() }
+    pub fn new(purpose: Purpose, rule: Option<BadSamples>, total: usize, is_sound: bool) -> Screen {
+        Screen { purpose, rule, total, is_sound, seen: BTreeMap::new(), known: Screening::default() }
     }
 
     pub fn findings(&self) -> &Findings {
-        &self.findings
+        &self.known.findings
+    }
+
+    pub fn screening(&self) -> &Screening {
+        &self.known
+    }
+
+    /// What decides over a sample beside its values.
+    pub fn rules(&self) -> (Purpose, Option<BadSamples>) {
+        (self.purpose, self.rule)
+    }
+
+    pub fn restore(&mut self, screening: Screening) {
+        if screening.findings.samples > self.known.findings.samples && screening.findings.samples <= self.total {
+            self.seen = screening.unlike.iter().copied().collect();
+            self.known = screening;
+        }
     }
 
     /// Whether sample `index` is known to be left out.
@@ -124,7 +149,7 @@ impl Screen {
     /// # Errors
     /// Where too many are.
     pub fn leaves_out(&self, index: usize) -> Result<bool, QuantizeError> {
-        let is_out = self.left_out.contains(&index);
+        let is_out = self.known.left_out.contains(&index);
         if is_out {
             self.stop_where_too_many_are_broken()?;
         }
@@ -133,7 +158,7 @@ impl Screen {
 
     /// Where the sample lies that is number `index` of those that are not left out.
     pub fn place(&self, index: usize) -> usize {
-        self.left_out.iter().fold(index, |place, out| if *out <= place { place + 1 } else { place })
+        self.known.left_out.iter().fold(index, |place, out| if *out <= place { place + 1 } else { place })
     }
 
     /// How many samples of `self` are in `other` too, as far as both have passed.
@@ -151,7 +176,7 @@ impl Screen {
         name: &dyn Fn(usize) -> String,
         read: Result<Sample, QuantizeError>,
     ) -> Result<Option<Sample>, QuantizeError> {
-        let is_known = index < self.findings.samples;
+        let is_known = index < self.known.findings.samples;
         if self.purpose == Purpose::Anything || is_known {
             return read.map(Some);
         }
@@ -160,7 +185,7 @@ impl Screen {
             Err(error) => (Flaw::Broken, error.to_string().split_whitespace().collect::<Vec<_>>().join(" ")),
             Ok(sample) => match self.flaw(index, name, sample) {
                 None => {
-                    self.findings.samples += 1;
+                    self.known.findings.samples += 1;
                     return read.map(Some);
                 }
                 Some(found) => found,
@@ -180,31 +205,37 @@ impl Screen {
     }
 
     fn note(&mut self, index: usize, bad: BadSample) {
-        self.findings.samples += 1;
-        *self.findings.counts.entry(bad.flaw).or_default() += 1;
+        self.known.findings.samples += 1;
+        *self.known.findings.counts.entry(bad.flaw).or_default() += 1;
         if bad.left_out {
-            self.findings.left_out += 1;
-            self.left_out.insert(index);
+            self.known.findings.left_out += 1;
+            self.known.left_out.insert(index);
         }
-        if self.findings.first.len() < NAMED {
+        if self.known.findings.first.len() < NAMED {
             let what = if bad.left_out { "left out" } else { "counted all the same" };
             log::warn!("sample {}: {} ({what})", bad.name, bad.problem);
-            self.findings.first.push(bad);
+            self.known.findings.first.push(bad);
         }
     }
 
     /// A flaw of a sample that was read.
     fn flaw(&mut self, index: usize, name: &dyn Fn(usize) -> String, sample: &Sample) -> Option<(Flaw, String)> {
         if let Some(value) = constant(&sample.inputs) {
+            if self.is_sound {
+                return None;
+            }
             return Some((Flaw::Constant, format!("all its values are {value}")));
         }
-        let first = *self.seen.entry(content_hash(&sample.inputs)).or_insert(index as u32);
-        let first = first as usize;
+        let hash = content_hash(&sample.inputs);
+        let first = *self.seen.entry(hash).or_insert(index as u32) as usize;
+        if first == index {
+            self.known.unlike.push((hash, index as u32));
+        }
         (first != index).then(|| (Flaw::Duplicate, format!("it is the same as {}", name(first))))
     }
 
     fn stop_where_too_many_are_broken(&self) -> Result<(), QuantizeError> {
-        let broken = self.findings.counts.get(&Flaw::Broken).copied().unwrap_or(0);
+        let broken = self.known.findings.counts.get(&Flaw::Broken).copied().unwrap_or(0);
         let goes_on = self.rule == Some(BadSamples::Skip) || broken * MOST_BROKEN <= self.total;
         if goes_on {
             return Ok(());
@@ -219,19 +250,19 @@ impl Screen {
 
     /// Says at the end of a pass what was found; `Err` where nothing is left.
     pub fn end(&mut self) -> Result<(), QuantizeError> {
-        if self.findings.left_out == self.total && self.total > 0 {
+        if self.known.findings.left_out == self.total && self.total > 0 {
             return Err(self.refusal("no sample is left; give real examples of what the model will see".into()));
         }
-        let named = self.findings.first.len();
-        let bad: usize = self.findings.counts.values().sum();
+        let named = self.known.findings.first.len();
+        let bad: usize = self.known.findings.counts.values().sum();
         if bad > named {
-            log::warn!("and {} samples more: {}", bad - named, self.findings.line());
+            log::warn!("and {} samples more: {}", bad - named, self.known.findings.line());
         }
         Ok(())
     }
 
     fn refusal(&self, problem: String) -> QuantizeError {
-        let first = self.findings.first.first();
+        let first = self.known.findings.first.first();
         let name = first.map_or_else(|| "the data".into(), |bad| bad.name.clone());
         let example = first.map_or_else(String::new, |bad| format!("{}: ", bad.problem));
         QuantizeError::data(name, format!("{example}{problem}"))
@@ -301,36 +332,37 @@ mod tests {
 
     #[test]
     fn calibration_leaves_out_what_tells_nothing_and_evaluation_counts_it() {
-        let mut screen = Screen::new(Purpose::Calibration, None, 6);
+        let mut screen = Screen::new(Purpose::Calibration, None, 6, false);
         assert_eq!(pass(&mut screen, six()).unwrap(), [0, 2, 5]);
         let findings = screen.findings();
         let flaws: Vec<_> = findings.first.iter().map(|bad| (bad.name.as_str(), bad.flaw)).collect();
         assert_eq!(flaws, [("s1", Flaw::Broken), ("s3", Flaw::Duplicate), ("s4", Flaw::Constant)]);
         assert_eq!(findings.line(), "1 broken, 1 constant, 1 duplicate of 6 samples, 3 left out");
-        let mut screen = Screen::new(Purpose::Evaluation, None, 6);
+        let mut screen = Screen::new(Purpose::Evaluation, None, 6, false);
         assert_eq!(pass(&mut screen, six()).unwrap(), [0, 2, 3, 4, 5]);
         assert_eq!(screen.findings().left_out, 1);
     }
 
     #[test]
     fn refusing_stops_at_the_first_and_skipping_never() {
-        let message = pass(&mut Screen::new(Purpose::Calibration, Some(BadSamples::Refuse), 6), six()).unwrap_err();
+        let message =
+            pass(&mut Screen::new(Purpose::Calibration, Some(BadSamples::Refuse), 6, false), six()).unwrap_err();
         assert_eq!(message, "x: it ends early");
         let mostly_broken = || vec![broken(), sample(&[1.0, 2.0]), broken()];
         // Two of three are more than one in five.
-        let mut screen = Screen::new(Purpose::Evaluation, None, 3);
+        let mut screen = Screen::new(Purpose::Evaluation, None, 3, false);
         let message = pass(&mut screen, mostly_broken()).unwrap_err();
         assert!(screen.leaves_out(0).is_err(), "a second pass stops too");
         assert!(message.contains("1 of 3 samples are broken") && message.contains("--bad-samples skip"), "{message}");
-        let mut screen = Screen::new(Purpose::Evaluation, Some(BadSamples::Skip), 3);
+        let mut screen = Screen::new(Purpose::Evaluation, Some(BadSamples::Skip), 3, false);
         assert_eq!(pass(&mut screen, mostly_broken()).unwrap(), [1]);
-        let message = pass(&mut Screen::new(Purpose::Calibration, Some(BadSamples::Skip), 1), vec![broken()]);
+        let message = pass(&mut Screen::new(Purpose::Calibration, Some(BadSamples::Skip), 1, false), vec![broken()]);
         assert!(message.unwrap_err().contains("no sample is left"));
     }
 
     #[test]
     fn a_second_pass_goes_by_the_first() {
-        let mut screen = Screen::new(Purpose::Calibration, None, 6);
+        let mut screen = Screen::new(Purpose::Calibration, None, 6, false);
         pass(&mut screen, six()).unwrap();
         let before = screen.findings().clone();
         let left_out: Vec<usize> = (0..6).filter(|index| screen.leaves_out(*index).unwrap()).collect();
@@ -338,6 +370,13 @@ mod tests {
         assert_eq!([0, 1, 2].map(|index| screen.place(index)), [0, 2, 5]);
         assert!(screen.judge(5, &|_| String::new(), sample(&[2.0, 1.0])).unwrap().is_some());
         assert_eq!(*screen.findings(), before);
+    }
+
+    #[test]
+    fn silence_is_no_flaw() {
+        let silences = || vec![sample(&[-2.0, -2.0]), sample(&[1.0, 2.0]), sample(&[-2.0, -2.0])];
+        let mut screen = Screen::new(Purpose::Calibration, None, 3, true);
+        assert_eq!(pass(&mut screen, silences()).unwrap(), [0, 1, 2]);
     }
 
     #[test]
@@ -353,7 +392,7 @@ mod tests {
     #[test]
     fn samples_of_both_sets_are_counted() {
         let (mut one, mut other) =
-            (Screen::new(Purpose::Calibration, None, 6), Screen::new(Purpose::Evaluation, None, 2));
+            (Screen::new(Purpose::Calibration, None, 6, false), Screen::new(Purpose::Evaluation, None, 2, false));
         pass(&mut one, six()).unwrap();
         pass(&mut other, vec![sample(&[3.0, 4.0]), sample(&[9.0, 4.0])]).unwrap();
         assert_eq!(other.shared_with(&one), 1);
