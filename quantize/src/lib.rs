@@ -5,18 +5,22 @@
 //! QuantizeLinear and DequantizeLinear ([`insert`]). The result is standard ONNX. [`quantize`] does all of it. [`engine`]
 //! makes the result a plan, and [`evaluate`] compares it with the float model.
 
+pub mod cache;
 pub mod calibrate;
 pub mod channels;
 pub mod choose;
+pub mod coverage;
 pub mod data;
 pub mod engine;
 pub mod equalize;
 pub mod error;
 pub mod evaluate;
 pub mod facts;
+pub mod files;
 pub mod fold;
 pub mod graph;
 pub mod insert;
+pub mod interrupt;
 pub mod judge;
 pub mod layers;
 pub mod moments;
@@ -24,12 +28,16 @@ pub mod operators;
 pub mod opset;
 pub mod params;
 pub mod placement;
+pub mod random;
 pub mod ranges;
 pub mod recipe;
 pub mod repair;
 pub mod rounding;
+pub mod synthetic;
 pub mod tail;
 pub mod taps;
+
+use std::path::PathBuf;
 
 use cygnet_onnx::model::Model;
 
@@ -83,6 +91,8 @@ pub struct Options {
     pub equalize: bool,
     /// Threads to work on; the result does not depend on it.
     pub threads: usize,
+    /// The folder that keeps what calibration saw, see [`cache`].
+    pub cache: Option<PathBuf>,
 }
 
 impl Default for Options {
@@ -94,6 +104,7 @@ impl Default for Options {
             effort: Effort::default(),
             recipe: Recipe::default(),
             equalize: true,
+            cache: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
@@ -119,7 +130,9 @@ pub struct Prepared {
 pub struct Quantized {
     /// Standard ONNX with QuantizeLinear and DequantizeLinear.
     pub model: Model,
-    /// The float model after folding: what the int8 model is to be compared with.
+    /// The float model after folding: what the int8 model's answers are to be compared with.
+    pub original: Model,
+    /// The same after all that was done to it in float: what the int8 model's layers are to be compared with.
     pub float: Model,
     /// What folding did.
     pub folded: fold::Folded,
@@ -127,6 +140,8 @@ pub struct Quantized {
     pub equalized: equalize::Equalized,
     /// What was inserted.
     pub inserted: insert::Inserted,
+    /// What calibration saw; empty where only [`build`] was called.
+    pub seen: Distributions,
     /// Extents of open axes as the samples have them.
     pub dims: Dims,
 }
@@ -142,8 +157,10 @@ pub fn quantize(
     mut step: impl FnMut(),
 ) -> Result<Quantized, QuantizeError> {
     let prepared = prepare(model, data)?;
+    let original = prepared.model.clone();
     let mut variants = vec![prepared];
-    if options.equalize {
+    // Equalization trusts that channels reach no farther than on the samples; made ones do not show that.
+    if options.equalize && !data.is_synthetic() {
         let mut equalized = variants[0].clone();
         let Prepared { model, facts, dims, .. } = &mut equalized;
         equalized.equalized = equalize::equalize(model, facts, dims, data.samples(), || ())?;
@@ -155,10 +172,10 @@ pub fn quantize(
     for prepared in &variants {
         let placement = placement::place(&prepared.model, &prepared.facts, &options.recipe, options.outputs)?;
         let observed = placement.observed(&prepared.model);
-        let seen = calibrate::calibrate(&prepared.model, &observed, &prepared.dims, data.samples(), &mut step)?;
-        let new = build(prepared, &seen, data, options)?;
-        if best.as_ref().is_none_or(|(least, _)| new.0.is_below(EQUALIZED, least)) {
-            best = Some(new);
+        let seen = cache::calibrated(prepared, &observed, data, options.cache.as_deref(), &mut step)?;
+        let (loss, quantized) = build(prepared, &seen, data, options)?;
+        if best.as_ref().is_none_or(|(least, _)| loss.is_below(EQUALIZED, least)) {
+            best = Some((loss, Quantized { original: original.clone(), seen, ..quantized }));
         }
     }
     best.map(|(_, best)| best).ok_or_else(|| QuantizeError::Unsuitable("nothing was tried".into()))
@@ -222,10 +239,12 @@ fn assemble(
     model.producer = "cygnet quantize".into();
     Ok(Quantized {
         model,
+        original: float.clone(),
         float: float.clone(),
         folded: *folded,
         equalized: equalized.clone(),
         inserted,
+        seen: Distributions::new(),
         dims: dims.clone(),
     })
 }

@@ -86,6 +86,8 @@ fn compress(name: &str, models: &Path, output: &Path) -> anyhow::Result<Summary>
         threads: None,
         no_equalize: false,
         activations: Activations::default(),
+        bad_samples: None,
+        cache: None,
         outputs: Outputs::default(),
         json: false,
     })

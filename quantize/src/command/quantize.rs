@@ -5,9 +5,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
-use quantize::data::Data;
+use quantize::coverage::{self, Uncovered};
+use quantize::data::{BadSamples, Data, Purpose, SYNTHETIC};
 use quantize::engine::Engine;
-use quantize::evaluate::{self, Accuracy, Noise};
+use quantize::evaluate::{self, Evaluation, Metric, Noise};
+use quantize::files::NewFiles;
 use quantize::params::Activations;
 use quantize::ranges::Ranges;
 use quantize::tail::Outputs;
@@ -20,12 +22,16 @@ use super::summary::Summary;
 /// Samples from which signal to noise is taken.
 const NOISE_SAMPLES: usize = 16;
 
+/// Samples of the evaluation set that are held against the calibrated ranges.
+const COVERAGE_SAMPLES: usize = 64;
+
 /// What `quantize` is told.
 #[derive(clap::Args)]
 pub struct Arguments {
     /// The float model
     pub model: PathBuf,
-    /// Samples to calibrate on, about 100: a folder of images or WAVs, or an .npz of tensors
+    /// Samples to calibrate on, about 100: a folder of images or WAVs, or an .npz of tensors; or `synthetic`, where there
+    /// are none
     #[arg(long, value_name = "DATA")]
     pub calib: PathBuf,
     /// Labelled samples to evaluate on: a folder with labels.csv or one sub-folder per label, or an .npz with "y"
@@ -55,9 +61,17 @@ pub struct Arguments {
     /// Integer type of activations
     #[arg(long, value_enum, default_value = "uint8")]
     pub activations: Activations,
+    /// What becomes of samples that are broken, constant or twice there [default: skip, but refuse where more than one
+    /// in five is broken]
+    #[arg(long, value_enum)]
+    pub bad_samples: Option<BadSamples>,
     /// Form of the answers
     #[arg(long, value_enum, default_value = "float")]
     pub outputs: Outputs,
+    /// Folder that keeps what calibration saw: the next run on the same model and data skips it, and one that was
+    /// stopped goes on
+    #[arg(long, value_name = "FOLDER")]
+    pub cache: Option<PathBuf>,
     /// Leave the channels of the float model as wide as they are (no cross-layer equalization)
     #[arg(long)]
     pub no_equalize: bool,
@@ -105,11 +119,21 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         bail!("{}: is the name of two outputs; give the plan another", output.display());
     }
     let card = super::card::take(&arguments.model, arguments.card.as_deref(), &mut model)?;
-    let calibration = Data::open(&arguments.calib, &model, card.as_ref())?;
-    let evaluation = arguments.eval.as_deref().map(|path| Data::open(path, &model, card.as_ref())).transpose()?;
-    if let Some(data) = evaluation.as_ref().filter(|d| !d.has_labels()) {
-        let mend = "add labels.csv (file,label) or sub-folders named like the labels; in an .npz an array \"y\"";
-        bail!("{}: has samples without label; {mend}", data.path().display());
+    let open = |path: &Path, purpose| {
+        Data::open(path, &model, card.as_ref()).map(|data| data.screened(purpose, arguments.bad_samples))
+    };
+    let calibration = if arguments.calib == Path::new(SYNTHETIC) {
+        Data::synthetic(&model, card.as_ref())?
+    } else {
+        open(&arguments.calib, Purpose::Calibration)?
+    };
+    let evaluation = arguments.eval.as_deref().map(|path| open(path, Purpose::Evaluation)).transpose()?;
+    let metric = Metric::of_card(card.as_ref());
+    if let Some(data) = evaluation.as_ref().filter(|data| metric.needs_labels() && !data.has_labels()) {
+        let mend =
+            "for accuracy add labels.csv (file,label) or sub-folders named like the labels; in an .npz an array \"y\"";
+        let left = "int8 is compared with float only";
+        log::warn!("{}: has samples without label: {left}; {mend}", data.path().display());
     }
     let ranges = match arguments.ranges {
         RangeKind::Auto => Ranges::Auto,
@@ -125,6 +149,7 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         outputs: arguments.outputs,
         effort: arguments.effort,
         equalize: !arguments.no_equalize,
+        cache: arguments.cache.clone(),
         ..Options::default()
     };
     options.threads = arguments.threads.map_or(options.threads, NonZeroUsize::get);
@@ -142,14 +167,23 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
     };
     let engine = plan.clone().map(Engine::new).transpose()?;
     let noise = noise(&quantized, &calibration)?;
-    let accuracy = match (&evaluation, &engine) {
-        (Some(data), Some(engine)) => Some(accuracy(&quantized, engine, data)?),
+    let evaluated = match (&evaluation, &engine) {
+        (Some(data), Some(engine)) => Some(evaluate(&quantized, engine, &metric, data, options.threads)?),
         _ => None,
     };
-    quantized.model.write(&output)?;
-    if let Some((path, plan)) = arguments.plan.as_ref().zip(plan) {
-        compile::write(&plan, path)?;
+    if let Some(shared) = evaluation.as_ref().map(|data| data.shared_with(&calibration)).filter(|shared| *shared > 0) {
+        log::warn!("{shared} samples of --eval are in --calib too: the accuracy looks better than it is");
     }
+    let uncovered = match &evaluation {
+        Some(data) => uncovered(&quantized, data)?,
+        None => Vec::new(),
+    };
+    let mut files = NewFiles::default();
+    files.add(&output, &bytes_of(&quantized.model)?)?;
+    if let Some((path, plan)) = arguments.plan.as_ref().zip(plan) {
+        files.add(path, &plan)?;
+    }
+    files.publish()?;
     Ok(Summary {
         model: arguments.model.display().to_string(),
         output: output.display().to_string(),
@@ -158,10 +192,14 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         int8_bytes: size(&output)?,
         memory: engine.map(|engine| engine.memory()),
         calibration_samples: calibration.len(),
+        is_synthetic: calibration.is_synthetic(),
+        bad_samples: std::iter::once(&calibration).chain(&evaluation).map(Data::findings).collect(),
         layers: quantized.inserted.weighted,
         folded: quantized.folded,
         equalized: quantized.equalized,
-        accuracy: accuracy.map(Into::into),
+        accuracy: evaluated.as_ref().and_then(|evaluated| evaluated.accuracy).map(Into::into),
+        evaluation: evaluated,
+        uncovered,
         noise,
     })
 }
@@ -172,12 +210,44 @@ fn noise(quantized: &Quantized, data: &Data) -> anyhow::Result<Vec<Noise>> {
     Ok(evaluate::noise(float, model, &inserted.dequantized, dims, samples)?)
 }
 
-fn accuracy(quantized: &Quantized, engine: &Engine, data: &Data) -> anyhow::Result<Accuracy> {
+fn evaluate(
+    quantized: &Quantized,
+    engine: &Engine,
+    metric: &Metric,
+    data: &Data,
+    threads: usize,
+) -> anyhow::Result<Evaluation> {
+    let Quantized { original, dims, .. } = quantized;
     let mut progress = Progress::new("evaluating", data.len());
-    let step = || progress.step();
-    Ok(evaluate::accuracy(&quantized.float, engine, &quantized.dims, data.samples(), step)?)
+    Ok(evaluate::evaluate(original, engine, dims, metric, data.samples(), threads, || progress.step())?)
+}
+
+/// Tells what the calibration set does not cover, by samples spread over the evaluation set.
+fn uncovered(quantized: &Quantized, data: &Data) -> anyhow::Result<Vec<Uncovered>> {
+    let Quantized { float, dims, seen, .. } = quantized;
+    let step = data.len().div_ceil(COVERAGE_SAMPLES).max(1);
+    let spread = (0..data.len()).step_by(step).map(|index| data.sample(index));
+    let uncovered = coverage::uncovered(float, dims, seen, spread)?;
+    for Uncovered { tensor, share, calibrated, evaluated, .. } in uncovered.iter().take(3) {
+        let (low, high) = calibrated;
+        let (least, largest) = evaluated;
+        log::warn!(
+            "--calib does not cover --eval: {:.2} % of \"{tensor}\" lies beyond {low:.3} … {high:.3} and saturates (it \
+             reaches from {least:.3} to {largest:.3}); calibrate on samples of all kinds",
+            100.0 * share
+        );
+    }
+    Ok(uncovered)
 }
 
 fn size(path: &Path) -> anyhow::Result<u64> {
     Ok(std::fs::metadata(path).with_context(|| path.display().to_string())?.len())
+}
+
+fn bytes_of(model: &cygnet_onnx::model::Model) -> anyhow::Result<Vec<u8>> {
+    let bytes = model.to_bytes();
+    if bytes.len() > i32::MAX as usize {
+        bail!("the int8 model is over 2 GiB, more than one ONNX file can hold; quantize it in parts");
+    }
+    Ok(bytes)
 }
