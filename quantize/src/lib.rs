@@ -19,6 +19,7 @@ pub mod opset;
 pub mod params;
 pub mod placement;
 pub mod ranges;
+pub mod report;
 
 use cygnet_onnx::model::Model;
 
@@ -56,6 +57,8 @@ pub struct Quantized {
     pub inserted: insert::Inserted,
     /// Extents of open axes as the samples have them.
     pub dims: Dims,
+    /// What calibration saw.
+    pub seen: calibrate::Distributions,
 }
 
 /// Folds, calibrates on all samples of `data` and quantizes. `step` is called after each sample.
@@ -85,5 +88,5 @@ pub fn quantize(
     let float = model.clone();
     let inserted = insert::insert(&mut model, &placement, &params)?;
     model.producer = "cygnet quantize".into();
-    Ok(Quantized { model, float, folded, inserted, dims })
+    Ok(Quantized { model, float, folded, inserted, dims, seen })
 }

@@ -13,6 +13,7 @@ use quantize::{Options, Quantized};
 
 use super::compile;
 use super::progress::Progress;
+use super::report;
 use super::summary::Summary;
 
 /// Samples from which signal to noise is taken.
@@ -35,6 +36,9 @@ pub struct Arguments {
     /// Where to write the compiled plan too
     #[arg(long, value_name = "OUT.cyg")]
     pub plan: Option<PathBuf>,
+    /// Where to write what was won and lost, and why: one HTML file with everything in it
+    #[arg(long, value_name = "OUT.html")]
+    pub report: Option<PathBuf>,
     /// The model's card [default: MODEL.toml beside the model, else the one inside the model]
     #[arg(long, value_name = "FILE.toml")]
     pub card: Option<PathBuf>,
@@ -78,11 +82,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
     let output = arguments.output.clone().unwrap_or_else(|| arguments.model.with_extension("int8.onnx"));
     let mut model = super::read(&arguments.model)?;
-    for path in [Some(&output), arguments.plan.as_ref()].into_iter().flatten() {
+    let outputs = [Some(&output), arguments.plan.as_ref(), arguments.report.as_ref()];
+    for (index, path) in outputs.into_iter().enumerate() {
+        let Some(path) = path else { continue };
         super::check_output(path, &arguments.model)?;
-    }
-    if arguments.plan.as_ref() == Some(&output) {
-        bail!("{}: is the name of two outputs; give the plan another", output.display());
+        if outputs[..index].contains(&Some(path)) {
+            bail!("{}: is the name of two outputs; give one of them another", path.display());
+        }
     }
     let card = super::card::take(&arguments.model, arguments.card.as_deref(), &mut model)?;
     let calibration = Data::open(&arguments.calib, &model, card.as_ref())?;
@@ -119,19 +125,45 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
     if let Some((path, plan)) = arguments.plan.as_ref().zip(plan) {
         compile::write(&plan, path)?;
     }
-    Ok(Summary {
+    let mut summary = Summary {
         model: arguments.model.display().to_string(),
         output: output.display().to_string(),
         plan: arguments.plan.as_ref().map(|p| p.display().to_string()),
         float_bytes: size(&arguments.model)?,
         int8_bytes: size(&output)?,
-        memory: engine.map(|engine| engine.memory()),
+        memory: engine.as_ref().map(Engine::memory),
         calibration_samples: calibration.len(),
         layers: quantized.inserted.weighted,
         folded: quantized.folded,
         accuracy: accuracy.map(Into::into),
         noise,
-    })
+        report: None,
+    };
+    if let Some(path) = &arguments.report {
+        let run = report::Run {
+            quantized: &quantized,
+            engine: engine.as_ref(),
+            card: card.as_ref(),
+            calibration: &calibration,
+            evaluation: evaluation.as_ref(),
+            ranges: arguments.ranges_in_words(),
+        };
+        let report = report::gather(&run, &summary)?;
+        report::write(&report, path)?;
+        summary.report = Some(report);
+    }
+    Ok(summary)
+}
+
+impl Arguments {
+    /// How ranges are drawn, as the report says it.
+    fn ranges_in_words(&self) -> String {
+        match self.ranges {
+            RangeKind::Minmax => "least and largest value".into(),
+            RangeKind::Percentile => format!("{} % of the values", self.percentile),
+            RangeKind::Error => "least squared error".into(),
+        }
+    }
 }
 
 fn noise(quantized: &Quantized, data: &Data) -> anyhow::Result<Vec<Noise>> {

@@ -5,6 +5,7 @@ use std::fmt;
 use quantize::engine::Memory;
 use quantize::evaluate::{Accuracy, Noise};
 use quantize::fold::Folded;
+use quantize::report::Report;
 use serde::Serialize;
 
 use super::compile::fallbacks;
@@ -38,6 +39,9 @@ pub struct Summary {
     pub accuracy: Option<Shares>,
     /// Signal to noise of every integer tensor, the worst first.
     pub noise: Vec<Noise>,
+    /// What the page of --report shows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub report: Option<Report>,
 }
 
 impl Summary {
@@ -50,8 +54,9 @@ impl Summary {
 /// [`Accuracy`] with its shares, 0 … 1.
 #[derive(Debug, Serialize)]
 pub struct Shares {
+    /// What was counted.
     #[serde(flatten)]
-    counts: Accuracy,
+    pub counts: Accuracy,
     /// Right first answers of the float model.
     pub float_top1: f64,
     /// Right first answers of the int8 model.

@@ -1,0 +1,232 @@
+//! What became of each layer: its noise, its ranges, its values and its weights.
+
+use std::collections::BTreeMap;
+
+use cygnet::core::Plan;
+use cygnet_onnx::model::{DType, Model, Node, Tensor};
+use serde::Serialize;
+
+use super::histogram::Histogram;
+use crate::Quantized;
+use crate::calibrate::{Distribution, Distributions};
+use crate::evaluate::Noise;
+use crate::graph::{constant, makers};
+use crate::operators::{Role, activation_inputs, role};
+
+/// One tensor that became an integer, and the layer that makes it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Layer {
+    /// The node; of a layer with an activation the layer's, not the activation's.
+    pub node: String,
+    /// Its operator, with that of the activation: `Conv, Relu`; `input` for what the model is given.
+    pub operator: String,
+    /// The tensor.
+    pub tensor: String,
+    /// Signal to noise, in decibels, with the errors of all layers before it; see [`Noise`].
+    pub decibels: Option<f64>,
+    /// The type of its levels: `uint8`, …
+    pub levels: String,
+    /// How its range was drawn.
+    pub method: String,
+    /// Least and largest value in calibration; `None` where the range is fixed by the operator.
+    pub seen: Option<(f32, f32)>,
+    /// The least and largest value that a level stands for.
+    pub range: (f32, f32),
+    /// Share of the values in calibration that lie outside the range, by the middles of fine bins.
+    pub clipped: Option<f64>,
+    /// The values in calibration.
+    pub values: Option<Histogram>,
+    /// The layer's weights, where it has some.
+    pub weights: Option<Weights>,
+    /// Multiply-accumulates of the layer's steps in the plan.
+    pub multiply_accumulates: Option<u64>,
+}
+
+/// The weights of a layer.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Weights {
+    /// Their type in the int8 model.
+    pub levels: String,
+    /// Their shape.
+    pub shape: Vec<usize>,
+    /// The float weights.
+    pub values: Option<Histogram>,
+    /// Output channels with a scale of their own, the least scale and the largest.
+    pub scales: Option<(usize, f32, f32)>,
+    /// 10 · log10(Σ float² / Σ (float − int8)²) of the weights alone.
+    pub decibels: Option<f64>,
+    /// Share of levels that are 0.
+    pub zeros: Option<f64>,
+}
+
+/// All tensors that became integers and are computed, not moved, in the order of the graph; the model's inputs first.
+/// `seen` is what calibration saw, `method` how ranges were drawn where no tensor of `methods` says otherwise.
+pub fn layers(
+    quantized: &Quantized,
+    seen: &Distributions,
+    noise: &[Noise],
+    plan: Option<&Plan<'_>>,
+    method: &str,
+    methods: &BTreeMap<String, String>,
+) -> Vec<Layer> {
+    let float = &quantized.float;
+    let view = View {
+        float,
+        int8: &quantized.model,
+        float_makers: makers(float),
+        int8_makers: makers(&quantized.model),
+        work: plan.map(work).unwrap_or_default(),
+    };
+    let inputs = float.inputs.iter().map(|input| input.name.as_str());
+    let computed = float.nodes.iter().filter(|node| role(float, node) != Role::Move);
+    let made = computed.flat_map(|node| &node.outputs).map(String::as_str);
+    let layer = |tensor: &str| {
+        let dequantized = quantized.inserted.dequantized.get(tensor)?;
+        let (levels, range) = view.range(dequantized)?;
+        let seen = seen.get(tensor).filter(|seen| seen.count() > 0);
+        let named = methods.get(tensor).map_or(method, String::as_str);
+        let (layer, operator) = view.layer(tensor);
+        Some(Layer {
+            node: layer.map_or(tensor.to_string(), Node::label),
+            operator,
+            tensor: tensor.to_string(),
+            decibels: noise.iter().find(|noise| noise.tensor == tensor).map(|noise| noise.decibels),
+            levels,
+            method: if seen.is_some() { named.to_string() } else { "fixed by the operator".into() },
+            seen: seen.map(|seen| (seen.low, seen.high)),
+            range,
+            clipped: seen.map(|seen| clipped(seen, range)),
+            values: seen.and_then(Histogram::of_distribution),
+            weights: layer.and_then(|layer| view.weights(layer)),
+            multiply_accumulates: layer.and_then(|layer| view.work.get(&layer.label()).copied()),
+        })
+    };
+    inputs.chain(made).filter_map(layer).collect()
+}
+
+/// The float model, the int8 model, and who makes what in them.
+struct View<'m> {
+    float: &'m Model,
+    int8: &'m Model,
+    float_makers: BTreeMap<String, usize>,
+    int8_makers: BTreeMap<String, usize>,
+    /// Multiply-accumulates by node.
+    work: BTreeMap<String, u64>,
+}
+
+impl<'m> View<'m> {
+    /// The node that a reader would call the maker of `tensor`, and its operator with that of its activation.
+    fn layer(&self, tensor: &str) -> (Option<&'m Node>, String) {
+        let Some(node) = self.float_makers.get(tensor).map(|&index| &self.float.nodes[index]) else {
+            return (None, "input".into());
+        };
+        let before =
+            node.input(0).and_then(|input| self.float_makers.get(input)).map(|&index| &self.float.nodes[index]);
+        let is_activation =
+            activation_inputs(node).len() == 1 && constant(self.float, node, 1).is_none_or(|c| c.len() == 1);
+        let weighted = before.filter(|before| matches!(role(self.float, before), Role::Weighted { .. }));
+        let is_weighted = matches!(role(self.float, node), Role::Weighted { .. });
+        match weighted.filter(|before| is_activation && !is_weighted && self.is_inside(before)) {
+            Some(before) => (Some(before), format!("{}, {}", before.op_type, node.op_type)),
+            None => (Some(node), node.op_type.clone()),
+        }
+    }
+
+    /// Whether the output of `node` is no integer of its own: it goes into an activation that is computed with it.
+    fn is_inside(&self, node: &Node) -> bool {
+        let reads = |reader: &&Node| reader.inputs.iter().any(|input| node.output(0) == Some(input));
+        let mut readers = self.int8.nodes.iter().filter(reads);
+        // Without a reader the activation was dropped: the integers cut off by themselves.
+        readers.next().is_none_or(|reader| !reader.is("QuantizeLinear"))
+    }
+
+    /// The type of levels, and the range that they cover, of the tensor that a DequantizeLinear makes.
+    fn range(&self, dequantized: &str) -> Option<(String, (f32, f32))> {
+        let node = &self.int8.nodes[*self.int8_makers.get(dequantized)?];
+        let scale = constant(self.int8, node, 1)?.as_scalar_f32()?;
+        let zero_point = constant(self.int8, node, 2)?;
+        let level = *zero_point.to_i64s().ok()?.first()?;
+        let (lowest, highest) = bounds(zero_point)?;
+        let real = |end: i64| (end - level) as f32 * scale;
+        Some((zero_point.dtype.to_string(), (real(lowest), real(highest))))
+    }
+
+    /// The weights of a layer: those of the float model, and what the int8 model has in their place.
+    fn weights(&self, layer: &Node) -> Option<Weights> {
+        let Role::Weighted { channel_axis } = role(self.float, layer) else { return None };
+        let weights = constant(self.float, layer, 1)?;
+        let values = weights.to_f32s().ok()?;
+        let mut found = Weights {
+            levels: weights.dtype.to_string(),
+            shape: weights.shape.clone(),
+            values: Histogram::of_values(&values),
+            scales: None,
+            decibels: None,
+            zeros: None,
+        };
+        let Some((levels, scales)) = self.stored(layer) else { return Some(found) };
+        found.levels = levels.dtype.to_string();
+        let scales = scales.to_f32s().ok()?;
+        let least = scales.iter().copied().reduce(f32::min)?;
+        let largest = scales.iter().copied().reduce(f32::max)?;
+        found.scales = Some((scales.len(), least, largest));
+        let Ok(stored) = levels.to_f32s() else { return Some(found) };
+        if stored.len() == values.len() && scales.len() == weights.shape.get(channel_axis).copied().unwrap_or(1) {
+            let zeros = stored.iter().filter(|level| **level == 0.0).count();
+            found.zeros = Some(zeros as f64 / stored.len().max(1) as f64);
+            let inner: usize = weights.shape.iter().skip(channel_axis + 1).product();
+            let real = |(index, level): (usize, &f32)| level * scales[index / inner.max(1) % scales.len()];
+            found.decibels = Some(decibels(&values, stored.iter().enumerate().map(real)));
+        }
+        Some(found)
+    }
+
+    /// Levels and scales of the layer's weights in the int8 model.
+    fn stored(&self, layer: &Node) -> Option<(&'m Tensor, &'m Tensor)> {
+        let label = layer.label();
+        let is_it =
+            |node: &&Node| node.op_type == layer.op_type && (node.label() == label || node.outputs == layer.outputs);
+        let node = self.int8.nodes.iter().find(is_it)?;
+        let maker = &self.int8.nodes[*self.int8_makers.get(node.input(1)?)?];
+        if !maker.is("DequantizeLinear") {
+            return None;
+        }
+        Some((constant(self.int8, maker, 0)?, constant(self.int8, maker, 1)?))
+    }
+}
+
+/// Signal to noise of `near` against `real`.
+fn decibels(real: &[f32], near: impl Iterator<Item = f32>) -> f64 {
+    let (mut signal, mut error) = (0f64, 0f64);
+    for (real, near) in real.iter().zip(near) {
+        signal += f64::from(*real).powi(2);
+        error += f64::from(real - near).powi(2);
+    }
+    if error == 0.0 { 200.0 } else { 10.0 * (signal.max(1e-30) / error).log10() }
+}
+
+/// The least and the largest level of a type.
+fn bounds(zero_point: &Tensor) -> Option<(i64, i64)> {
+    Some(match zero_point.dtype {
+        DType::U8 => (0, 255),
+        DType::I8 => (-128, 127),
+        DType::U16 => (0, 65_535),
+        DType::I16 => (-32_768, 32_767),
+        _ => return None,
+    })
+}
+
+/// Share of values outside the range.
+fn clipped(seen: &Distribution, (low, high): (f32, f32)) -> f64 {
+    let outside: u64 = seen.bins().filter(|(value, _)| *value < low || *value > high).map(|(_, count)| count).sum();
+    outside as f64 / seen.count().max(1) as f64
+}
+
+/// Multiply-accumulates by node.
+fn work(plan: &Plan<'_>) -> BTreeMap<String, u64> {
+    let mut work = BTreeMap::new();
+    for record in plan.steps() {
+        *work.entry(plan.text(record.name).to_string()).or_default() += record.step.multiply_accumulates();
+    }
+    work
+}
