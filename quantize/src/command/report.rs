@@ -34,6 +34,8 @@ pub struct Run<'r> {
     pub evaluation: Option<&'r Data>,
     /// How ranges were drawn.
     pub ranges: String,
+    /// Threads to work on.
+    pub threads: usize,
 }
 
 /// Everything that the page shows.
@@ -144,8 +146,7 @@ fn origin(run: &Run<'_>, summary: &Summary) -> anyhow::Result<Origin> {
 
 fn find_flips(run: &Run<'_>) -> anyhow::Result<Option<Flips>> {
     let Some((data, engine)) = run.evaluation.zip(run.engine) else { return Ok(None) };
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let progress = std::sync::Mutex::new(Progress::new("comparing", data.len()));
     let step = || progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner).step();
-    Ok(Some(flips(run.quantized, engine, data, run.card, threads, &step)?))
+    Ok(Some(flips(run.quantized, engine, data, run.card, run.threads, &step)?))
 }

@@ -11,7 +11,7 @@ use crate::Quantized;
 use crate::calibrate::{Distribution, Distributions};
 use crate::evaluate::Noise;
 use crate::graph::{constant, makers};
-use crate::operators::{Role, activation_inputs, role};
+use crate::operators::{Role, activation_inputs, fuses_activation, role};
 
 /// One tensor that became an integer, and the layer that makes it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -82,7 +82,7 @@ pub fn layers(
     let made = computed.flat_map(|node| &node.outputs).map(String::as_str);
     let layer = |tensor: &str| {
         let dequantized = quantized.inserted.dequantized.get(tensor)?;
-        let (levels, range) = view.range(dequantized)?;
+        let Levels { kind: levels, range, scale } = view.levels(dequantized)?;
         let seen = seen.get(tensor).filter(|seen| seen.count() > 0);
         let named = methods.get(tensor).map_or(method, String::as_str);
         let (layer, operator) = view.layer(tensor);
@@ -95,13 +95,21 @@ pub fn layers(
             method: if seen.is_some() { named.to_string() } else { "fixed by the operator".into() },
             seen: seen.map(|seen| (seen.low, seen.high)),
             range,
-            clipped: seen.map(|seen| clipped(seen, range)),
+            clipped: seen.map(|seen| clipped(seen, range, scale)),
             values: seen.and_then(Histogram::of_distribution),
             weights: layer.and_then(|layer| view.weights(layer)),
             multiply_accumulates: layer.and_then(|layer| view.work.get(&layer.label()).copied()),
         })
     };
     inputs.chain(made).filter_map(layer).collect()
+}
+
+/// How an integer tensor stands for real numbers.
+struct Levels {
+    kind: String,
+    range: (f32, f32),
+    /// The real width of one level.
+    scale: f32,
 }
 
 /// The float model, the int8 model, and who makes what in them.
@@ -123,10 +131,10 @@ impl<'m> View<'m> {
         let before =
             node.input(0).and_then(|input| self.float_makers.get(input)).map(|&index| &self.float.nodes[index]);
         let is_activation =
-            activation_inputs(node).len() == 1 && constant(self.float, node, 1).is_none_or(|c| c.len() == 1);
-        let weighted = before.filter(|before| matches!(role(self.float, before), Role::Weighted { .. }));
-        let is_weighted = matches!(role(self.float, node), Role::Weighted { .. });
-        match weighted.filter(|before| is_activation && !is_weighted && self.is_inside(before)) {
+            activation_inputs(node).len() == 1 && constant(self.float, node, 1).is_none_or(|bound| bound.len() == 1);
+        let fuses = |before: &&Node| fuses_activation(before) && role(self.float, before) != Role::Float;
+        let is_alone = fuses_activation(node) || !is_activation;
+        match before.filter(fuses).filter(|before| !is_alone && self.is_inside(before)) {
             Some(before) => (Some(before), format!("{}, {}", before.op_type, node.op_type)),
             None => (Some(node), node.op_type.clone()),
         }
@@ -140,15 +148,15 @@ impl<'m> View<'m> {
         readers.next().is_none_or(|reader| !reader.is("QuantizeLinear"))
     }
 
-    /// The type of levels, and the range that they cover, of the tensor that a DequantizeLinear makes.
-    fn range(&self, dequantized: &str) -> Option<(String, (f32, f32))> {
+    /// The levels of the tensor that a DequantizeLinear makes.
+    fn levels(&self, dequantized: &str) -> Option<Levels> {
         let node = &self.int8.nodes[*self.int8_makers.get(dequantized)?];
         let scale = constant(self.int8, node, 1)?.as_scalar_f32()?;
         let zero_point = constant(self.int8, node, 2)?;
-        let level = *zero_point.to_i64s().ok()?.first()?;
-        let (lowest, highest) = bounds(zero_point)?;
-        let real = |end: i64| (end - level) as f32 * scale;
-        Some((zero_point.dtype.to_string(), (real(lowest), real(highest))))
+        let zero = zero_point.as_scalar_i64()?;
+        let (lowest, highest) = ends(zero_point.dtype)?;
+        let real = |end: i64| (end - zero) as f32 * scale;
+        Some(Levels { kind: zero_point.dtype.to_string(), range: (real(lowest), real(highest)), scale })
     }
 
     /// The weights of a layer: those of the float model, and what the int8 model has in their place.
@@ -206,19 +214,20 @@ fn decibels(real: &[f32], near: impl Iterator<Item = f32>) -> f64 {
 }
 
 /// The least and the largest level of a type.
-fn bounds(zero_point: &Tensor) -> Option<(i64, i64)> {
-    Some(match zero_point.dtype {
-        DType::U8 => (0, 255),
-        DType::I8 => (-128, 127),
-        DType::U16 => (0, 65_535),
-        DType::I16 => (-32_768, 32_767),
-        _ => return None,
-    })
+fn ends(dtype: DType) -> Option<(i64, i64)> {
+    match dtype {
+        DType::U8 => Some((0, 255)),
+        DType::I8 => Some((-128, 127)),
+        DType::U16 => Some((0, 65_535)),
+        DType::I16 => Some((-32_768, 32_767)),
+        _ => None,
+    }
 }
 
-/// Share of values outside the range.
-fn clipped(seen: &Distribution, (low, high): (f32, f32)) -> f64 {
-    let outside: u64 = seen.bins().filter(|(value, _)| *value < low || *value > high).map(|(_, count)| count).sum();
+/// Share of values that are cut off: those within half a level of the ends are rounded, as all others are.
+fn clipped(seen: &Distribution, (low, high): (f32, f32), scale: f32) -> f64 {
+    let is_outside = |value: f32| value < low - scale / 2.0 || value > high + scale / 2.0;
+    let outside: u64 = seen.bins().filter(|(value, _)| is_outside(*value)).map(|(_, count)| count).sum();
     outside as f64 / seen.count().max(1) as f64
 }
 
