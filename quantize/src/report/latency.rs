@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use cygnet::boards::{BOARDS, Need, Work};
 use cygnet::core::Plan;
 use serde::Serialize;
 
@@ -19,6 +20,24 @@ pub struct Latency {
     pub multiply_accumulates: u64,
     /// This machine, by running the engine.
     pub host: Option<HostTime>,
+    /// Boards that the plan fits, predicted from its steps.
+    pub boards: Vec<BoardTime>,
+}
+
+/// One board.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BoardTime {
+    /// Instructions and time, and how sure they are.
+    #[serde(flatten)]
+    pub work: Work,
+    /// RAM that the plan takes of the board, stack and statics of the firmware included.
+    pub ram: usize,
+    /// The board's RAM.
+    pub board_ram: usize,
+    /// Flash, or the file where there is an operating system.
+    pub flash: usize,
+    /// Why it does not fit, where it does not.
+    pub refusal: Option<String>,
 }
 
 /// What was measured on this machine, one thread.
@@ -43,8 +62,20 @@ impl Latency {
     /// [`QuantizeError`] where the sample cannot be run.
     pub fn of(engine: Option<(&Engine, &Sample)>) -> Result<Latency, QuantizeError> {
         let Some((engine, sample)) = engine else { return Ok(Latency::default()) };
-        Ok(Latency { multiply_accumulates: engine.with_plan(work), host: Some(measure(engine, sample)?) })
+        let (multiply_accumulates, boards) = engine.with_plan(|plan| (work(plan), boards(plan)));
+        Ok(Latency { multiply_accumulates, host: Some(measure(engine, sample)?), boards })
     }
+}
+
+/// All boards whose instructions can be told. Where RAM is short `quantize compile --board` makes another plan, slower and
+/// smaller: this one is as it is.
+fn boards(plan: &Plan<'_>) -> Vec<BoardTime> {
+    let time = |board| {
+        let (work, need) = (Work::of(plan, board)?, Need::of(plan, board));
+        let refusal = need.refusal(plan);
+        Some(BoardTime { work, ram: need.ram, board_ram: need.board_ram, flash: need.flash, refusal })
+    };
+    BOARDS.iter().filter_map(time).collect()
 }
 
 fn work(plan: &Plan<'_>) -> u64 {

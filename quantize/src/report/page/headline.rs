@@ -2,6 +2,7 @@
 
 use maud::{Markup, html};
 
+use super::super::latency::BoardTime;
 use super::super::numbers::{grouped, percent, short};
 use super::super::share::Share;
 use super::super::{Report, Score};
@@ -163,6 +164,41 @@ fn time(report: &Report) -> Markup {
                 " ms, fastest " (short(host.fastest_ms)) " ms of " (grouped(host.runs)) " runs of "
                 (grouped(latency.multiply_accumulates as usize)) " multiply-accumulates."
             }
+        }
+        @if !latency.boards.is_empty() {
+            div.wide tabindex="0" {
+                table {
+                    caption {
+                        "Boards, one core, predicted: instructions from the plan's steps by rates that were fitted to counts in "
+                        "QEMU, \"give or take\" being the largest error of that fit; time at one instruction in each cycle of "
+                        "the clock. No board has been timed."
+                    }
+                    thead {
+                        tr { th scope="col" { "board" } th scope="col" { "instructions" } th scope="col" { "give or take" }
+                            th scope="col" { "clock" } th scope="col" { "time" } th scope="col" { "RAM" }
+                            th scope="col" { "flash, file" } th scope="col" { "fits" } }
+                    }
+                    tbody { @for board in &latency.boards { (board_row(board)) } }
+                }
+            }
+        } @else if latency.host.is_some() {
+            p { "Boards are not predicted: the plan has layers in float, or steps through tract, which were not counted." }
+        }
+    }
+}
+
+fn board_row(board: &BoardTime) -> Markup {
+    let work = &board.work;
+    html! {
+        tr {
+            th scope="row" title=(work.title) { (work.board) }
+            td { (grouped(work.instructions as usize)) }
+            td { (format!("{:.0} %", 100.0 * work.deviation)) }
+            td { (grouped(work.megahertz as usize)) " MHz" }
+            td { (short(work.milliseconds)) " ms" }
+            td { (grouped(board.ram)) }
+            td { (grouped(board.flash)) }
+            td.text { (board.refusal.as_deref().unwrap_or("yes")) }
         }
     }
 }
