@@ -53,7 +53,7 @@ pub fn gather(run: &Run<'_>, summary: &Summary) -> anyhow::Result<Report> {
         origin: origin(run, summary)?,
         size: Size { float_bytes: summary.float_bytes, int8_bytes: summary.int8_bytes },
         memory: summary.memory.clone(),
-        latency: Latency::of(engine.zip(sample.as_ref()))?,
+        latency: Latency::of(&quantized.model, &quantized.dims, engine.zip(sample.as_ref()))?,
         tried: tried(summary, &scores, agreement),
         scores,
         agreement,

@@ -2,13 +2,15 @@
 
 use std::time::{Duration, Instant};
 
-use cygnet::boards::{BOARDS, Need, Work};
+use cygnet::boards::{BOARDS, Board, Need, Work};
 use cygnet::core::Plan;
+use cygnet_onnx::model::Model;
 use serde::Serialize;
 
 use crate::data::Sample;
-use crate::engine::Engine;
+use crate::engine::{self, Engine};
 use crate::error::QuantizeError;
+use crate::facts::Dims;
 
 /// How long this machine is measured.
 const MEASURED: Duration = Duration::from_millis(500);
@@ -56,26 +58,39 @@ pub struct HostTime {
 }
 
 impl Latency {
-    /// Measures `engine` on `sample`; without an engine nothing is known.
+    /// Measures `engine`, made of `model`, on `sample`; without an engine nothing is known.
     ///
     /// # Errors
     /// [`QuantizeError`] where the sample cannot be run.
-    pub fn of(engine: Option<(&Engine, &Sample)>) -> Result<Latency, QuantizeError> {
+    pub fn of(model: &Model, dims: &Dims, engine: Option<(&Engine, &Sample)>) -> Result<Latency, QuantizeError> {
         let Some((engine, sample)) = engine else { return Ok(Latency::default()) };
-        let (multiply_accumulates, boards) = engine.with_plan(|plan| (work(plan), boards(plan)));
+        let (multiply_accumulates, boards) = engine.with_plan(|plan| (work(plan), boards(model, dims, plan)));
         Ok(Latency { multiply_accumulates, host: Some(measure(engine, sample)?), boards })
     }
 }
 
-/// All boards whose instructions can be told. Where RAM is short `quantize compile --board` makes another plan, slower and
-/// smaller: this one is as it is.
-fn boards(plan: &Plan<'_>) -> Vec<BoardTime> {
-    let time = |board| {
+/// All boards whose instructions can be told. Where RAM is short the plan is made again for the board, as
+/// `quantize compile --board` does it.
+fn boards(model: &Model, dims: &Dims, plan: &Plan<'_>) -> Vec<BoardTime> {
+    let time = |board: &'static Board| {
+        let usual = BoardTime::of(plan, board)?;
+        if usual.refusal.is_none() || board.flash.is_none() {
+            return Some(usual);
+        }
+        // What cannot be made smaller is refused as it is.
+        let smaller = engine::plan(model, dims, Some(board)).ok();
+        let smaller = smaller.as_deref().and_then(|bytes| BoardTime::of(&Plan::parse(bytes).ok()?, board));
+        Some(smaller.unwrap_or(usual))
+    };
+    BOARDS.iter().filter_map(time).collect()
+}
+
+impl BoardTime {
+    fn of(plan: &Plan<'_>, board: &'static Board) -> Option<BoardTime> {
         let (work, need) = (Work::of(plan, board)?, Need::of(plan, board));
         let refusal = need.refusal(plan);
         Some(BoardTime { work, ram: need.ram, board_ram: need.board_ram, flash: need.flash, refusal })
-    };
-    BOARDS.iter().filter_map(time).collect()
+    }
 }
 
 fn work(plan: &Plan<'_>) -> u64 {

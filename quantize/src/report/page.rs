@@ -24,9 +24,9 @@ pub fn page(report: &Report) -> String {
     let sections = [
         Some(headline::section(report)),
         Some(pareto::section(report)),
+        flips::section(report),
         Some(layers::section(report)),
         Some(histograms::section(report)),
-        flips::section(report),
         Some(guards(report)),
         Some(headline::needs(report)),
         Some(origin::section(report)),
@@ -65,6 +65,11 @@ fn section(id: &str, heading: &str, content: &Markup) -> Markup {
     }
 }
 
+/// What may be wider than the screen: it is scrolled by itself, with keys too.
+fn scrolled(name: &str, content: &Markup) -> Markup {
+    html! { div.wide role="region" aria-label=(name) tabindex="0" { (content) } }
+}
+
 /// What was repaired or prevented.
 fn guards(report: &Report) -> Markup {
     let content = html! {
@@ -73,8 +78,10 @@ fn guards(report: &Report) -> Markup {
         } @else {
             div.wide {
                 table {
-                    caption { "What was repaired or prevented, and why" }
-                    thead { tr { th scope="col" { "layer" } th scope="col" { "what" } th scope="col" { "why" } } }
+                    caption { span { "What was repaired or prevented, and why" } }
+                    thead {
+                        tr { th scope="col" { "layer" } th.text scope="col" { "what" } th.text scope="col" { "why" } }
+                    }
                     tbody {
                         @for guard in &report.guards {
                             tr {

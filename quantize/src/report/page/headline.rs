@@ -13,8 +13,8 @@ fn tiles(report: &Report) -> Markup {
     let size = report.size;
     html! {
         dl.tiles {
-            (tile("size", &format!("{} of float", percent(size.ratio())), &format!(
-                "{} → {} bytes", grouped(size.float_bytes as usize), grouped(size.int8_bytes as usize)
+            (tile("size of the file", &percent(size.ratio()), &format!(
+                "of float: {} → {} bytes", grouped(size.float_bytes as usize), grouped(size.int8_bytes as usize)
             )))
             @for score in &report.scores {
                 (tile(&score.metric, &percent(score.int8.value), &change(score)))
@@ -71,8 +71,10 @@ pub fn section(report: &Report) -> Markup {
             div.wide {
                 table {
                     caption {
+                        span {
                         "Quality on " (grouped(rows[0].1.samples))
-                        " samples; in brackets and on the right the 95 % confidence interval"
+                        " samples, with 95 % confidence intervals"
+                        }
                     }
                     thead {
                         tr { th scope="col" { "measure" } th scope="col" { "value" } th scope="col" { "between" }
@@ -119,7 +121,7 @@ pub fn needs(report: &Report) -> Markup {
         @if let Some(memory) = &report.memory {
             div.wide {
                 table {
-                    caption { "What the plan needs" }
+                    caption { span { "What the plan needs" } }
                     thead { tr { th scope="col" { "" } th scope="col" { "bytes" } } }
                     tbody {
                         (row("RAM: arena", memory.arena_bytes))
@@ -166,17 +168,19 @@ fn time(report: &Report) -> Markup {
             }
         }
         @if !latency.boards.is_empty() {
-            div.wide tabindex="0" {
+            div.wide {
                 table {
                     caption {
+                        span {
                         "Boards, one core, predicted: instructions from the plan's steps by rates that were fitted to counts in "
                         "QEMU, \"give or take\" being the largest error of that fit; time at one instruction in each cycle of "
                         "the clock. No board has been timed."
+                        }
                     }
                     thead {
                         tr { th scope="col" { "board" } th scope="col" { "instructions" } th scope="col" { "give or take" }
                             th scope="col" { "clock" } th scope="col" { "time" } th scope="col" { "RAM" }
-                            th scope="col" { "flash, file" } th scope="col" { "fits" } }
+                            th scope="col" { "flash, file" } th.text scope="col" { "fits" } }
                     }
                     tbody { @for board in &latency.boards { (board_row(board)) } }
                 }

@@ -14,20 +14,32 @@ const HEIGHT: f64 = 130.0;
 
 /// One folded part for each layer.
 pub fn section(report: &Report) -> Markup {
-    let layers = report.layers.iter().enumerate().filter(|(_, l)| l.values.is_some() || l.weights.is_some());
+    let shown = |layer: &&Layer| layer.values.is_some() || layer.weights.is_some();
+    let layers = || report.layers.iter().enumerate().filter(|(_, layer)| shown(layer));
+    let count = layers().count();
+    let list = html! { @for (index, layer) in layers() { (folded(index, layer)) } };
     let content = html! {
         p { "Heights are logarithmic. The shaded part of the activations is what the levels cover." }
-        @for (index, layer) in layers {
-            details {
-                summary {
-                    (index + 1) ". " span.name { (layer.node) } " " span.faint { (layer.operator) }
-                    @if let Some(value) = layer.decibels { " " span.faint { (decibels(value)) } }
-                }
-                div.pair { (activations(layer)) (layer.weights.as_ref().map(weights).unwrap_or_default()) }
-            }
+        // A long list is folded once more.
+        @if count > 40 {
+            details { summary { "Histograms of " (grouped(count)) " layers" } div.inner { (list) } }
+        } @else {
+            (list)
         }
     };
     super::section("histograms", "Histograms", &content)
+}
+
+fn folded(index: usize, layer: &Layer) -> Markup {
+    html! {
+        details {
+            summary {
+                (index + 1) ". " span.name { (layer.node) } " " span.faint { (layer.operator) }
+                @if let Some(value) = layer.decibels { " " span.faint { (decibels(value)) } }
+            }
+            div.pair { (activations(layer)) (layer.weights.as_ref().map(weights).unwrap_or_default()) }
+        }
+    }
 }
 
 fn activations(layer: &Layer) -> Markup {

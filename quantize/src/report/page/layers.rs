@@ -5,7 +5,7 @@ use maud::{Markup, html};
 use super::super::Report;
 use super::super::layers::Layer;
 use super::super::numbers::{grouped, percent, short};
-use super::bars;
+use super::{bars, scrolled};
 
 /// The charts and the table.
 pub fn section(report: &Report) -> Markup {
@@ -15,19 +15,24 @@ pub fn section(report: &Report) -> Markup {
             "Numbered in the order of the graph. Signal to noise compares the int8 model with the float model behind each "
             "layer, the errors of all layers before it included; 6 dB are one bit."
         }
-        @if layers.iter().any(|layer| layer.decibels.is_some()) {
-            figure { div.wide tabindex="0" { (bars::noise(layers)) } figcaption { "Signal to noise behind each layer, in decibels: higher is better." } }
-        }
-        figure {
-            div.wide tabindex="0" { (bars::ranges(layers)) }
-            figcaption {
-                span.key.quantized {} " what the levels cover, " span.key.seen {} " what calibration saw. The scale is "
-                "logarithmic on both sides of 0."
+        div.charts {
+            @if layers.iter().any(|layer| layer.decibels.is_some()) {
+                figure {
+                    (scrolled("Signal to noise", &bars::noise(layers)))
+                    figcaption { span { "Signal to noise behind each layer, in decibels: higher is better." } }
+                }
+            }
+            figure {
+                (scrolled("Ranges", &bars::ranges(layers)))
+                figcaption {
+                    span.key.quantized {} " what the levels cover, " span.key.seen {} " what calibration saw. The scale is "
+                    "logarithmic on both sides of 0."
+                }
             }
         }
         details open[layers.len() <= 40] {
             summary { "Table of " (grouped(layers.len())) " layers" }
-            div.wide tabindex="0" { (table(layers)) }
+            (scrolled("Layers", &table(layers)))
         }
     };
     super::section("layers", "Layer by layer", &content)
@@ -50,8 +55,10 @@ fn table(layers: &[Layer]) -> Markup {
     ];
     html! {
         table {
-            caption { "Tensors that became integers, and the layers that make them" }
-            thead { tr { @for head in heads { th scope="col" { (head) } } } }
+            caption { span { "Tensors that became integers, and the layers that make them" } }
+            thead {
+                tr { @for head in heads { th scope="col" .text[is_text(head)] { (head) } } }
+            }
             tbody {
                 @for (index, layer) in layers.iter().enumerate() {
                     tr {
@@ -77,6 +84,11 @@ fn table(layers: &[Layer]) -> Markup {
             }
         }
     }
+}
+
+/// Whether a column holds words.
+fn is_text(head: &str) -> bool {
+    ["layer", "operator", "levels", "range drawn by", "weights"].contains(&head)
 }
 
 /// Signal to noise; nothing lost is no number.

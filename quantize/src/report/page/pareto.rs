@@ -9,10 +9,11 @@ use super::chart::{self, Scale};
 /// The chart and its numbers.
 pub fn section(report: &Report) -> Markup {
     let content = html! {
+        div.charts {
         (plot(&report.tried))
         div.wide {
             table {
-                caption { "What was tried" }
+                caption { span { "What was tried" } }
                 thead {
                     tr { th scope="col" { "" } th scope="col" { "bytes" } th scope="col" { "same answer" }
                         th scope="col" { "accuracy" } }
@@ -28,6 +29,7 @@ pub fn section(report: &Report) -> Markup {
                     }
                 }
             }
+        }
         }
     };
     super::section("tried", "What was tried", &content)
@@ -51,12 +53,12 @@ fn plot(tried: &[Tried]) -> Markup {
     if points.len() < 2 {
         return html! {};
     }
-    let (width, height) = (420.0, 260.0);
+    let (width, height) = (420.0, 280.0);
     let most = points.iter().map(|(t, _)| t.bytes).max().unwrap_or(1) as f64 * 1.05;
     let least = points.iter().map(|(_, quality)| *quality).fold(1.0, f64::min);
     let bottom = (least - (1.0 - least).max(0.002) * 0.25).max(0.0);
     let x = Scale { low: 0.0, high: most, from: 56.0, to: width - 12.0 };
-    let y = Scale { low: bottom, high: 1.0, from: height - 40.0, to: 14.0 };
+    let y = Scale { low: bottom, high: 1.0, from: height - 40.0, to: 30.0 };
     let front = front(&points);
     let mut steps = Vec::new();
     for (tried, quality) in &front {
@@ -89,7 +91,7 @@ fn plot(tried: &[Tried]) -> Markup {
     html! {
         figure {
             (chart::svg(width, height, "Share of equal answers against the size of the file", false, &content))
-            figcaption { "Up and left is better; the line joins what nothing else beats. The large dot was written." }
+            figcaption { span { "Up and left is better; the line joins what nothing else beats. The large dot was written." } }
         }
     }
 }

@@ -5,9 +5,9 @@
 //! them, by least squares of the relative error: instructions for a multiply-accumulate of a dense layer, of a depthwise
 //! layer, for an element that a step writes, and for a step. [`Rates::deviation`] is the largest error of that fit.
 
+use cygnet_core::Plan;
 use cygnet_core::plan::step::Access;
 use cygnet_core::plan::{DType, Step};
-use cygnet_core::Plan;
 use serde::Serialize;
 
 use super::Board;
