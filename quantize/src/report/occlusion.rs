@@ -1,6 +1,8 @@
 //! Where in a sample a model finds its answer: a grey patch slides over it, and the drop of the answer's score is noted
 //! (Zeiler and Fergus, "Visualizing and understanding convolutional networks", arXiv 1311.2901, section 4.2).
 
+use std::ops::Range;
+
 use cygnet_onnx::model::Tensor;
 use serde::Serialize;
 
@@ -52,22 +54,22 @@ pub fn map(
     if values.len() != rows * columns * channels || values.is_empty() {
         return Ok(None);
     }
-    let (across, down) = (Slide::over(columns, view.kind), Slide::over(rows, view.kind));
+    let (across, down) = (patches(columns, view.kind), patches(rows, view.kind));
     let (width, height) = (columns.min(CELLS), rows.min(CELLS));
     let mut sums = vec![(0f64, 0u32); width * height];
     let (mut covered, grey) = (sample.clone(), view.grey(&values));
-    for top in down.starts() {
-        for left in across.starts() {
+    for down in &down {
+        for across in &across {
             let mut patched = values.clone();
-            for (row, column) in down.patch(top).flat_map(|row| across.patch(left).map(move |column| (row, column))) {
+            for (row, column) in down.clone().flat_map(|row| across.clone().map(move |column| (row, column))) {
                 for (channel, grey) in (0..channels).zip(grey.iter().cycle()) {
                     patched[view.index(row, column, channel)] = *grey;
                 }
             }
             covered.inputs[view.input] = Tensor::from_f32(whole.shape.clone(), &patched);
             let drop = f64::from(score - ask(&covered)?);
-            for row in cells(down.patch(top), rows, height) {
-                for column in cells(across.patch(left), columns, width) {
+            for row in cells(down.clone(), rows, height) {
+                for column in cells(across.clone(), columns, width) {
                     // Low bands stand at the bottom.
                     let row = if view.kind == Kind::Spectrogram { height - 1 - row } else { row };
                     let (sum, count) = &mut sums[row * width + column];
@@ -81,34 +83,19 @@ pub fn map(
     Ok(Some(Map { columns: width, rows: height, drops }))
 }
 
-/// The places of the patch along one side.
-struct Slide {
-    side: usize,
-    patch: usize,
-    positions: usize,
-}
-
-impl Slide {
-    fn over(side: usize, kind: Kind) -> Slide {
-        // Along a line there is one side only: smaller patches, more places.
-        let finer = if kind == Kind::Line { 3 } else { 1 };
-        let patch = side.div_ceil(4 * finer).max(1);
-        Slide { side, patch, positions: (POSITIONS * finer).min(side - patch + 1) }
-    }
-
-    /// Where the patch begins: evenly from the first to the last possible place.
-    fn starts(&self) -> impl Iterator<Item = usize> + use<> {
-        let (room, last) = (self.side - self.patch, (self.positions - 1).max(1));
-        (0..self.positions).map(move |position| position * room / last)
-    }
-
-    fn patch(&self, start: usize) -> std::ops::Range<usize> {
-        start..start + self.patch
-    }
+/// The patches along one side of `side` elements. Their middles lie evenly over it, so that the outer ones hang over the
+/// ends: else the ends would be covered only together with what lies further in.
+fn patches(side: usize, kind: Kind) -> Vec<Range<usize>> {
+    // Along a line there is one side only: smaller patches, more places.
+    let finer = if kind == Kind::Line { 3 } else { 1 };
+    let patch = side.div_ceil(4 * finer).max(1);
+    let positions = (POSITIONS * finer).min(side);
+    let middles = (0..positions).map(|position| (2 * position + 1) * side / (2 * positions));
+    middles.map(|middle| middle.saturating_sub(patch / 2)..(middle + patch.div_ceil(2)).min(side)).collect()
 }
 
 /// The cells, of `cells` along `side` elements, whose middle lies in `patch`.
-fn cells(patch: std::ops::Range<usize>, side: usize, cells: usize) -> impl Iterator<Item = usize> {
+fn cells(patch: Range<usize>, side: usize, cells: usize) -> impl Iterator<Item = usize> {
     (0..cells).filter(move |cell| patch.contains(&((2 * cell + 1) * side / (2 * cells))))
 }
 
@@ -150,13 +137,13 @@ mod tests {
     fn every_cell_is_covered() {
         for side in 1..100 {
             for kind in [Kind::Picture, Kind::Line] {
-                let slide = Slide::over(side, kind);
+                let patches = patches(side, kind);
                 for cell in 0..side.min(CELLS) {
                     let is_covered =
-                        |start| cells(slide.patch(start), side, side.min(CELLS)).any(|other| other == cell);
-                    assert!(slide.starts().any(is_covered), "cell {cell} of {side}, {kind:?}");
+                        |patch: &Range<usize>| cells(patch.clone(), side, side.min(CELLS)).any(|c| c == cell);
+                    assert!(patches.iter().any(is_covered), "cell {cell} of {side}, {kind:?}");
                 }
-                assert!(slide.starts().all(|start| slide.patch(start).end <= side), "{side}");
+                assert!(patches.iter().all(|patch| patch.end <= side && !patch.is_empty()), "{side}");
             }
         }
     }

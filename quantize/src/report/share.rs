@@ -26,7 +26,10 @@ impl Share {
         let (n, share) = (samples as f64, hits as f64 / samples as f64);
         let middle = (share + Z * Z / (2.0 * n)) / (1.0 + Z * Z / n);
         let half = Z / (1.0 + Z * Z / n) * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
-        Share { samples, value: share, low: (middle - half).max(0.0), high: (middle + half).min(1.0) }
+        // At the ends the formula gives them exactly, but for rounding.
+        let low = if hits == 0 { 0.0 } else { middle - half };
+        let high = if hits == samples { 1.0 } else { middle + half };
+        Share { samples, value: share, low, high }
     }
 }
 

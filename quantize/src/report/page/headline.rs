@@ -28,7 +28,7 @@ fn tiles(report: &Report) -> Markup {
             }
             @if let Some(host) = &report.latency.host {
                 (tile("latency here", &format!("{} ms", short(host.median_ms)), &format!(
-                    "one thread, {} kernels", host.kernels
+                    "median; fastest {} ms; one thread, {} kernels", short(host.fastest_ms), host.kernels
                 )))
             }
         }
@@ -202,7 +202,7 @@ fn board_row(board: &BoardTime) -> Markup {
             td { (short(work.milliseconds)) " ms" }
             td { (grouped(board.ram)) }
             td { (grouped(board.flash)) }
-            td.text { (board.refusal.as_deref().unwrap_or("yes")) }
+            td.text { @match &board.refusal { None => "yes", Some(why) => { "no: " (why) } } }
         }
     }
 }
