@@ -150,6 +150,20 @@ impl Session {
         self.0.scores().map_err(|error| QuantizeError::data(&sample.name, error.to_string()))
     }
 
+    /// All outputs for one sample.
+    ///
+    /// # Errors
+    /// [`QuantizeError::Data`] naming the sample where it does not fit or a step fails.
+    pub fn outputs(&mut self, sample: &Sample) -> Result<Vec<Vec<f32>>, QuantizeError> {
+        self.time(sample)?;
+        let count = self.0.model().plan().outputs().count();
+        let mut outputs = vec![Vec::new(); count];
+        for (index, output) in outputs.iter_mut().enumerate() {
+            self.0.output_f32(index, output).map_err(|error| QuantizeError::data(&sample.name, error.to_string()))?;
+        }
+        Ok(outputs)
+    }
+
     /// Runs one sample: how long the steps took, without setting the input and reading the output.
     ///
     /// # Errors

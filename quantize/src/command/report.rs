@@ -6,12 +6,15 @@ use std::path::Path;
 
 use anyhow::Context;
 use cygnet::Card;
+use cygnet::core::Plan;
 use quantize::Quantized;
 use quantize::data::Data;
 use quantize::engine::Engine;
+use quantize::equalize::EqualizedSet;
 use quantize::report::flips::{Flips, flips};
 use quantize::report::latency::Latency;
 use quantize::report::layers::layers;
+use quantize::report::numbers::short;
 use quantize::report::origin::{Calibration, File, Origin, sha256, shell_command};
 use quantize::report::page::page;
 use quantize::report::share::Share;
@@ -42,12 +45,10 @@ pub struct Run<'r> {
 pub fn gather(run: &Run<'_>, summary: &Summary) -> anyhow::Result<Report> {
     let Run { quantized, engine, calibration, .. } = run;
     let sample = calibration.samples().next().transpose()?;
-    let layers = match engine {
-        Some(engine) => engine.with_plan(|plan| {
-            layers(quantized, &quantized.seen, &summary.noise, Some(plan), &run.ranges, &BTreeMap::new())
-        }),
-        None => layers(quantized, &quantized.seen, &summary.noise, None, &run.ranges, &BTreeMap::new()),
+    let of = |plan: Option<&Plan<'_>>| {
+        layers(quantized, &quantized.seen, &summary.noise, plan, &run.ranges, &BTreeMap::new())
     };
+    let layers = engine.map_or_else(|| of(None), |engine| engine.with_plan(|plan| of(Some(plan))))?;
     let (scores, agreement) = quality(summary);
     Ok(Report {
         origin: origin(run, summary)?,
@@ -115,7 +116,20 @@ fn guards(quantized: &Quantized) -> Vec<Guard> {
     ]
     .into_iter()
     .flatten()
+    .chain(quantized.equalized.sets.iter().map(equalized))
     .collect()
+}
+
+fn equalized(set: &EqualizedSet) -> Guard {
+    Guard {
+        layer: set.tensors.join(", "),
+        what: format!("{} of {} channels scaled to equal width", set.scaled, set.channels),
+        why: format!(
+            "expected noise of the layers that read them falls from {} to {} of their output",
+            short(set.noise_before),
+            short(set.noise_after)
+        ),
+    }
 }
 
 fn origin(run: &Run<'_>, summary: &Summary) -> anyhow::Result<Origin> {

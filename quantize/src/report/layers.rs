@@ -1,6 +1,6 @@
 //! What became of each layer: its noise, its ranges, its values and its weights.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cygnet::core::Plan;
 use cygnet_onnx::model::{DType, Model, Node, Tensor};
@@ -9,11 +9,13 @@ use serde::Serialize;
 use super::histogram::Histogram;
 use crate::Quantized;
 use crate::calibrate::{Distribution, Distributions};
+use crate::error::QuantizeError;
 use crate::evaluate::Noise;
+use crate::facts::infer;
 use crate::graph::{constant, makers};
-use crate::operators::{Role, activation_inputs, fuses_activation, role};
+use crate::operators::{Role, bounds, fuses_activation, role};
 
-/// One tensor that became an integer, and the layer that makes it.
+/// One tensor, and the layer that makes it.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Layer {
     /// The node; of a layer with an activation the layer's, not the activation's.
@@ -24,14 +26,14 @@ pub struct Layer {
     pub tensor: String,
     /// Signal to noise, in decibels, with the errors of all layers before it; see [`Noise`].
     pub decibels: Option<f64>,
-    /// The type of its levels: `uint8`, …
+    /// The type of its levels: `uint8`, …; `float32` where it stays in float.
     pub levels: String,
     /// How its range was drawn.
     pub method: String,
     /// Least and largest value in calibration; `None` where the range is fixed by the operator.
     pub seen: Option<(f32, f32)>,
-    /// The least and largest value that a level stands for.
-    pub range: (f32, f32),
+    /// The least and largest value that a level stands for; `None` in float.
+    pub range: Option<(f32, f32)>,
     /// Share of the values in calibration that lie outside the range, by the middles of fine bins.
     pub clipped: Option<f64>,
     /// The values in calibration.
@@ -59,8 +61,11 @@ pub struct Weights {
     pub zeros: Option<f64>,
 }
 
-/// All tensors that became integers and are computed, not moved, in the order of the graph; the model's inputs first.
-/// `seen` is what calibration saw, `method` how ranges were drawn where no tensor of `methods` says otherwise.
+/// All tensors that are computed, not moved, in the order of the graph; the model's inputs first. `seen` is what
+/// calibration saw, `method` how ranges were drawn where no tensor of `methods` says otherwise.
+///
+/// # Errors
+/// [`QuantizeError`] where tract cannot follow the float model.
 pub fn layers(
     quantized: &Quantized,
     seen: &Distributions,
@@ -68,7 +73,7 @@ pub fn layers(
     plan: Option<&Plan<'_>>,
     method: &str,
     methods: &BTreeMap<String, String>,
-) -> Vec<Layer> {
+) -> Result<Vec<Layer>, QuantizeError> {
     let float = &quantized.float;
     let view = View {
         float,
@@ -77,31 +82,44 @@ pub fn layers(
         int8_makers: makers(&quantized.model),
         work: plan.map(work).unwrap_or_default(),
     };
+    let facts = infer(float, &quantized.dims)?;
+    let is_real = |tensor: &&str| facts.get(*tensor).is_some_and(|(dtype, _)| *dtype == DType::F32);
     let inputs = float.inputs.iter().map(|input| input.name.as_str());
     let computed = float.nodes.iter().filter(|node| role(float, node) != Role::Move);
     let made = computed.flat_map(|node| &node.outputs).map(String::as_str);
-    let layer = |tensor: &str| {
-        let dequantized = quantized.inserted.dequantized.get(tensor)?;
-        let Levels { kind: levels, range, scale } = view.levels(dequantized)?;
-        let seen = seen.get(tensor).filter(|seen| seen.count() > 0);
-        let named = methods.get(tensor).map_or(method, String::as_str);
+    let tensors: Vec<&str> = inputs.chain(made).filter(is_real).collect();
+    // What goes into an activation that is computed with it is no tensor of its own.
+    let inside = |tensor: &&str| {
+        let (layer, _) = view.layer(tensor);
+        layer.filter(|layer| layer.output(0) != Some(tensor))?.output(0)
+    };
+    let inside: BTreeSet<&str> = tensors.iter().filter_map(inside).collect();
+    let shown = tensors.iter().filter(|tensor| !inside.contains(*tensor));
+    let layer = |tensor: &&str| {
+        let levels = quantized.inserted.dequantized.get(*tensor).and_then(|dequantized| view.levels(dequantized));
+        let seen = seen.get(*tensor).filter(|seen| seen.count() > 0);
         let (layer, operator) = view.layer(tensor);
-        Some(Layer {
+        let method = match (&levels, seen) {
+            (None, _) => String::new(),
+            (_, None) => "fixed by the operator".into(),
+            _ => methods.get(*tensor).map_or(method, String::as_str).to_string(),
+        };
+        Layer {
             node: layer.map_or(tensor.to_string(), Node::label),
             operator,
             tensor: tensor.to_string(),
-            decibels: noise.iter().find(|noise| noise.tensor == tensor).map(|noise| noise.decibels),
-            levels,
-            method: if seen.is_some() { named.to_string() } else { "fixed by the operator".into() },
+            decibels: noise.iter().find(|noise| noise.tensor == **tensor).map(|noise| noise.decibels),
+            levels: levels.as_ref().map_or_else(|| DType::F32.to_string(), |levels| levels.kind.clone()),
+            method,
             seen: seen.map(|seen| (seen.low, seen.high)),
-            range,
-            clipped: seen.map(|seen| clipped(seen, range, scale)),
+            range: levels.as_ref().map(|levels| levels.range),
+            clipped: levels.as_ref().zip(seen).map(|(levels, seen)| clipped(seen, levels)),
             values: seen.and_then(Histogram::of_distribution),
             weights: layer.and_then(|layer| view.weights(layer)),
             multiply_accumulates: layer.and_then(|layer| view.work.get(&layer.label()).copied()),
-        })
+        }
     };
-    inputs.chain(made).filter_map(layer).collect()
+    Ok(shown.map(layer).collect())
 }
 
 /// How an integer tensor stands for real numbers.
@@ -130,11 +148,9 @@ impl<'m> View<'m> {
         };
         let before =
             node.input(0).and_then(|input| self.float_makers.get(input)).map(|&index| &self.float.nodes[index]);
-        let is_activation =
-            activation_inputs(node).len() == 1 && constant(self.float, node, 1).is_none_or(|bound| bound.len() == 1);
         let fuses = |before: &&Node| fuses_activation(before) && role(self.float, before) != Role::Float;
-        let is_alone = fuses_activation(node) || !is_activation;
-        match before.filter(fuses).filter(|before| !is_alone && self.is_inside(before)) {
+        let is_activation = bounds(self.float, node).is_some();
+        match before.filter(fuses).filter(|before| is_activation && self.is_inside(before)) {
             Some(before) => (Some(before), format!("{}, {}", before.op_type, node.op_type)),
             None => (Some(node), node.op_type.clone()),
         }
@@ -225,7 +241,8 @@ fn ends(dtype: DType) -> Option<(i64, i64)> {
 }
 
 /// Share of values that are cut off: those within half a level of the ends are rounded, as all others are.
-fn clipped(seen: &Distribution, (low, high): (f32, f32), scale: f32) -> f64 {
+fn clipped(seen: &Distribution, levels: &Levels) -> f64 {
+    let Levels { range: (low, high), scale, .. } = *levels;
     let is_outside = |value: f32| value < low - scale / 2.0 || value > high + scale / 2.0;
     let outside: u64 = seen.bins().filter(|(value, _)| is_outside(*value)).map(|(_, count)| count).sum();
     outside as f64 / seen.count().max(1) as f64

@@ -86,7 +86,8 @@ pub fn ranges(layers: &[Layer]) -> Markup {
     let columns = Columns::of(layers);
     let ends = layers
         .iter()
-        .flat_map(|layer| [layer.range.0, layer.range.1])
+        .filter_map(|layer| layer.range)
+        .flat_map(|(low, high)| [low, high])
         .chain(layers.iter().filter_map(|layer| layer.seen).flat_map(|(low, high)| [low, high]));
     let ends: Vec<f64> = ends.map(f64::from).filter(|end| end.is_finite()).collect();
     let largest = ends.iter().fold(0f64, |most, end| most.max(end.abs())).max(1e-30);
@@ -103,11 +104,10 @@ pub fn ranges(layers: &[Layer]) -> Markup {
             (columns.grid(y.at(log(tick)), &short(tick)))
         }
         @for (index, layer) in layers.iter().enumerate() {
-            @let tip = match layer.seen {
-                Some(seen) => format!("{}. {}: levels cover {}, calibration saw {}", index + 1, layer.node, range(layer.range), range(seen)),
-                None => format!("{}. {}: levels cover {}", index + 1, layer.node, range(layer.range)),
-            };
-            (column("quantized", columns.middle(index), box_width, layer.range, &y, &log, &tip))
+            @let tip = tip(index, layer);
+            @if let Some(covered) = layer.range {
+                (column("quantized", columns.middle(index), box_width, covered, &y, &log, &tip))
+            }
             @if let Some(seen) = layer.seen {
                 (column("seen", columns.middle(index), line_width, seen, &y, &log, &tip))
             }
@@ -121,6 +121,12 @@ pub fn ranges(layers: &[Layer]) -> Markup {
         true,
         &content,
     )
+}
+
+fn tip(index: usize, layer: &Layer) -> String {
+    let covered = layer.range.map_or("float".to_string(), |covered| format!("levels cover {}", range(covered)));
+    let seen = layer.seen.map(|seen| format!(", calibration saw {}", range(seen))).unwrap_or_default();
+    format!("{}. {}: {covered}{seen}", index + 1, layer.node)
 }
 
 fn column(

@@ -43,16 +43,22 @@ fn folded(index: usize, layer: &Layer) -> Markup {
 }
 
 fn activations(layer: &Layer) -> Markup {
+    let covered = |end: &str| layer.range.map(|covered| format!("{}{end}", range(covered)));
     let Some(values) = &layer.values else {
-        return html! { p { "The operator fixes the range: " (range(layer.range)) "." } };
+        let range = covered(".")
+            .map_or("It stays in float.".to_string(), |range| format!("The operator fixes the range: {range}"));
+        return html! { p { (range) } };
     };
     html! {
         figure {
-            (plot(values, Some(layer.range), &format!("Activations of {}", layer.node)))
+            (plot(values, layer.range, &format!("Activations of {}", layer.node)))
             figcaption {
                 "Activations \"" span.name { (layer.tensor) } "\": " (grouped(values.counts.iter().sum::<u64>() as usize))
-                " values in calibration from " (range((values.low, values.high))) ", " (layer.levels) " levels cover "
-                (range(layer.range)) " (" (layer.method) ")."
+                " values in calibration from " (range((values.low, values.high)))
+                @match covered("") {
+                    Some(range) => { ", " (layer.levels) " levels cover " (range) " (" (layer.method) ")." }
+                    None => ", in float."
+                }
             }
         }
     }

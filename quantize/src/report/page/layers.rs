@@ -55,7 +55,7 @@ fn table(layers: &[Layer]) -> Markup {
     ];
     html! {
         table {
-            caption { span { "Tensors that became integers, and the layers that make them" } }
+            caption { span { "Tensors that are computed, and the layers that make them" } }
             thead {
                 tr { @for head in heads { th scope="col" .text[is_text(head)] { (head) } } }
             }
@@ -67,7 +67,7 @@ fn table(layers: &[Layer]) -> Markup {
                         td.text { (layer.operator) }
                         td { (layer.decibels.map(decibels).unwrap_or_default()) }
                         td { (layer.seen.map(range).unwrap_or_default()) }
-                        td { (range(layer.range)) }
+                        td { (layer.range.map(range).unwrap_or_default()) }
                         td { (layer.clipped.filter(|share| *share > 0.0).map(small_share).unwrap_or_default()) }
                         td.text { (layer.levels) }
                         td.text { (layer.method) }

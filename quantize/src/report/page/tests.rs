@@ -21,7 +21,7 @@ fn layer(name: &str) -> Layer {
         levels: "uint8".into(),
         method: "min-max".into(),
         seen: Some((-0.5, 3.0)),
-        range: (-0.51, 2.5),
+        range: Some((-0.51, 2.5)),
         clipped: Some(0.0125),
         values: Histogram::of_values(&[-0.5, 0.0, 1.0, 3.0]),
         weights: Some(Weights {

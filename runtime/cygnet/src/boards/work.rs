@@ -73,9 +73,12 @@ impl Work {
             let macs = record.step.multiply_accumulates() as f64;
             let (mut elements, mut is_float) = (0, false);
             record.step.visit_tensors(&mut |id, access| {
-                if let Some(tensor) = plan.tensor(id).filter(|_| access == Access::Write) {
-                    elements += tensor.bytes() / tensor.dtype.bytes().max(1);
-                    is_float |= tensor.dtype == DType::F32;
+                let Some(tensor) = plan.tensor(id) else { return };
+                match access {
+                    Access::Write => elements += tensor.bytes() / tensor.dtype.bytes().max(1),
+                    // Sums of int8 may leave as float32: what is read decides.
+                    Access::Read => is_float |= tensor.dtype == DType::F32,
+                    Access::Scratch => {}
                 }
             });
             if record.step.needs_host() || (is_float && macs > 0.0) {
