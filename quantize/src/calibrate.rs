@@ -49,7 +49,8 @@ impl Default for Distribution {
             reach: f32::MIN_POSITIVE,
             below,
             above,
-            moving: None,
+            moving_low: f32::INFINITY,
+            moving_high: f32::NEG_INFINITY,
         }
     }
 }

@@ -32,6 +32,7 @@ pub mod random;
 pub mod ranges;
 pub mod recipe;
 pub mod repair;
+pub mod report;
 pub mod rounding;
 pub mod synthetic;
 pub mod tail;

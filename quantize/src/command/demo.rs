@@ -79,6 +79,7 @@ fn compress(name: &str, models: &Path, output: &Path) -> anyhow::Result<Summary>
         eval: Some(folder.join("eval.npz")),
         output: Some(output.join(format!("{name}.int8.onnx"))),
         plan: Some(plan_path(name, output)),
+        report: None,
         card: None,
         ranges: RangeKind::Auto,
         percentile: 100.0,

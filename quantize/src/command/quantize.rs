@@ -12,11 +12,13 @@ use quantize::evaluate::{self, Evaluation, Metric, Noise};
 use quantize::files::NewFiles;
 use quantize::params::Activations;
 use quantize::ranges::Ranges;
+use quantize::report::page::page;
 use quantize::tail::Outputs;
 use quantize::{Effort, Options, Quantized};
 
 use super::compile;
 use super::progress::Progress;
+use super::report;
 use super::summary::Summary;
 
 /// Samples from which signal to noise is taken.
@@ -43,6 +45,9 @@ pub struct Arguments {
     /// Where to write the compiled plan too
     #[arg(long, value_name = "OUT.cyg")]
     pub plan: Option<PathBuf>,
+    /// Where to write what was won and lost, and why: one HTML file with everything in it
+    #[arg(long, value_name = "OUT.html")]
+    pub report: Option<PathBuf>,
     /// The model's card [default: MODEL.toml beside the model, else the one inside the model]
     #[arg(long, value_name = "FILE.toml")]
     pub card: Option<PathBuf>,
@@ -112,11 +117,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
     let output = arguments.output.clone().unwrap_or_else(|| arguments.model.with_extension("int8.onnx"));
     let mut model = super::read(&arguments.model)?;
-    for path in [Some(&output), arguments.plan.as_ref()].into_iter().flatten() {
+    let outputs = [Some(&output), arguments.plan.as_ref(), arguments.report.as_ref()];
+    for (index, path) in outputs.into_iter().enumerate() {
+        let Some(path) = path else { continue };
         super::check_output(path, &arguments.model)?;
-    }
-    if arguments.plan.as_ref() == Some(&output) {
-        bail!("{}: is the name of two outputs; give the plan another", output.display());
+        if outputs[..index].contains(&Some(path)) {
+            bail!("{}: is the name of two outputs; give one of them another", path.display());
+        }
     }
     let card = super::card::take(&arguments.model, arguments.card.as_deref(), &mut model)?;
     let open = |path: &Path, purpose| {
@@ -178,30 +185,62 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         Some(data) => uncovered(&quantized, data)?,
         None => Vec::new(),
     };
-    let mut files = NewFiles::default();
-    files.add(&output, &bytes_of(&quantized.model)?)?;
-    if let Some((path, plan)) = arguments.plan.as_ref().zip(plan) {
-        files.add(path, &plan)?;
-    }
-    files.publish()?;
-    Ok(Summary {
+    let onnx = bytes_of(&quantized.model)?;
+    let mut summary = Summary {
         model: arguments.model.display().to_string(),
         output: output.display().to_string(),
         plan: arguments.plan.as_ref().map(|p| p.display().to_string()),
         float_bytes: size(&arguments.model)?,
-        int8_bytes: size(&output)?,
-        memory: engine.map(|engine| engine.memory()),
+        int8_bytes: onnx.len() as u64,
+        memory: engine.as_ref().map(Engine::memory),
         calibration_samples: calibration.len(),
         is_synthetic: calibration.is_synthetic(),
         bad_samples: std::iter::once(&calibration).chain(&evaluation).map(Data::findings).collect(),
         layers: quantized.inserted.weighted,
         folded: quantized.folded,
-        equalized: quantized.equalized,
+        equalized: quantized.equalized.clone(),
         accuracy: evaluated.as_ref().and_then(|evaluated| evaluated.accuracy).map(Into::into),
         evaluation: evaluated,
         uncovered,
         noise,
-    })
+        report: None,
+    };
+    let mut files = NewFiles::default();
+    files.add(&output, &onnx)?;
+    if let Some((path, plan)) = arguments.plan.as_ref().zip(plan) {
+        files.add(path, &plan)?;
+    }
+    if let Some(path) = &arguments.report {
+        let run = report::Run {
+            onnx: &onnx,
+            quantized: &quantized,
+            engine: engine.as_ref(),
+            card: card.as_ref(),
+            calibration: &calibration,
+            evaluation: evaluation.as_ref(),
+            ranges: arguments.ranges_in_words(),
+            threads: options.threads,
+        };
+        let report = report::gather(&run, &summary)?;
+        files.add(path, page(&report).as_bytes())?;
+        summary.report = Some(report);
+    }
+    files.publish()?;
+    Ok(summary)
+}
+
+impl Arguments {
+    /// How ranges are drawn, as the report says it.
+    fn ranges_in_words(&self) -> String {
+        match self.ranges {
+            RangeKind::Auto => "chosen by the model's answers".into(),
+            RangeKind::Minmax => "min-max".into(),
+            RangeKind::Entropy => "entropy".into(),
+            RangeKind::Moving => "moving average".into(),
+            RangeKind::Percentile => format!("percentile {}", self.percentile),
+            RangeKind::Error => "least error".into(),
+        }
+    }
 }
 
 fn noise(quantized: &Quantized, data: &Data) -> anyhow::Result<Vec<Noise>> {
