@@ -51,6 +51,9 @@ pub struct ConvI8Args<'a> {
     pub x_zero_point: i8,
     /// Result, channels last.
     pub y: ConvOutput<'a>,
+    /// Elements of the result from one position to the next: as many as the window has output channels, or more where
+    /// those are some of all, which dense convolutions may be asked for.
+    pub y_step: usize,
     /// Room as [`source::Source`] demands.
     pub scratch: &'a mut [i8],
     /// Packed weights.
@@ -63,6 +66,15 @@ pub struct ConvI8Args<'a> {
     pub weight_zero_points: I32s<'a>,
     /// No weight is -128.
     pub narrow: bool,
+}
+
+impl ConvI8Args<'_> {
+    /// Elements of the result from the first to behind the last.
+    #[allow(dead_code, reason = "not for the portable kernels")]
+    #[inline]
+    pub(crate) fn y_len(&self) -> usize {
+        self.window.positions().saturating_sub(1) * self.y_step + self.window.out_c as usize
+    }
 }
 
 /// Operands of [`Kernels::conv_f32`] and [`Kernels::depthwise_f32`].
