@@ -40,6 +40,8 @@ pub(crate) fn pays(step: &Step) -> bool {
     let (window, dense) = match step {
         Step::ConvI8(s) => (&s.window, true),
         Step::DepthwiseI8(s) => (&s.window, false),
+        Step::IndexedConvI8(s) => (&s.conv.window, true),
+        Step::SparseConvI8(s) => (&s.conv.window, true),
         Step::ConvF32(s) => (&s.window, true),
         Step::DepthwiseF32(s) => (&s.window, false),
         Step::Pool(s) => (&s.window, false),

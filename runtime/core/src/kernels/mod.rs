@@ -31,6 +31,7 @@ use crate::plan::StepSet;
 use crate::plan::step::{BinaryOp, MatMul, Pool, Reduce, Softmax, Window};
 use crate::quantization::Target;
 use crate::session::executors::Executors;
+use crate::weights::compressed::{Factors, LEVELS};
 
 /// Where a convolution puts its results.
 pub enum ConvOutput<'a> {
@@ -75,6 +76,20 @@ impl ConvI8Args<'_> {
     pub(crate) fn y_len(&self) -> usize {
         self.window.positions().saturating_sub(1) * self.y_step + self.window.out_c as usize
     }
+}
+
+/// Operands of [`Kernels::expand_indexed`]; see [`crate::weights::compressed`].
+pub struct IndexedArgs<'a> {
+    /// Of the expanded weights, in pairs; they begin with a low half.
+    pub indices: &'a [u8],
+    /// int8.
+    pub levels: &'a [u8; LEVELS],
+    /// Factors of the levels, where all expanded weights are of one block; or none.
+    pub factors: Factors<'a>,
+    /// Output channels of the block, a multiple of four.
+    pub width: usize,
+    /// Expanded weights: whole groups of four of `width` channels.
+    pub out: &'a mut [u8],
 }
 
 /// Operands of [`Kernels::conv_f32`] and [`Kernels::depthwise_f32`].
@@ -190,6 +205,10 @@ pub struct Kernels {
     pub conv_i8: fn(ConvI8Args<'_>),
     /// [`crate::plan::step::ConvI8`] whose groups have one input channel.
     pub depthwise_i8: fn(ConvI8Args<'_>),
+    /// Weights of [`crate::plan::step::IndexedConvI8`].
+    pub expand_indexed: fn(IndexedArgs<'_>),
+    /// Weights of [`crate::plan::step::SparseConvI8`]: stored bytes, expanded ones; gives how many have been read.
+    pub expand_sparse: fn(&[u8], &mut [u8]) -> usize,
     /// [`crate::plan::step::ConvF32`].
     pub conv_f32: fn(ConvF32Args<'_>),
     /// [`crate::plan::step::DepthwiseF32`].

@@ -1,5 +1,6 @@
 //! One step: its tensors found in the arena and handed to the kernel.
 
+mod compressed;
 pub(crate) mod executors;
 
 use core::cell::Cell;
