@@ -16,9 +16,12 @@ use cygnet_onnx::model::{Model, Node, Tensor};
 
 use crate::error::QuantizeError;
 use crate::graph::{drop_unused, redirect, remove_nodes};
+use crate::narrow;
 use crate::operators::{Role, bounds};
+use crate::opset;
 use crate::params::Params;
 use crate::placement::Placement;
+use crate::recipe::Recipe;
 use store::Store;
 
 /// What was inserted.
@@ -32,11 +35,16 @@ pub struct Inserted {
     pub dequantized: BTreeMap<String, String>,
 }
 
-/// Inserts the pairs for `placement` with one of `params` for each group.
+/// Inserts the pairs for `placement` with one of `params` for each group, and weights in the form that `recipe` tells.
 ///
 /// # Errors
 /// [`QuantizeError`] for weights that are not finite, and where the result has a flaw (a mistake of ours).
-pub fn insert(model: &mut Model, placement: &Placement, params: &[Params]) -> Result<Inserted, QuantizeError> {
+pub fn insert(
+    model: &mut Model,
+    placement: &Placement,
+    params: &[Params],
+    recipe: &Recipe,
+) -> Result<Inserted, QuantizeError> {
     let mut inserted = Inserted::default();
     let of = |tensor: &str| placement.group_of.get(tensor).and_then(|&g| params.get(g)).copied();
     let mut store = Store::of(model);
@@ -50,8 +58,9 @@ pub fn insert(model: &mut Model, placement: &Placement, params: &[Params]) -> Re
         })
         .collect();
     let mut ahead = Vec::new();
-    for (index, channel_axis, input) in weighted {
-        weights::quantize(model, &mut store, &mut ahead, index, channel_axis, input.scale)?;
+    for (number, (index, channel_axis, input)) in weighted.into_iter().enumerate() {
+        let form = narrow::form(model, recipe, index, number == 0);
+        weights::quantize(model, &mut store, &mut ahead, index, channel_axis, input.scale, form)?;
         inserted.weighted += 1;
     }
     drop_redundant(model, placement, &of, &mut inserted);
@@ -68,6 +77,9 @@ pub fn insert(model: &mut Model, placement: &Placement, params: &[Params]) -> Re
             let dequantized = pair(model, &mut store, tensor, params, is_output);
             inserted.dequantized.insert(tensor.clone(), dequantized);
         }
+    }
+    if model.initializers.values().any(|tensor| tensor.dtype.is_packed()) {
+        opset::raise_for_int4(model)?;
     }
     model.nodes.splice(0..0, ahead);
     model.value_info.clear();

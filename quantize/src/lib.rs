@@ -14,6 +14,7 @@ pub mod facts;
 pub mod fold;
 pub mod graph;
 pub mod insert;
+pub mod narrow;
 pub mod operators;
 pub mod opset;
 pub mod params;
@@ -139,7 +140,7 @@ pub fn build(prepared: &Prepared, seen: &Distributions, options: &Options) -> Re
     let placement = placement::place(float, facts, &options.recipe)?;
     let params = ranges::parameters(float, &placement, seen, options.ranges, options.activations)?;
     let mut model = float.clone();
-    let inserted = insert::insert(&mut model, &placement, &params)?;
+    let inserted = insert::insert(&mut model, &placement, &params, &options.recipe)?;
     model.producer = "cygnet quantize".into();
     Ok(Quantized { model, float: float.clone(), folded: *folded, inserted, dims: dims.clone() })
 }

@@ -268,6 +268,21 @@ impl Tensor {
     }
 }
 
+/// Which of `count` scales, as DequantizeLinear takes them, belongs to element `index` of a tensor: the only one; that of its
+/// index along `axis`; or that of its block along `axis`, where `block` is not 0.
+pub(crate) fn parameter_of(shape: &[usize], axis: usize, block: usize, count: usize, index: usize) -> usize {
+    if count == 1 {
+        return 0;
+    }
+    let inner = shape.iter().skip(axis + 1).product::<usize>().max(1);
+    if block == 0 {
+        return index / inner % count.max(1);
+    }
+    let extent = shape.get(axis).copied().unwrap_or(1).max(1);
+    let (outer, place) = (index / (inner * extent), index / inner % extent);
+    (outer * extent.div_ceil(block) + place / block) * inner + index % inner
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -290,6 +305,15 @@ mod tests {
             assert!(tensor.check(), "{dtype}");
             assert_eq!(tensor.to_f32s().unwrap(), [expected], "{dtype}");
         }
+    }
+
+    #[test]
+    fn every_element_has_the_scale_of_its_block() {
+        // 2 × 3 × 2 in blocks of two along the middle: 2 × 2 × 2 scales.
+        let places: Vec<usize> = (0..12).map(|index| parameter_of(&[2, 3, 2], 1, 2, 8, index)).collect();
+        assert_eq!(places, [0, 1, 0, 1, 2, 3, 4, 5, 4, 5, 6, 7]);
+        let along_first: Vec<usize> = (0..6).map(|index| parameter_of(&[3, 2], 0, 0, 3, index)).collect();
+        assert_eq!(along_first, [0, 0, 1, 1, 2, 2]);
     }
 
     #[test]

@@ -6,7 +6,7 @@ use cygnet_core::plan::TensorId;
 
 use super::{Lowered, wrong};
 use crate::compile::layout::Layout;
-use crate::model::{DType, Tensor};
+use crate::model::{DType, Tensor, parameter_of};
 
 /// A tensor of the graph.
 #[derive(Clone, Debug)]
@@ -43,16 +43,8 @@ impl Constant {
 
     /// Which scale and zero point element `index` has.
     pub(super) fn channel(&self, quantization: &ConstantQuantization, index: usize) -> usize {
-        if quantization.scales.len() == 1 {
-            return 0;
-        }
-        let inner = self.tensor.shape[quantization.axis + 1..].iter().product::<usize>().max(1);
-        if quantization.block == 0 {
-            return index / inner % quantization.scales.len();
-        }
-        let extent = self.tensor.shape[quantization.axis].max(1);
-        let (outer, place) = (index / (inner * extent), index / inner % extent);
-        (outer * extent.div_ceil(quantization.block) + place / quantization.block) * inner + index % inner
+        let ConstantQuantization { scales, axis, block, .. } = quantization;
+        parameter_of(&self.tensor.shape, *axis, *block, scales.len(), index)
     }
 
     /// The same with stored values of 4 bits as int8, their zero points taken off.
