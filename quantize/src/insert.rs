@@ -16,12 +16,12 @@ use cygnet_onnx::model::{Model, Node, Tensor};
 
 use crate::error::QuantizeError;
 use crate::graph::{drop_unused, redirect, remove_nodes};
-use crate::narrow;
 use crate::operators::{Role, bounds};
 use crate::opset;
 use crate::params::Params;
 use crate::placement::Placement;
-use crate::recipe::Recipe;
+use crate::recipe::WeightForm;
+use crate::rounding::LayerWeights;
 use store::Store;
 
 /// What was inserted.
@@ -35,7 +35,8 @@ pub struct Inserted {
     pub dequantized: BTreeMap<String, String>,
 }
 
-/// Inserts the pairs for `placement` with one of `params` for each group, and weights in the form that `recipe` tells.
+/// Inserts the pairs for `placement` with one of `params` for each group, and weights in the form that `forms` has for the
+/// [`Node::label`] of their layer; `rounded` are the integer weights of layers, the others take the nearest levels.
 ///
 /// # Errors
 /// [`QuantizeError`] for weights that are not finite, and where the result has a flaw (a mistake of ours).
@@ -43,7 +44,8 @@ pub fn insert(
     model: &mut Model,
     placement: &Placement,
     params: &[Params],
-    recipe: &Recipe,
+    forms: &BTreeMap<String, WeightForm>,
+    rounded: &BTreeMap<String, LayerWeights>,
 ) -> Result<Inserted, QuantizeError> {
     let mut inserted = Inserted::default();
     let of = |tensor: &str| placement.group_of.get(tensor).and_then(|&g| params.get(g)).copied();
@@ -58,9 +60,11 @@ pub fn insert(
         })
         .collect();
     let mut ahead = Vec::new();
-    for (number, (index, channel_axis, input)) in weighted.into_iter().enumerate() {
-        let form = narrow::form(model, recipe, index, number == 0);
-        weights::quantize(model, &mut store, &mut ahead, index, channel_axis, input.scale, form)?;
+    for (index, channel_axis, input) in weighted {
+        let label = model.nodes[index].label();
+        let form = forms.get(&label).copied().unwrap_or_default();
+        let rounded = rounded.get(&label);
+        weights::quantize(model, &mut store, &mut ahead, index, channel_axis, input.scale, form, rounded)?;
         inserted.weighted += 1;
     }
     drop_redundant(model, placement, &of, &mut inserted);

@@ -20,27 +20,38 @@ mod clustered;
 mod int4;
 mod sparse;
 
-use cygnet_onnx::model::Model;
+use std::collections::BTreeMap;
+
+use cygnet_onnx::model::{Model, Node, Tensor};
 
 use crate::graph::constant;
+use crate::operators::Role;
 use crate::params::Weights;
 use crate::recipe::{Recipe, WeightForm};
 
 /// Weights below which a layer of a model that is narrow as a whole stays int8: it would save next to nothing.
 const LEAST_WEIGHTS: usize = 1024;
 
-/// The form of the weights of the node at `index`. What the recipe names is obeyed; its usual form spares the first layer
-/// (`is_first`), depthwise layers and small ones: they have few weights, on each of which much depends.
-pub fn form(model: &Model, recipe: &Recipe, index: usize, is_first: bool) -> WeightForm {
-    let node = &model.nodes[index];
-    if recipe.layers.contains_key(&node.label()) {
-        return recipe.form(node).weights;
-    }
-    let weights = constant(model, node, 1);
-    let is_depthwise =
-        node.is("Conv") && weights.is_some_and(|w| w.shape.get(1) == Some(&1)) && node.int("group") > Some(1);
-    let is_small = weights.is_none_or(|weights| weights.len() < LEAST_WEIGHTS);
-    if is_first || is_depthwise || is_small { WeightForm::Int8 } else { recipe.usual.weights }
+/// The form of the weights of every layer by [`Node::label`]. What the recipe names is obeyed; its usual form spares the
+/// first layer, depthwise layers and small ones: they have few weights, on each of which much depends.
+pub fn forms(model: &Model, roles: &[Role], recipe: &Recipe) -> BTreeMap<String, WeightForm> {
+    let layers = model.nodes.iter().zip(roles).filter(|(_, role)| matches!(role, Role::Weighted { .. }));
+    let form = |(number, (node, _)): (usize, (&Node, &Role))| {
+        let spared = number == 0 || is_depthwise(model, node) || constant(model, node, 1).is_none_or(is_small);
+        let named = recipe.layers.contains_key(&node.label());
+        let form = if spared && !named { WeightForm::Int8 } else { recipe.form(node).weights };
+        (node.label(), form)
+    };
+    layers.enumerate().map(form).collect()
+}
+
+fn is_depthwise(model: &Model, node: &Node) -> bool {
+    let one_input = constant(model, node, 1).is_some_and(|weights| weights.shape.get(1) == Some(&1));
+    node.is("Conv") && one_input && node.int("group") > Some(1)
+}
+
+fn is_small(weights: &Tensor) -> bool {
+    weights.len() < LEAST_WEIGHTS
 }
 
 /// How weights lie in their tensor.
@@ -54,7 +65,12 @@ pub struct Layout<'a> {
     pub input_axis: usize,
 }
 
-impl Layout<'_> {
+impl<'a> Layout<'a> {
+    /// The layout of a layer's weights whose output channels are axis 0 or 1; the input channels are the other.
+    pub fn of(shape: &'a [usize], channel_axis: usize) -> Layout<'a> {
+        Layout { shape, channel_axis, input_axis: 1 - channel_axis.min(1) }
+    }
+
     /// Number of output channels.
     pub fn channels(&self) -> usize {
         self.shape.get(self.channel_axis).copied().unwrap_or(1)
@@ -175,6 +191,9 @@ impl Narrow {
 
     /// The allowed level of weight `index` that is next to `level`, the smaller of two.
     pub fn nearest(&self, index: usize, level: f32) -> i8 {
+        if matches!(self.grid, Grid::Full) {
+            return level.round_ties_even().clamp(-127.0, 127.0) as i8;
+        }
         nearest(self.allowed(index), level)
     }
 }

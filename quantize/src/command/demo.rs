@@ -7,6 +7,7 @@ use anyhow::{Context, anyhow, bail};
 use quantize::Effort;
 use quantize::params::Activations;
 use quantize::recipe::WeightForm;
+use quantize::tail::Outputs;
 
 use super::quantize::{Arguments as QuantizeArguments, RangeKind, work};
 use super::summary::Summary;
@@ -86,6 +87,7 @@ fn compress(name: &str, models: &Path, output: &Path) -> anyhow::Result<Summary>
         threads: None,
         activations: Activations::default(),
         weights: WeightForm::default(),
+        outputs: Outputs::default(),
         json: false,
     })
 }

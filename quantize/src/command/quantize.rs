@@ -11,6 +11,7 @@ use quantize::evaluate::{self, Accuracy, Noise};
 use quantize::params::Activations;
 use quantize::ranges::Ranges;
 use quantize::recipe::WeightForm;
+use quantize::tail::Outputs;
 use quantize::{Effort, Options, Quantized};
 
 use super::compile;
@@ -58,6 +59,9 @@ pub struct Arguments {
     /// How weights are stored; the first layer, depthwise and small ones stay int8
     #[arg(long, value_enum, default_value = "int8", value_name = "FORM")]
     pub weights: WeightForm,
+    /// Form of the answers
+    #[arg(long, value_enum, default_value = "float")]
+    pub outputs: Outputs,
     /// Print one JSON object and nothing else on stdout
     #[arg(long)]
     pub json: bool,
@@ -107,8 +111,13 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         RangeKind::Percentile => Ranges::Percentile(arguments.percentile),
         RangeKind::Error => Ranges::LeastError,
     };
-    let mut options =
-        Options { ranges, activations: arguments.activations, effort: arguments.effort, ..Options::default() };
+    let mut options = Options {
+        ranges,
+        activations: arguments.activations,
+        outputs: arguments.outputs,
+        effort: arguments.effort,
+        ..Options::default()
+    };
     options.recipe.usual.weights = arguments.weights;
     options.threads = arguments.threads.map_or(options.threads, NonZeroUsize::get);
     let mut progress = Progress::new("calibrating", calibration.len());

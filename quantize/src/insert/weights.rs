@@ -8,11 +8,14 @@ use crate::graph::constant;
 use crate::narrow::{Grid, Layout, Narrow};
 use crate::params::{bias_level, least_scale};
 use crate::recipe::WeightForm;
+use crate::rounding::LayerWeights;
 
 /// Number of int32 in `TensorProto.DataType`.
 const INT32: i64 = 6;
 
 /// Replaces weights and bias of the node at `index` by integers and DequantizeLinear nodes, which go to `ahead`.
+///
+/// `rounded` are the integers; without it each weight takes its nearest level.
 pub(super) fn quantize(
     model: &mut Model,
     store: &mut Store,
@@ -21,6 +24,7 @@ pub(super) fn quantize(
     channel_axis: usize,
     input_scale: f32,
     form: WeightForm,
+    rounded: Option<&LayerWeights>,
 ) -> Result<(), QuantizeError> {
     let node = model.nodes[index].clone();
     let Some(weights) = constant(model, &node, 1).cloned() else { return Ok(()) };
@@ -29,9 +33,14 @@ pub(super) fn quantize(
     if !values.iter().chain(bias.iter().flatten()).all(|v| v.is_finite()) {
         return Err(QuantizeError::node(&node, "its weights or bias hold NaN or infinity; the training went astray"));
     }
-    let least: Vec<f32> = bias.iter().flatten().map(|&b| least_scale(b, input_scale)).collect();
-    let layout = Layout { shape: &weights.shape, channel_axis, input_axis: 1 - channel_axis.min(1) };
-    let narrow = Narrow::of(form, &values, layout, &least, &[]);
+    let layout = Layout::of(&weights.shape, channel_axis);
+    let LayerWeights { weights: narrow, bias } = match rounded {
+        Some(rounded) => rounded.clone(),
+        None => {
+            let least: Vec<f32> = bias.iter().flatten().map(|&b| least_scale(b, input_scale)).collect();
+            LayerWeights { weights: Narrow::of(form, &values, layout, &least, &[]), bias }
+        }
+    };
     let mut writer = Writer { model, store, ahead, name: &node.inputs[1] };
     let stored = writer.weights(&narrow, layout);
     model.nodes[index].inputs[1] = stored;
@@ -40,10 +49,15 @@ pub(super) fn quantize(
         let scales: Vec<f32> = narrow.scales.iter().map(|s| input_scale * s).collect();
         let levels: Vec<i32> = bias.iter().zip(&scales).map(|(&b, &s)| bias_level(b, s)).collect();
         let levels = Tensor::from_i32(vec![levels.len()], &levels);
-        let mut writer = Writer { model, store, ahead, name: &node.inputs[2] };
-        let levels = writer.store.levels(writer.model, writer.name, levels);
-        let stored = writer.dequantize(levels, Tensor::from_f32(vec![scales.len()], &scales), None, 0, 0);
-        model.nodes[index].inputs[2] = stored;
+        let name = match node.input(2) {
+            Some(name) => name.to_string(),
+            None => store.name(&node.inputs[1], "b"),
+        };
+        let mut writer = Writer { model, store, ahead, name: &name };
+        let levels = writer.store.levels(writer.model, &name, levels);
+        let dequantized = writer.dequantize(levels, Tensor::from_f32(vec![scales.len()], &scales), None, 0, 0);
+        model.nodes[index].inputs.truncate(2);
+        model.nodes[index].inputs.push(dequantized);
     }
     Ok(())
 }

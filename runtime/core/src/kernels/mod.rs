@@ -92,6 +92,30 @@ pub struct IndexedArgs<'a> {
     pub out: &'a mut [u8],
 }
 
+/// For each half mask of [`crate::weights::compressed`]: which of the bytes that follow it each of 8 weights is; one
+/// behind all of them where the weight is 0.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[inline]
+fn sparse_places(mask: u8) -> &'static [u8; 8] {
+    static PLACES: [[u8; 8]; 256] = {
+        let mut all = [[0x80; 8]; 256];
+        let mut mask = 0;
+        while mask < 256 {
+            let (mut bit, mut next) = (0, 0);
+            while bit < 8 {
+                if mask >> bit & 1 == 1 {
+                    all[mask][bit] = next;
+                    next += 1;
+                }
+                bit += 1;
+            }
+            mask += 1;
+        }
+        all
+    };
+    &PLACES[mask as usize]
+}
+
 /// Operands of [`Kernels::conv_f32`] and [`Kernels::depthwise_f32`].
 pub struct ConvF32Args<'a> {
     /// Shapes.
@@ -231,6 +255,8 @@ pub struct Kernels {
     pub pool_i8: fn(ReduceI8Args<'_, Pool>),
     /// [`Reduce`].
     pub reduce_i8: fn(ReduceI8Args<'_, Reduce>),
+    /// [`Reduce`] of int8 to float32: values, their zero point, results.
+    pub reduce_to_float: fn(&Reduce, &[i8], i32, &mut [f32]),
     /// [`Softmax`]; behind the arguments stand the table and `1/sy`.
     pub softmax_i8: fn(ReduceI8Args<'_, Softmax>, &[u8], f32),
     /// [`crate::plan::step::Quantize`]: values, scale, results, limits.

@@ -89,8 +89,9 @@ steps! {
     18 Dequantize(Dequantize),
     19 Cast(Cast),
     20 HostStep(HostStep),
-    21 IndexedConvI8(IndexedConvI8),
-    22 SparseConvI8(SparseConvI8),
+    21 ReduceToFloat(Reduce),
+    22 IndexedConvI8(IndexedConvI8),
+    23 SparseConvI8(SparseConvI8),
 }
 
 /// What a step does with one of its tensors.
@@ -145,7 +146,7 @@ impl Step {
             Self::Table(s) => pair(s.x, s.y),
             Self::Unary(s) => pair(s.x, s.y),
             Self::Pool(s) => pair(s.x, s.y),
-            Self::Reduce(s) => pair(s.x, s.y),
+            Self::Reduce(s) | Self::ReduceToFloat(s) => pair(s.x, s.y),
             Self::Softmax(s) => pair(s.x, s.y),
             Self::Copy(s) => {
                 if let Some(x) = s.x {

@@ -11,7 +11,8 @@ pub(crate) fn indexed(args: IndexedArgs<'_>) {
     multiply(args.factors, args.width, args.out);
 }
 
-fn levels_of(indices: &[u8], levels: &[u8; LEVELS], out: &mut [u8]) {
+/// Looks up indices in pairs.
+pub(crate) fn levels_of(indices: &[u8], levels: &[u8; LEVELS], out: &mut [u8]) {
     let level = |index: u8| levels.get(usize::from(index & 15)).copied().unwrap_or(0);
     for (pair, indices) in out.chunks_mut(2 * PIECE).zip(indices.chunks(PIECE)) {
         let (first, second) = pair.split_at_mut_checked(PIECE).unwrap_or_default();

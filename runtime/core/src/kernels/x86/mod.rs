@@ -8,6 +8,7 @@ mod add;
 mod cpu;
 mod depthwise_madd;
 mod depthwise_vnni;
+mod expand;
 mod finish;
 mod float;
 mod madd;
@@ -57,6 +58,7 @@ macro_rules! all_portable_for {
             table = elementwise::table: (x: &[Cell<i8>], y: &[Cell<i8>], table: &[u8; 256]),
             pool_i8 = pool::pool_i8: (args: ReduceI8Args<'_, Pool>),
             reduce_i8 = pool::reduce_i8: (args: ReduceI8Args<'_, Reduce>),
+            reduce_to_float = pool::reduce_to_float: (s: &Reduce, x: &[i8], zero_point: i32, y: &mut [f32]),
             softmax_i8 = softmax::softmax_i8: (args: ReduceI8Args<'_, Softmax>, table: &[u8], inverse_scale: f32),
             quantize = elementwise::quantize: (x: &[f32], scale: f32, y: &mut [i8], target: Target),
             dequantize = elementwise::dequantize: (x: &[i8], scale: f32, zero_point: i32, y: &mut [f32]),
@@ -73,6 +75,8 @@ macro_rules! kernels {
             name: $name,
             conv_i8: $conv,
             depthwise_i8: $depthwise,
+            expand_indexed: expand::indexed,
+            expand_sparse: expand::sparse,
             conv_f32: float::$module::conv,
             depthwise_f32: float::$module::depthwise,
             matmul_f32: float::$module::matmul,
@@ -83,6 +87,7 @@ macro_rules! kernels {
             table: $module::table,
             pool_i8: $module::pool_i8,
             reduce_i8: $module::reduce_i8,
+            reduce_to_float: $module::reduce_to_float,
             softmax_i8: $module::softmax_i8,
             quantize: $module::quantize,
             dequantize: $module::dequantize,
