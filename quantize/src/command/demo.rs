@@ -85,6 +85,7 @@ fn compress(name: &str, models: &Path, output: &Path) -> anyhow::Result<Summary>
         percentile: 100.0,
         effort: Effort::default(),
         threads: None,
+        no_equalize: false,
         activations: Activations::default(),
         weights: WeightForm::default(),
         outputs: Outputs::default(),
