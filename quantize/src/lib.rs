@@ -24,6 +24,7 @@ pub mod interrupt;
 pub mod judge;
 pub mod layers;
 pub mod moments;
+pub mod narrow;
 pub mod operators;
 pub mod opset;
 pub mod params;
@@ -236,7 +237,7 @@ fn assemble(
 ) -> Result<Quantized, QuantizeError> {
     let Prepared { model: float, dims, folded, equalized, .. } = prepared;
     let mut model = float.clone();
-    let inserted = insert::insert(&mut model, placement, params, rounded)?;
+    let inserted = insert::insert(&mut model, placement, params, &placement.forms, rounded)?;
     model.producer = "cygnet quantize".into();
     Ok(Quantized {
         model,

@@ -12,6 +12,7 @@ use quantize::evaluate::{self, Evaluation, Metric, Noise};
 use quantize::files::NewFiles;
 use quantize::params::Activations;
 use quantize::ranges::Ranges;
+use quantize::recipe::WeightForm;
 use quantize::report::page::page;
 use quantize::tail::Outputs;
 use quantize::{Effort, Options, Quantized};
@@ -70,6 +71,9 @@ pub struct Arguments {
     /// in five is broken]
     #[arg(long, value_enum)]
     pub bad_samples: Option<BadSamples>,
+    /// How weights are stored; the first layer, depthwise and small ones stay int8
+    #[arg(long, value_enum, default_value = "int8", value_name = "FORM")]
+    pub weights: WeightForm,
     /// Form of the answers
     #[arg(long, value_enum, default_value = "float")]
     pub outputs: Outputs,
@@ -159,6 +163,7 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         cache: arguments.cache.clone(),
         ..Options::default()
     };
+    options.recipe.usual.weights = arguments.weights;
     options.threads = arguments.threads.map_or(options.threads, NonZeroUsize::get);
     let mut progress = Progress::new("calibrating", calibration.len());
     let quantized = quantize::quantize(model, &calibration, &options, || progress.step())?;
