@@ -20,6 +20,7 @@ pub mod operators;
 pub mod opset;
 pub mod params;
 pub mod placement;
+pub mod prune;
 pub mod ranges;
 pub mod recipe;
 
@@ -57,6 +58,8 @@ pub struct Options {
     pub effort: Effort,
     /// What becomes of each layer.
     pub recipe: Recipe,
+    /// The share of the cost that channels taken out make up, 0 … 1; see [`prune::prune`].
+    pub prune: f64,
     /// Whether channels are made equally wide across layers where that lowers noise, see [`equalize`].
     pub equalize: bool,
     /// Threads to work on; the result does not depend on it.
@@ -70,6 +73,7 @@ impl Default for Options {
             activations: Activations::Uint8,
             effort: Effort::default(),
             recipe: Recipe::default(),
+            prune: 0.0,
             equalize: true,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         }
@@ -87,6 +91,8 @@ pub struct Prepared {
     pub dims: Dims,
     /// What folding did.
     pub folded: fold::Folded,
+    /// The folded model before channels were taken out, and what pruning did.
+    pub pruned: Option<(Model, prune::Pruned)>,
     /// What equalization did.
     pub equalized: equalize::Equalized,
 }
@@ -96,8 +102,10 @@ pub struct Prepared {
 pub struct Quantized {
     /// Standard ONNX with QuantizeLinear and DequantizeLinear.
     pub model: Model,
-    /// The float model after folding: what the int8 model is to be compared with.
+    /// The float model after folding and pruning: what the int8 model's layers are to be compared with.
     pub float: Model,
+    /// The folded model before channels were taken out, and what pruning did.
+    pub pruned: Option<(Model, prune::Pruned)>,
     /// What folding did.
     pub folded: fold::Folded,
     /// What equalization did.
@@ -108,12 +116,26 @@ pub struct Quantized {
     pub dims: Dims,
 }
 
+impl Quantized {
+    /// The float model whose answers count: before channels were taken out.
+    pub fn original(&self) -> &Model {
+        self.pruned.as_ref().map_or(&self.float, |(original, _)| original)
+    }
+}
+
 /// Folds, calibrates on all samples of `data` and quantizes. `step` is called after each sample.
 ///
 /// # Errors
 /// [`QuantizeError`] naming the node, tensor or sample and the mend.
 pub fn quantize(model: Model, data: &Data, options: &Options, step: impl FnMut()) -> Result<Quantized, QuantizeError> {
     let mut prepared = prepare(model, data)?;
+    if options.prune > 0.0 {
+        let Prepared { model, facts, dims, pruned, .. } = &mut prepared;
+        let original = model.clone();
+        let what = prune::prune(model, facts, dims, options.prune, data)?;
+        *facts = infer(model, dims)?;
+        *pruned = Some((original, what));
+    }
     if options.equalize {
         let Prepared { model, facts, dims, .. } = &mut prepared;
         prepared.equalized = equalize::equalize(model, facts, dims, data.samples(), || ())?;
@@ -140,7 +162,7 @@ pub fn prepare(mut model: Model, data: &Data) -> Result<Prepared, QuantizeError>
     opset::raise(&mut model, &facts)?;
     let folded = fold::fold(&mut model, &dims)?;
     let facts = infer(&model, &dims)?;
-    Ok(Prepared { model, facts, dims, folded, equalized: equalize::Equalized::default() })
+    Ok(Prepared { model, facts, dims, folded, pruned: None, equalized: equalize::Equalized::default() })
 }
 
 /// Quantizes with the recipe, the ranges and the repairs that `options` tell.
@@ -148,7 +170,7 @@ pub fn prepare(mut model: Model, data: &Data) -> Result<Prepared, QuantizeError>
 /// # Errors
 /// [`QuantizeError`] naming the node or tensor and the mend.
 pub fn build(prepared: &Prepared, seen: &Distributions, options: &Options) -> Result<Quantized, QuantizeError> {
-    let Prepared { model: float, facts, dims, folded, equalized } = prepared;
+    let Prepared { model: float, facts, dims, folded, pruned, equalized } = prepared;
     let placement = placement::place(float, facts, &options.recipe)?;
     let params = ranges::parameters(float, &placement, seen, options.ranges, options.activations)?;
     let mut model = float.clone();
@@ -158,6 +180,7 @@ pub fn build(prepared: &Prepared, seen: &Distributions, options: &Options) -> Re
         model,
         float: float.clone(),
         folded: *folded,
+        pruned: pruned.clone(),
         equalized: equalized.clone(),
         inserted,
         dims: dims.clone(),

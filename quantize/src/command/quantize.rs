@@ -54,6 +54,9 @@ pub struct Arguments {
     /// Integer type of activations
     #[arg(long, value_enum, default_value = "uint8")]
     pub activations: Activations,
+    /// Take whole channels out that make up this share of the cost, and fit the rest to the float model
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub prune: Option<f64>,
     /// Leave the channels of the float model as wide as they are (no cross-layer equalization)
     #[arg(long)]
     pub no_equalize: bool,
@@ -76,6 +79,11 @@ pub enum RangeKind {
 fn percentile(text: &str) -> Result<f64, String> {
     let percent: f64 = text.parse().map_err(|_| "is no number".to_string())?;
     if percent > 50.0 && percent <= 100.0 { Ok(percent) } else { Err("must be above 50 and at most 100".into()) }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| "is no number".to_string())?;
+    if share > 0.0 && share < 1.0 { Ok(share) } else { Err("must be above 0 and below 1, such as 0.3".into()) }
 }
 
 /// Quantizes, evaluates, writes and tells.
@@ -108,6 +116,7 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
     };
     let mut options =
         Options { ranges, activations: arguments.activations, effort: arguments.effort, ..Options::default() };
+    options.prune = arguments.prune.unwrap_or(0.0);
     options.equalize = !arguments.no_equalize;
     options.threads = arguments.threads.map_or(options.threads, NonZeroUsize::get);
     let mut progress = Progress::new("calibrating", calibration.len());
@@ -142,6 +151,7 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         calibration_samples: calibration.len(),
         layers: quantized.inserted.weighted,
         folded: quantized.folded,
+        pruned: quantized.pruned.map(|(_, pruned)| pruned),
         equalized: quantized.equalized,
         accuracy: accuracy.map(Into::into),
         noise,
@@ -157,7 +167,7 @@ fn noise(quantized: &Quantized, data: &Data) -> anyhow::Result<Vec<Noise>> {
 fn accuracy(quantized: &Quantized, engine: &Engine, data: &Data) -> anyhow::Result<Accuracy> {
     let mut progress = Progress::new("evaluating", data.len());
     let step = || progress.step();
-    Ok(evaluate::accuracy(&quantized.float, engine, &quantized.dims, data.samples(), step)?)
+    Ok(evaluate::accuracy(quantized.original(), engine, &quantized.dims, data.samples(), step)?)
 }
 
 fn size(path: &Path) -> anyhow::Result<u64> {

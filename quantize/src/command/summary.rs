@@ -6,6 +6,7 @@ use quantize::engine::Memory;
 use quantize::equalize::Equalized;
 use quantize::evaluate::{Accuracy, Noise};
 use quantize::fold::Folded;
+use quantize::prune::Pruned;
 use serde::Serialize;
 
 use super::compile::fallbacks;
@@ -35,6 +36,8 @@ pub struct Summary {
     pub layers: usize,
     /// What folding did.
     pub folded: Folded,
+    /// What pruning did, with --prune.
+    pub pruned: Option<Pruned>,
     /// What equalization did.
     pub equalized: Equalized,
     /// Right answers, with --eval.
