@@ -6,6 +6,9 @@
 mod choose;
 mod cost;
 mod cut;
+mod least_squares;
+mod refit;
+mod rows;
 mod saliency;
 
 use cygnet_onnx::model::Model;
@@ -15,6 +18,7 @@ use crate::data::Data;
 use crate::equalize::watch;
 use crate::error::QuantizeError;
 use crate::facts::{Dims, Facts};
+use crate::graph::drop_unused;
 pub use cost::Cost;
 
 /// What pruning did.
@@ -24,6 +28,8 @@ pub struct Pruned {
     pub channels: usize,
     /// Channels that went.
     pub removed: usize,
+    /// Layers that were fitted again.
+    pub refitted: usize,
     /// Multiply-accumulates of one sample before.
     pub macs_before: u64,
     /// The same after.
@@ -49,11 +55,17 @@ pub fn prune(model: &mut Model, facts: &Facts, dims: &Dims, share: f64, data: &D
     let layers = cost::layers(model, facts, &channels);
     let saliency = saliency::saliency(model, &channels, &seen);
     let gone = choose::choose(&channels, &layers, &saliency, share);
+    let whole = model.clone();
     cut::cut(model, facts, &channels, &gone)?;
+    let pair = refit::Pair { whole: &whole, whole_facts: facts, channels: &channels, gone: &gone, dims };
+    let pruned_facts = crate::facts::infer(model, dims)?;
+    let refitted = refit::refit(&pair, model, &pruned_facts, data)?;
+    drop_unused(model);
     let (before, after) = (choose::total(&layers, &Default::default()), choose::total(&layers, &gone));
     Ok(Pruned {
         channels: channels.classes.iter().filter(|class| class.pinned.is_none()).count(),
         removed: gone.len(),
+        refitted,
         macs_before: before.macs as u64,
         macs_after: after.macs as u64,
         weights_before: before.weights as u64,

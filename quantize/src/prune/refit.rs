@@ -1,0 +1,167 @@
+//! Fits the layers of a pruned model, one after the other, to what the whole model computes.
+//!
+//! Each layer's weights and bias are those with the least squared distance to the whole model's output of that layer
+//! before its activation, given the input that the pruned layers before it make (He et al.,
+//! <https://arxiv.org/abs/1707.06168>).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cygnet_onnx::model::{DType, Model, Tensor, ValueInfo};
+use cygnet_onnx::reference::Reference;
+
+use super::least_squares::LeastSquares;
+use super::rows::Rows;
+use crate::channels::Channels;
+use crate::data::Data;
+use crate::error::QuantizeError;
+use crate::facts::{Dims, Facts};
+use crate::graph::{Names, drop_unused, makers};
+
+/// Samples to fit on.
+const SAMPLES: usize = 96;
+/// Rows for each weight of an output channel, and rows at least.
+const ROWS_PER_INPUT: usize = 8;
+const LEAST_ROWS: usize = 4096;
+/// How strongly weights are held to what they were, as a share of the mean square of a row's values.
+const RIDGE: f64 = 1e-3;
+
+/// What belongs to a model before and after pruning.
+pub(super) struct Pair<'m> {
+    pub(super) whole: &'m Model,
+    pub(super) whole_facts: &'m Facts,
+    pub(super) channels: &'m Channels,
+    pub(super) gone: &'m BTreeSet<usize>,
+    pub(super) dims: &'m Dims,
+}
+
+/// Fits all layers of `pruned` whose input changed; returns how many.
+pub(super) fn refit(pair: &Pair<'_>, pruned: &mut Model, facts: &Facts, data: &Data) -> Result<usize, QuantizeError> {
+    let mut changed: BTreeSet<String> = BTreeSet::new();
+    let mut fitted = 0;
+    let mut index = 0;
+    while index < pruned.nodes.len() {
+        let node = &pruned.nodes[index];
+        let is_layer = ["Conv", "Gemm", "MatMul"].iter().any(|op| node.is(op));
+        let input = node.inputs.first().cloned().unwrap_or_default();
+        let loses = node.inputs.iter().any(|name| changed.contains(name)) || is_cut(pair, &node.outputs[0]);
+        if loses {
+            changed.extend(node.outputs.iter().cloned());
+        }
+        if is_layer && changed.contains(&input) && fit(pair, pruned, facts, data, index)? {
+            fitted += 1;
+        }
+        index += 1;
+    }
+    Ok(fitted)
+}
+
+/// Whether channels of the tensor are gone.
+fn is_cut(pair: &Pair<'_>, tensor: &str) -> bool {
+    pair.channels.of.get(tensor).is_some_and(|labels| labels.marks().iter().any(|class| pair.gone.contains(class)))
+}
+
+/// Fits the layer at `index`; false where it has no form that this knows.
+fn fit(pair: &Pair<'_>, pruned: &mut Model, facts: &Facts, data: &Data, index: usize) -> Result<bool, QuantizeError> {
+    let node = pruned.nodes[index].clone();
+    let (input, output) = (&node.inputs[0], &node.outputs[0]);
+    let (Some((_, input_shape)), Some((_, output_shape))) = (facts.get(input), facts.get(output)) else {
+        return Ok(false);
+    };
+    let Some(rows) = Rows::of(pruned, &node, input_shape, output_shape) else { return Ok(false) };
+    let Some(weights) = pruned.initializers.get(&node.inputs[1]).cloned() else { return Ok(false) };
+    let Some(start) = rows.weights(&weights) else { return Ok(false) };
+    let Some(kept) = kept_elements(pair, output) else { return Ok(false) };
+    let make = |model: &Model, tensor: &str| Reference::with_dims(&upto(model, tensor), &[], pair.dims);
+    let (now, before) = (make(pruned, input)?, make(pair.whole, output)?);
+    let mut sums: Vec<LeastSquares> = vec![LeastSquares::new(rows.inputs, rows.outputs); rows.groups];
+    let samples = data.len().min(SAMPLES);
+    let wanted = (rows.inputs * ROWS_PER_INPUT).max(LEAST_ROWS).div_ceil(samples.max(1));
+    for (number, sample) in data.samples().take(SAMPLES).enumerate() {
+        let sample = sample?;
+        let (x, y) = (now.run(&sample.inputs)?, before.run(&sample.inputs)?);
+        let (x, y) = (x[0].to_f32s()?, y[0].to_f32s()?);
+        let y: Vec<f32> = kept.iter().map(|&element| y[element]).collect();
+        add_rows(&rows, &mut sums, &x, &y, wanted, number as u64);
+    }
+    // A product has no bias; what follows it may add one.
+    let has_bias = !node.is("MatMul");
+    let ridge = std::env::var("RIDGE").ok().and_then(|v| v.parse().ok()).unwrap_or(RIDGE);
+    let (mut fitted, mut biases) = (Vec::with_capacity(start.len()), Vec::new());
+    for (group, sums) in sums.into_iter().enumerate() {
+        let size = rows.outputs * rows.inputs;
+        let Some((weights, bias)) = sums.solve(&start[group * size..][..size], ridge, has_bias) else {
+            return Ok(false);
+        };
+        fitted.extend(weights);
+        biases.extend(bias);
+    }
+    store(pruned, index, rows.tensor(&weights.shape, fitted), has_bias.then_some(biases));
+    Ok(true)
+}
+
+/// The elements of the whole model's tensor that the pruned one has.
+fn kept_elements(pair: &Pair<'_>, tensor: &str) -> Option<Vec<usize>> {
+    let (_, shape) = pair.whole_facts.get(tensor)?;
+    let classes = pair.channels.of.get(tensor)?.elements(shape);
+    Some((0..classes.len()).filter(|&element| !pair.gone.contains(&classes[element])).collect())
+}
+
+/// Adds `wanted` rows spread over all positions, each somewhere else in its part of them for each sample.
+fn add_rows(rows: &Rows, sums: &mut [LeastSquares], x: &[f32], y: &[f32], wanted: usize, seed: u64) {
+    let positions = rows.positions(x.len());
+    let taken = wanted.min(positions);
+    let mut state = seed;
+    for part in 0..taken {
+        let (from, to) = (part * positions / taken, (part + 1) * positions / taken);
+        // Constants of Knuth's MMIX generator.
+        state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        let position = from + (state >> 33) as usize % (to - from).max(1);
+        for (group, sums) in sums.iter_mut().enumerate() {
+            let mut row = Vec::with_capacity(rows.inputs);
+            rows.read(x, position, group, &mut row);
+            let targets: Vec<f32> = (0..rows.outputs).map(|channel| rows.made(y, position, group, channel)).collect();
+            sums.add(&row, &targets);
+        }
+    }
+}
+
+/// Gives a layer new weights and a bias under new names: others may read the old ones.
+fn store(model: &mut Model, index: usize, weights: Tensor, bias: Option<Vec<f32>>) {
+    let mut names = Names::of(model);
+    let stem = model.nodes[index].inputs[1].clone();
+    let weights_name = names.fresh(&format!("{stem}_fitted"));
+    model.initializers.insert(weights_name.clone(), weights);
+    model.nodes[index].inputs[1] = weights_name;
+    if let Some(bias) = bias {
+        let name = names.fresh(&format!("{stem}_bias_fitted"));
+        model.initializers.insert(name.clone(), Tensor::from_f32(vec![bias.len()], &bias));
+        model.nodes[index].inputs.truncate(2);
+        model.nodes[index].inputs.push(name);
+    }
+}
+
+/// The part of a model that makes `tensor`, which becomes its only output.
+fn upto(model: &Model, tensor: &str) -> Model {
+    let makers = makers(model);
+    let mut needed: BTreeMap<usize, ()> = BTreeMap::new();
+    let mut open = vec![tensor.to_string()];
+    while let Some(name) = open.pop() {
+        let Some(&index) = makers.get(&name) else { continue };
+        if needed.insert(index, ()).is_none() {
+            let node = &model.nodes[index];
+            open.extend(node.inputs.iter().cloned());
+            open.extend(node.captures());
+        }
+    }
+    let mut part = Model {
+        ir_version: model.ir_version,
+        opsets: model.opsets.clone(),
+        nodes: needed.keys().map(|&index| model.nodes[index].clone()).collect(),
+        initializers: model.initializers.clone(),
+        inputs: model.inputs.clone(),
+        ..Model::default()
+    };
+    part.outputs = vec![ValueInfo { name: tensor.into(), dtype: DType::F32, shape: None }];
+    drop_unused(&mut part);
+    part
+}
