@@ -23,7 +23,7 @@ const SAMPLES: usize = 96;
 const ROWS_PER_INPUT: usize = 8;
 const LEAST_ROWS: usize = 4096;
 /// How strongly weights are held to what they were, as a share of the mean square of a row's values.
-const RIDGE: f64 = 1e-3;
+const RIDGE: f64 = 1e-2;
 
 /// What belongs to a model before and after pruning.
 pub(super) struct Pair<'m> {
@@ -85,11 +85,10 @@ fn fit(pair: &Pair<'_>, pruned: &mut Model, facts: &Facts, data: &Data, index: u
     }
     // A product has no bias; what follows it may add one.
     let has_bias = !node.is("MatMul");
-    let ridge = std::env::var("RIDGE").ok().and_then(|v| v.parse().ok()).unwrap_or(RIDGE);
     let (mut fitted, mut biases) = (Vec::with_capacity(start.len()), Vec::new());
     for (group, sums) in sums.into_iter().enumerate() {
         let size = rows.outputs * rows.inputs;
-        let Some((weights, bias)) = sums.solve(&start[group * size..][..size], ridge, has_bias) else {
+        let Some((weights, bias)) = sums.solve(&start[group * size..][..size], RIDGE, has_bias) else {
             return Ok(false);
         };
         fitted.extend(weights);
