@@ -22,6 +22,7 @@ use crate::facts::{Dims, Facts};
 use crate::graph::{Names, Readers, drop_unused};
 use crate::placement::{Placement, place};
 use crate::recipe::Recipe;
+use crate::tail::Outputs;
 use noise::Cluster;
 pub use seen::{ChannelRange, ChannelRanges, watch};
 
@@ -71,7 +72,7 @@ impl Analysis {
     /// # Errors
     /// [`QuantizeError::Unsuitable`] where nothing can be quantized.
     pub fn of(model: &Model, facts: &Facts) -> Result<Analysis, QuantizeError> {
-        let placement = place(model, facts, &Recipe::default())?;
+        let placement = place(model, facts, &Recipe::default(), Outputs::default())?;
         Ok(Analysis { channels: Channels::of(model, facts, Purpose::Scale), placement })
     }
 

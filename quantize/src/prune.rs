@@ -8,7 +8,6 @@ mod cost;
 mod cut;
 mod least_squares;
 mod refit;
-mod rows;
 mod saliency;
 
 use cygnet_onnx::model::Model;

@@ -10,6 +10,7 @@ use quantize::engine::Engine;
 use quantize::evaluate::{self, Accuracy, Noise};
 use quantize::params::Activations;
 use quantize::ranges::Ranges;
+use quantize::tail::Outputs;
 use quantize::{Effort, Options, Quantized};
 
 use super::compile;
@@ -57,6 +58,9 @@ pub struct Arguments {
     /// Take whole channels out that make up this share of the cost, and fit the rest to the float model
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub prune: Option<f64>,
+    /// Form of the answers
+    #[arg(long, value_enum, default_value = "float")]
+    pub outputs: Outputs,
     /// Leave the channels of the float model as wide as they are (no cross-layer equalization)
     #[arg(long)]
     pub no_equalize: bool,
@@ -114,10 +118,15 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         RangeKind::Percentile => Ranges::Percentile(arguments.percentile),
         RangeKind::Error => Ranges::LeastError,
     };
-    let mut options =
-        Options { ranges, activations: arguments.activations, effort: arguments.effort, ..Options::default() };
-    options.prune = arguments.prune.unwrap_or(0.0);
-    options.equalize = !arguments.no_equalize;
+    let mut options = Options {
+        ranges,
+        activations: arguments.activations,
+        outputs: arguments.outputs,
+        effort: arguments.effort,
+        prune: arguments.prune.unwrap_or(0.0),
+        equalize: !arguments.no_equalize,
+        ..Options::default()
+    };
     options.threads = arguments.threads.map_or(options.threads, NonZeroUsize::get);
     let mut progress = Progress::new("calibrating", calibration.len());
     let quantized = quantize::quantize(model, &calibration, &options, || progress.step())?;

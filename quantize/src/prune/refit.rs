@@ -10,12 +10,13 @@ use cygnet_onnx::model::{DType, Model, Tensor, ValueInfo};
 use cygnet_onnx::reference::Reference;
 
 use super::least_squares::LeastSquares;
-use super::rows::Rows;
 use crate::channels::Channels;
 use crate::data::Data;
 use crate::error::QuantizeError;
 use crate::facts::{Dims, Facts};
 use crate::graph::{Names, drop_unused, makers};
+use crate::layers::Layer;
+use crate::operators::{Role, role};
 
 /// Samples to fit on.
 const SAMPLES: usize = 96;
@@ -64,37 +65,37 @@ fn is_cut(pair: &Pair<'_>, tensor: &str) -> bool {
 fn fit(pair: &Pair<'_>, pruned: &mut Model, facts: &Facts, data: &Data, index: usize) -> Result<bool, QuantizeError> {
     let node = pruned.nodes[index].clone();
     let (input, output) = (&node.inputs[0], &node.outputs[0]);
-    let (Some((_, input_shape)), Some((_, output_shape))) = (facts.get(input), facts.get(output)) else {
-        return Ok(false);
-    };
-    let Some(rows) = Rows::of(pruned, &node, input_shape, output_shape) else { return Ok(false) };
-    let Some(weights) = pruned.initializers.get(&node.inputs[1]).cloned() else { return Ok(false) };
-    let Some(start) = rows.weights(&weights) else { return Ok(false) };
+    let Role::Weighted { channel_axis } = role(pruned, &node) else { return Ok(false) };
+    let Some(layer) = Layer::of(pruned, facts, index, &node, channel_axis) else { return Ok(false) };
+    let start = layer.weights(pruned)?;
     let Some(kept) = kept_elements(pair, output) else { return Ok(false) };
     let make = |model: &Model, tensor: &str| Reference::with_dims(&upto(model, tensor), &[], pair.dims);
     let (now, before) = (make(pruned, input)?, make(pair.whole, output)?);
-    let mut sums: Vec<LeastSquares> = vec![LeastSquares::new(rows.inputs, rows.outputs); rows.groups];
+    let per_group = layer.outputs / layer.groups;
+    let mut sums: Vec<LeastSquares> = vec![LeastSquares::new(layer.depth, per_group); layer.groups];
     let samples = data.len().min(SAMPLES);
-    let wanted = (rows.inputs * ROWS_PER_INPUT).max(LEAST_ROWS).div_ceil(samples.max(1));
+    let wanted = (layer.depth * ROWS_PER_INPUT).max(LEAST_ROWS).div_ceil(samples.max(1));
     for (number, sample) in data.samples().take(SAMPLES).enumerate() {
         let sample = sample?;
         let (x, y) = (now.run(&sample.inputs)?, before.run(&sample.inputs)?);
         let (x, y) = (x[0].to_f32s()?, y[0].to_f32s()?);
         let y: Vec<f32> = kept.iter().map(|&element| y[element]).collect();
-        add_rows(&rows, &mut sums, &x, &y, wanted, number as u64);
+        add_rows(&layer, &mut sums, &x, &y, wanted, number as u64);
     }
     // A product has no bias; what follows it may add one.
     let has_bias = !node.is("MatMul");
     let (mut fitted, mut biases) = (Vec::with_capacity(start.len()), Vec::new());
     for (group, sums) in sums.into_iter().enumerate() {
-        let size = rows.outputs * rows.inputs;
+        let size = per_group * layer.depth;
         let Some((weights, bias)) = sums.solve(&start[group * size..][..size], RIDGE, has_bias) else {
             return Ok(false);
         };
         fitted.extend(weights);
         biases.extend(bias);
     }
-    store(pruned, index, rows.tensor(&weights.shape, fitted), has_bias.then_some(biases));
+    let shape = pruned.initializers[&node.inputs[1]].shape.clone();
+    let weights = Tensor::from_f32(shape, &layer.stored(&fitted));
+    store(pruned, index, weights, has_bias.then_some(biases));
     Ok(true)
 }
 
@@ -106,20 +107,24 @@ fn kept_elements(pair: &Pair<'_>, tensor: &str) -> Option<Vec<usize>> {
 }
 
 /// Adds `wanted` rows spread over all positions, each somewhere else in its part of them for each sample.
-fn add_rows(rows: &Rows, sums: &mut [LeastSquares], x: &[f32], y: &[f32], wanted: usize, seed: u64) {
-    let positions = rows.positions(x.len());
-    let taken = wanted.min(positions);
-    let mut state = seed;
-    for part in 0..taken {
-        let (from, to) = (part * positions / taken, (part + 1) * positions / taken);
+fn add_rows(layer: &Layer, sums: &mut [LeastSquares], x: &[f32], y: &[f32], wanted: usize, seed: u64) {
+    let (all, mut state) = (layer.positions(), seed);
+    let taken = wanted.min(all);
+    let mut place = |part: usize| {
+        let (from, to) = (part * all / taken, (part + 1) * all / taken);
         // Constants of Knuth's MMIX generator.
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
-        let position = from + (state >> 33) as usize % (to - from).max(1);
-        for (group, sums) in sums.iter_mut().enumerate() {
-            let mut row = Vec::with_capacity(rows.inputs);
-            rows.read(x, position, group, &mut row);
-            let targets: Vec<f32> = (0..rows.outputs).map(|channel| rows.made(y, position, group, channel)).collect();
-            sums.add(&row, &targets);
+        from + (state >> 33) as usize % (to - from).max(1)
+    };
+    let positions: Vec<usize> = (0..taken).map(&mut place).collect();
+    let mut rows = Vec::with_capacity(taken * layer.depth * layer.groups);
+    layer.rows(x, &positions, &mut rows);
+    let per_group = layer.outputs / layer.groups;
+    for (group, (sums, rows)) in sums.iter_mut().zip(rows.chunks(taken * layer.depth)).enumerate() {
+        for (row, &position) in rows.chunks(layer.depth).zip(&positions) {
+            let channels = group * per_group..(group + 1) * per_group;
+            let targets: Vec<f32> = channels.filter_map(|channel| layer.made(y, channel, position)).collect();
+            sums.add(row, &targets);
         }
     }
 }
