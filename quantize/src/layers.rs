@@ -101,7 +101,7 @@ impl Layer {
     pub fn weights(&self, model: &Model) -> Result<Vec<f32>, QuantizeError> {
         let Some(tensor) = constant(model, &model.nodes[self.node], 1) else { return Ok(Vec::new()) };
         let stored = tensor.to_f32s()?;
-        Ok((0..stored.len()).map(|place| stored[self.place(place)]).collect())
+        Ok(self.unstored(&stored))
     }
 
     /// `[outputs][depth]` in the order of the stored weights.
@@ -111,6 +111,11 @@ impl Layer {
             stored[self.place(place)] = *value;
         }
         stored
+    }
+
+    /// What is in the order of the stored weights as `[outputs][depth]`.
+    pub fn unstored<T: Copy>(&self, values: &[T]) -> Vec<T> {
+        (0..values.len()).map(|place| values[self.place(place)]).collect()
     }
 
     /// Where the weight at `place` of `[outputs][depth]` is stored.

@@ -10,15 +10,19 @@ mod least_squares;
 mod refit;
 mod saliency;
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use cygnet_onnx::model::Model;
 
 use crate::channels::{Channels, Purpose};
 use crate::data::Data;
-use crate::equalize::watch;
 use crate::error::QuantizeError;
-use crate::facts::{Dims, Facts};
+use crate::facts::{Dims, Facts, infer};
 use crate::graph::drop_unused;
 pub use cost::Cost;
+
+/// Channels go in this many rounds, each of which fits what is left and judges it anew.
+const ROUNDS: usize = 3;
 
 /// What pruning did.
 #[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
@@ -45,24 +49,30 @@ pub struct Pruned {
 /// # Errors
 /// [`QuantizeError::Data`] naming the sample that does not fit.
 pub fn prune(model: &mut Model, facts: &Facts, dims: &Dims, share: f64, data: &Data) -> Result<Pruned, QuantizeError> {
-    let channels = Channels::of(model, facts, Purpose::Remove);
-    let read = channels.uses.iter().filter(|part| part.reads.is_some());
-    let mut tensors: Vec<String> = read.filter_map(|part| model.nodes[part.node].input(0)).map(Into::into).collect();
-    tensors.sort_unstable();
-    tensors.dedup();
-    let seen = watch(model, &channels, &tensors, dims, data.samples(), || ())?;
-    let layers = cost::layers(model, facts, &channels);
-    let saliency = saliency::saliency(model, &channels, &seen);
-    let gone = choose::choose(&channels, &layers, &saliency, share);
-    let whole = model.clone();
-    cut::cut(model, facts, &channels, &gone)?;
-    let pair = refit::Pair { whole: &whole, whole_facts: facts, channels: &channels, gone: &gone, dims };
-    let pruned_facts = crate::facts::infer(model, dims)?;
-    let refitted = refit::refit(&pair, model, &pruned_facts, data)?;
-    drop_unused(model);
-    let (before, after) = (choose::total(&layers, &Default::default()), choose::total(&layers, &gone));
+    let whole = Whole { model: model.clone(), facts, channels: Channels::of(model, facts, Purpose::Remove), dims };
+    let layers = cost::layers(model, facts, &whole.channels);
+    let before = choose::total(&layers, &BTreeSet::new());
+    let mut gone = BTreeSet::new();
+    let mut refitted = 0;
+    for round in 1..=ROUNDS {
+        let facts = infer(model, dims)?;
+        let channels = Channels::of(model, &facts, Purpose::Remove);
+        let layers = cost::layers(model, &facts, &channels);
+        let saliency = saliency::saliency(model, &facts, dims, &channels, data)?;
+        let going = choose::choose(&channels, &layers, &saliency, before, share * round as f64 / ROUNDS as f64);
+        if going.is_empty() {
+            continue;
+        }
+        let first = whole.classes(&channels, &gone);
+        gone.extend(going.iter().filter_map(|class| first.get(class)));
+        cut::cut(model, &facts, &channels, &going)?;
+        let facts = infer(model, dims)?;
+        refitted = refit::refit(&whole, &gone, model, &facts, data)?;
+        drop_unused(model);
+    }
+    let after = choose::total(&layers, &gone);
     Ok(Pruned {
-        channels: channels.classes.iter().filter(|class| class.pinned.is_none()).count(),
+        channels: whole.channels.classes.iter().filter(|class| class.pinned.is_none()).count(),
         removed: gone.len(),
         refitted,
         macs_before: before.macs as u64,
@@ -70,4 +80,27 @@ pub fn prune(model: &mut Model, facts: &Facts, dims: &Dims, share: f64, data: &D
         weights_before: before.weights as u64,
         weights_after: after.weights as u64,
     })
+}
+
+/// The model before pruning.
+struct Whole<'m> {
+    model: Model,
+    facts: &'m Facts,
+    channels: Channels,
+    dims: &'m Dims,
+}
+
+impl Whole<'_> {
+    /// For each class of the model without the classes in `gone` its number in the whole model.
+    fn classes(&self, channels: &Channels, gone: &BTreeSet<usize>) -> BTreeMap<usize, usize> {
+        let mut first = BTreeMap::new();
+        for (tensor, labels) in &channels.of {
+            let whole = self.channels.of.get(tensor).map(|labels| labels.marks()).unwrap_or_default();
+            let left: Vec<usize> = whole.iter().copied().filter(|class| !gone.contains(class)).collect();
+            if left.len() == labels.marks().len() {
+                first.extend(labels.marks().iter().copied().zip(left));
+            }
+        }
+        first
+    }
 }

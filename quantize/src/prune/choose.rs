@@ -8,15 +8,23 @@ use crate::channels::Channels;
 /// Channels go in blocks of this many, as kernels compute them.
 const BLOCK: usize = 8;
 /// Sets with fewer channels than this go in halves of a block.
-const NARROW: usize = 48;
+const NARROW: usize = 96;
 
-/// The classes that go, so that what they cost is the `share` of the whole, or as near as whole blocks come.
-pub(super) fn choose(channels: &Channels, layers: &[Layer], saliency: &[f64], share: f64) -> BTreeSet<usize> {
+/// One of so many blocks of a set may go: which of the others matter is known only when they are fitted again.
+const MOST: usize = 4;
+
+/// The classes that go, so that at most `1 - share` of the cost `whole` is left, or as near as whole blocks come.
+pub(super) fn choose(
+    channels: &Channels,
+    layers: &[Layer],
+    saliency: &[f64],
+    whole: Cost,
+    share: f64,
+) -> BTreeSet<usize> {
     let mut queues: Vec<Queue> = channels.free_sets().into_values().map(|set| Queue::of(set, saliency)).collect();
     queues.retain(|queue| layers.iter().any(|layer| layer.touches(&queue.all())));
     let mut gone = BTreeSet::new();
-    let whole = total(layers, &gone);
-    let mut left = whole;
+    let mut left = total(layers, &gone);
     while left.share(whole) > 1.0 - share {
         let scored = queues.iter().enumerate().filter_map(|(number, queue)| {
             let block = queue.next()?;
@@ -56,6 +64,8 @@ fn saved(layers: &[Layer], gone: &BTreeSet<usize>, block: &[usize]) -> Cost {
 struct Queue {
     blocks: Vec<Vec<usize>>,
     taken: usize,
+    /// Blocks that may go.
+    most: usize,
 }
 
 impl Queue {
@@ -69,16 +79,17 @@ impl Queue {
             blocks.push(set[..over].to_vec());
         }
         blocks.extend(set[over..].chunks(size).map(<[usize]>::to_vec));
-        Queue { blocks, taken: 0 }
+        let most = (blocks.len() / MOST).max(1);
+        Queue { blocks, taken: 0, most }
     }
 
     fn all(&self) -> BTreeSet<usize> {
         self.blocks.iter().flatten().copied().collect()
     }
 
-    /// The block to go next; the last one stays.
+    /// The block to go next.
     fn next(&self) -> Option<&[usize]> {
-        if self.taken + 1 < self.blocks.len() { Some(&self.blocks[self.taken]) } else { None }
+        if self.taken + 1 < self.blocks.len() && self.taken < self.most { Some(&self.blocks[self.taken]) } else { None }
     }
 
     fn take(&mut self) -> Vec<usize> {

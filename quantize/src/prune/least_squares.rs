@@ -69,6 +69,23 @@ impl LeastSquares {
         self.targets.clear();
     }
 
+    /// The covariance of the inputs, inputs × inputs.
+    pub(super) fn covariance(mut self) -> Vec<f64> {
+        self.sum();
+        let (inputs, width) = (self.inputs, self.inputs + 1);
+        let count = self.squares[width * width - 1].max(1.0);
+        let mean = |index: usize| self.squares[index * width + inputs] / count;
+        let mut covariance = vec![0.0; inputs * inputs];
+        for row in 0..inputs {
+            for column in row..inputs {
+                let value = self.squares[row * width + column] / count - mean(row) * mean(column);
+                covariance[row * inputs + column] = value;
+                covariance[column * inputs + row] = value;
+            }
+        }
+        covariance
+    }
+
     /// Weights (outputs × inputs) and bias with the least Σ |y − W x − b|² + ridge · |W − W₀|², where the ridge is
     /// `ridge` times the mean square of the inputs; `None` where that is no number.
     ///
@@ -100,6 +117,19 @@ impl LeastSquares {
         }
         weights.iter().chain(&biases).all(|v| v.is_finite()).then_some((weights, biases))
     }
+}
+
+/// The inverse of a symmetric positive matrix, after `ridge` times the mean of its diagonal was added to that.
+pub(super) fn inverse(mut matrix: Vec<f64>, size: usize, ridge: f64) -> Option<Vec<f64>> {
+    let mean: f64 = (0..size).map(|i| matrix[i * size + i]).sum::<f64>() / size.max(1) as f64;
+    (0..size).for_each(|i| matrix[i * size + i] += ridge * mean + f64::MIN_POSITIVE);
+    factorize(&mut matrix, size)?;
+    let mut inverse = vec![0.0; size * size];
+    for (index, line) in inverse.chunks_mut(size).enumerate() {
+        line[index] = 1.0;
+        substitute(&matrix, size, line);
+    }
+    Some(inverse)
 }
 
 /// Cholesky: makes the lower half of a symmetric positive matrix `L` with `L Lᵀ` equal to it.

@@ -9,34 +9,31 @@ use std::collections::{BTreeMap, BTreeSet};
 use cygnet_onnx::model::{DType, Model, Tensor, ValueInfo};
 use cygnet_onnx::reference::Reference;
 
+use super::Whole;
 use super::least_squares::LeastSquares;
-use crate::channels::Channels;
 use crate::data::Data;
 use crate::error::QuantizeError;
-use crate::facts::{Dims, Facts};
+use crate::facts::Facts;
 use crate::graph::{Names, drop_unused, makers};
 use crate::layers::Layer;
 use crate::operators::{Role, role};
 
 /// Samples to fit on.
-const SAMPLES: usize = 96;
+pub(super) const SAMPLES: usize = 96;
 /// Rows for each weight of an output channel, and rows at least.
 const ROWS_PER_INPUT: usize = 8;
 const LEAST_ROWS: usize = 4096;
 /// How strongly weights are held to what they were, as a share of the mean square of a row's values.
 const RIDGE: f64 = 1e-2;
 
-/// What belongs to a model before and after pruning.
-pub(super) struct Pair<'m> {
-    pub(super) whole: &'m Model,
-    pub(super) whole_facts: &'m Facts,
-    pub(super) channels: &'m Channels,
-    pub(super) gone: &'m BTreeSet<usize>,
-    pub(super) dims: &'m Dims,
-}
-
 /// Fits all layers of `pruned` whose input changed; returns how many.
-pub(super) fn refit(pair: &Pair<'_>, pruned: &mut Model, facts: &Facts, data: &Data) -> Result<usize, QuantizeError> {
+pub(super) fn refit(
+    whole: &Whole<'_>,
+    gone: &BTreeSet<usize>,
+    pruned: &mut Model,
+    facts: &Facts,
+    data: &Data,
+) -> Result<usize, QuantizeError> {
     let mut changed: BTreeSet<String> = BTreeSet::new();
     let mut fitted = 0;
     let mut index = 0;
@@ -44,11 +41,11 @@ pub(super) fn refit(pair: &Pair<'_>, pruned: &mut Model, facts: &Facts, data: &D
         let node = &pruned.nodes[index];
         let is_layer = ["Conv", "Gemm", "MatMul"].iter().any(|op| node.is(op));
         let input = node.inputs.first().cloned().unwrap_or_default();
-        let loses = node.inputs.iter().any(|name| changed.contains(name)) || is_cut(pair, &node.outputs[0]);
+        let loses = node.inputs.iter().any(|name| changed.contains(name)) || is_cut(whole, gone, &node.outputs[0]);
         if loses {
             changed.extend(node.outputs.iter().cloned());
         }
-        if is_layer && changed.contains(&input) && fit(pair, pruned, facts, data, index)? {
+        if is_layer && changed.contains(&input) && fit(whole, gone, pruned, facts, data, index)? {
             fitted += 1;
         }
         index += 1;
@@ -57,20 +54,27 @@ pub(super) fn refit(pair: &Pair<'_>, pruned: &mut Model, facts: &Facts, data: &D
 }
 
 /// Whether channels of the tensor are gone.
-fn is_cut(pair: &Pair<'_>, tensor: &str) -> bool {
-    pair.channels.of.get(tensor).is_some_and(|labels| labels.marks().iter().any(|class| pair.gone.contains(class)))
+fn is_cut(whole: &Whole<'_>, gone: &BTreeSet<usize>, tensor: &str) -> bool {
+    whole.channels.of.get(tensor).is_some_and(|labels| labels.marks().iter().any(|class| gone.contains(class)))
 }
 
 /// Fits the layer at `index`; false where it has no form that this knows.
-fn fit(pair: &Pair<'_>, pruned: &mut Model, facts: &Facts, data: &Data, index: usize) -> Result<bool, QuantizeError> {
+fn fit(
+    whole: &Whole<'_>,
+    gone: &BTreeSet<usize>,
+    pruned: &mut Model,
+    facts: &Facts,
+    data: &Data,
+    index: usize,
+) -> Result<bool, QuantizeError> {
     let node = pruned.nodes[index].clone();
     let (input, output) = (&node.inputs[0], &node.outputs[0]);
     let Role::Weighted { channel_axis } = role(pruned, &node) else { return Ok(false) };
     let Some(layer) = Layer::of(pruned, facts, index, &node, channel_axis) else { return Ok(false) };
     let start = layer.weights(pruned)?;
-    let Some(kept) = kept_elements(pair, output) else { return Ok(false) };
-    let make = |model: &Model, tensor: &str| Reference::with_dims(&upto(model, tensor), &[], pair.dims);
-    let (now, before) = (make(pruned, input)?, make(pair.whole, output)?);
+    let Some(kept) = kept_elements(whole, gone, output) else { return Ok(false) };
+    let make = |model: &Model, tensor: &str| Reference::with_dims(&upto(model, tensor), &[], whole.dims);
+    let (now, before) = (make(pruned, input)?, make(&whole.model, output)?);
     let per_group = layer.outputs / layer.groups;
     let mut sums: Vec<LeastSquares> = vec![LeastSquares::new(layer.depth, per_group); layer.groups];
     let samples = data.len().min(SAMPLES);
@@ -80,7 +84,7 @@ fn fit(pair: &Pair<'_>, pruned: &mut Model, facts: &Facts, data: &Data, index: u
         let (x, y) = (now.run(&sample.inputs)?, before.run(&sample.inputs)?);
         let (x, y) = (x[0].to_f32s()?, y[0].to_f32s()?);
         let y: Vec<f32> = kept.iter().map(|&element| y[element]).collect();
-        add_rows(&layer, &mut sums, &x, &y, wanted, number as u64);
+        add_rows(&layer, &mut sums, &x, &y, &positions(layer.positions(), wanted, number as u64));
     }
     // A product has no bias; what follows it may add one.
     let has_bias = !node.is("MatMul");
@@ -100,28 +104,32 @@ fn fit(pair: &Pair<'_>, pruned: &mut Model, facts: &Facts, data: &Data, index: u
 }
 
 /// The elements of the whole model's tensor that the pruned one has.
-fn kept_elements(pair: &Pair<'_>, tensor: &str) -> Option<Vec<usize>> {
-    let (_, shape) = pair.whole_facts.get(tensor)?;
-    let classes = pair.channels.of.get(tensor)?.elements(shape);
-    Some((0..classes.len()).filter(|&element| !pair.gone.contains(&classes[element])).collect())
+fn kept_elements(whole: &Whole<'_>, gone: &BTreeSet<usize>, tensor: &str) -> Option<Vec<usize>> {
+    let (_, shape) = whole.facts.get(tensor)?;
+    let classes = whole.channels.of.get(tensor)?.elements(shape);
+    Some((0..classes.len()).filter(|&element| !gone.contains(&classes[element])).collect())
 }
 
-/// Adds `wanted` rows spread over all positions, each somewhere else in its part of them for each sample.
-fn add_rows(layer: &Layer, sums: &mut [LeastSquares], x: &[f32], y: &[f32], wanted: usize, seed: u64) {
-    let (all, mut state) = (layer.positions(), seed);
-    let taken = wanted.min(all);
-    let mut place = |part: usize| {
+/// `wanted` positions spread over `all`, each somewhere else in its part of them for each seed.
+pub(super) fn positions(all: usize, wanted: usize, seed: u64) -> Vec<usize> {
+    let (taken, mut state) = (wanted.min(all), seed);
+    let place = |part: usize| {
         let (from, to) = (part * all / taken, (part + 1) * all / taken);
         // Constants of Knuth's MMIX generator.
         state = state.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
         from + (state >> 33) as usize % (to - from).max(1)
     };
-    let positions: Vec<usize> = (0..taken).map(&mut place).collect();
+    (0..taken).map(place).collect()
+}
+
+/// Adds the rows at `positions` and what the whole model makes of them.
+fn add_rows(layer: &Layer, sums: &mut [LeastSquares], x: &[f32], y: &[f32], positions: &[usize]) {
+    let taken = positions.len();
     let mut rows = Vec::with_capacity(taken * layer.depth * layer.groups);
-    layer.rows(x, &positions, &mut rows);
+    layer.rows(x, positions, &mut rows);
     let per_group = layer.outputs / layer.groups;
     for (group, (sums, rows)) in sums.iter_mut().zip(rows.chunks(taken * layer.depth)).enumerate() {
-        for (row, &position) in rows.chunks(layer.depth).zip(&positions) {
+        for (row, &position) in rows.chunks(layer.depth).zip(positions) {
             let channels = group * per_group..(group + 1) * per_group;
             let targets: Vec<f32> = channels.filter_map(|channel| layer.made(y, channel, position)).collect();
             sums.add(row, &targets);
