@@ -86,6 +86,7 @@ fn compress(name: &str, models: &Path, output: &Path) -> anyhow::Result<Summary>
         percentile: 100.0,
         effort: Effort::default(),
         threads: None,
+        prune: None,
         no_equalize: false,
         activations: Activations::default(),
         bad_samples: None,
