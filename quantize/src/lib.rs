@@ -7,6 +7,8 @@
 
 pub mod calibrate;
 pub mod data;
+#[cfg(feature = "distill")]
+pub mod distill;
 pub mod engine;
 pub mod error;
 pub mod evaluate;
