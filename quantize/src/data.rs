@@ -91,10 +91,10 @@ impl Data {
         receiver.into_iter()
     }
 
-    /// The sample at `index`.
+    /// The sample of this number.
     ///
     /// # Errors
-    /// [`QuantizeError`] naming the file where it cannot be read or does not suit the model.
+    /// [`QuantizeError::Data`] or [`QuantizeError::Input`] naming the sample where it cannot be read or does not fit.
     pub fn sample(&self, index: usize) -> Result<Sample, QuantizeError> {
         let cygnet::input::Sample { name, inputs, label, .. } = self.set.sample(index)?;
         let tensor = |(values, (dtype, spec)): (&Vec<f32>, &(DType, InputSpec))| {
