@@ -2,8 +2,8 @@
 //!
 //! [`graph`] computes the model in the library's tensors, so that gradients can be had of it; the student's weights
 //! and activations are rounded as the integer model rounds them ([`parameter`], [`steps`]), the [`loss`] is the
-//! distance from the teacher's answers, [`train`] makes the steps. The trained weights go back into the float model,
-//! rounded, and the usual passes make the integer model of it and find the same levels again.
+//! distance from the teacher's answers, [`train`] makes the steps. The trained integers become standard ONNX as those
+//! of any other quantization do.
 //!
 //! The result depends on the seed and not on the number of threads.
 
@@ -19,16 +19,18 @@ mod window;
 
 use std::collections::BTreeMap;
 
-use cygnet_onnx::model::Tensor;
+use cygnet_onnx::model::{Model, Node, Tensor};
 
 use crate::data::Data;
 use crate::error::QuantizeError;
 use crate::graph::constant;
 use crate::operators::{Role, role};
-use crate::params::Params;
+use crate::params::{Params, least_scale};
 use crate::placement::Placement;
-use crate::recipe::{LayerForm, Precision, Recipe, WeightForm};
-use crate::{Options, Prepared, calibrate, placement, ranges};
+use crate::recipe::{Precision, Recipe, WeightForm};
+use crate::repair::Rounded;
+use crate::rounding::LayerWeights;
+use crate::{Options, Prepared, Quantized, assemble, calibrate, equalize, placement, ranges};
 pub use graph::{Graph, Tensors, tensor_of};
 pub use loss::{Loss, Target, targets};
 pub use parameter::{Levels, Parameter};
@@ -68,8 +70,17 @@ pub struct Epoch {
     pub agreement: f64,
 }
 
+/// A trained integer model.
+#[derive(Clone, Debug)]
+pub struct Distilled {
+    /// The model; its float form is the student's, with the weights that its integers stand for.
+    pub quantized: Quantized,
+    /// How training went.
+    pub epochs: Vec<Epoch>,
+}
+
 /// Trains `student` to answer as `teacher` does, on all samples of `data`, with the rounding that the recipe of
-/// `options` asks for. The student comes back with the trained weights, rounded.
+/// `options` asks for.
 ///
 /// `step` is called after each sample with what is being done: `calibrating`, `distilling`.
 ///
@@ -77,74 +88,110 @@ pub struct Epoch {
 /// [`QuantizeError`] naming the node without gradient, the sample, or the mend where training goes astray.
 pub fn distill(
     teacher: &Prepared,
-    student: &Prepared,
+    mut student: Prepared,
     data: &Data,
     options: &Options,
     settings: &Settings,
     mut step: impl FnMut(&'static str),
-) -> Result<(Prepared, Vec<Epoch>), QuantizeError> {
+) -> Result<Distilled, QuantizeError> {
     // The library's own threads stay out of it: samples are spread over ours.
     gemm::set_threading_threshold(usize::MAX);
-    let (teacher_graph, student_graph) = (Graph::new(&teacher.model)?, Graph::new(&student.model)?);
-    let targets = [&teacher.model, &student.model].map(|model| targets(model, settings.loss));
-    let trainer = |levels, epochs| Trainer {
-        teacher: &teacher_graph,
-        student: &student_graph,
-        targets: &targets,
-        levels,
-        data,
-        settings: Settings { epochs, ..*settings },
-        threads: options.threads,
-    };
-    let mut student = student.clone();
-    let mut told = Vec::new();
+    let mut epochs = Vec::new();
     if settings.float_epochs > 0 {
         let mut parameters = parameters(&student, None)?;
-        told = trainer(BTreeMap::new(), settings.float_epochs).train(&mut parameters, &mut step)?;
+        let trainer = Trainer::new(teacher, &student, data, settings, options.threads)?;
+        epochs = trainer.train(&mut parameters, settings.float_epochs, &mut step)?;
         write_back(&mut student, &parameters);
     }
-    let placement = placement::place(&student.model, &student.facts, &options.recipe)?;
+    if options.equalize {
+        let Prepared { model, facts, dims, .. } = &mut student;
+        student.equalized = equalize::equalize(model, facts, dims, data.samples(), || ())?;
+    }
+    let placement = placement::place(&student.model, &student.facts, &options.recipe, options.outputs)?;
     let observed = placement.observed(&student.model);
     let seen = calibrate::calibrate(&student.model, &observed, &student.dims, data.samples(), || step("calibrating"))?;
     let params = ranges::parameters(&student.model, &placement, &seen, options.ranges, options.activations)?;
-    let mut parameters = parameters(&student, Some(&options.recipe))?;
-    told.extend(trainer(levels(&placement, &params), settings.epochs).train(&mut parameters, &mut step)?);
+    let rounding = Rounding { placement: &placement, params: &params, recipe: &options.recipe };
+    let mut parameters = parameters(&student, Some(&rounding))?;
+    let mut trainer = Trainer::new(teacher, &student, data, settings, options.threads)?;
+    trainer.levels = rounding.activations();
+    epochs.extend(trainer.train(&mut parameters, settings.epochs, &mut step)?);
     write_back(&mut student, &parameters);
-    Ok((student, told))
+    let quantized = assemble(&student, &placement, &params, &rounding.integers(&student, &parameters)?)?;
+    Ok(Distilled { quantized, epochs })
 }
 
-/// Puts the rounded values into the model.
-fn write_back(student: &mut Prepared, parameters: &[Parameter]) {
-    for parameter in parameters {
+/// Puts the values of the parameters, rounded where they are, into the float model.
+fn write_back(student: &mut Prepared, parameters: &BTreeMap<String, Parameter>) {
+    for (name, parameter) in parameters {
         let tensor = Tensor::from_f32(parameter.shape.clone(), &parameter.rounded());
-        student.model.initializers.insert(parameter.name.clone(), tensor);
+        student.model.initializers.insert(name.clone(), tensor);
     }
 }
 
-/// The levels of every tensor where values come in; what only moves them leaves them on their levels.
-fn levels(placement: &Placement, params: &[Params]) -> BTreeMap<String, Params> {
-    let groups = placement.groups.iter().zip(params);
-    let sources = groups.flat_map(|(group, params)| group.sources.iter().map(|source| (source.clone(), *params)));
-    sources.collect()
+/// What becomes an integer and how.
+struct Rounding<'a> {
+    placement: &'a Placement,
+    /// One for each group of the placement.
+    params: &'a [Params],
+    recipe: &'a Recipe,
 }
 
-/// The weights and biases of all layers that compute on weights; without a recipe nothing is rounded.
-fn parameters(student: &Prepared, recipe: Option<&Recipe>) -> Result<Vec<Parameter>, QuantizeError> {
+impl Rounding<'_> {
+    /// The levels of every tensor where values come in; what only moves them leaves them on their levels.
+    fn activations(&self) -> BTreeMap<String, Params> {
+        let groups = self.placement.groups.iter().zip(self.params);
+        groups.flat_map(|(group, params)| group.sources.iter().map(|source| (source.clone(), *params))).collect()
+    }
+
+    /// The highest level of the weights of `node` and the least scale of each channel; `None` where it stays float.
+    fn of(&self, model: &Model, node: &Node) -> Result<Option<(f32, Vec<f32>)>, QuantizeError> {
+        let form = self.recipe.form(node);
+        let input = node.input(0).and_then(|x| self.params.get(*self.placement.group_of.get(x)?));
+        let (Some(input), false) = (input, form.precision == Precision::Float) else { return Ok(None) };
+        let highest = if form.weights == WeightForm::Int4 { 7.0 } else { 127.0 };
+        let bias = constant(model, node, 2).map(Tensor::to_f32s).transpose()?;
+        Ok(Some((highest, bias.iter().flatten().map(|&b| least_scale(b, input.scale)).collect())))
+    }
+
+    /// The trained integers by the label of their layer.
+    fn integers(&self, student: &Prepared, trained: &BTreeMap<String, Parameter>) -> Result<Rounded, QuantizeError> {
+        let mut rounded = Rounded::new();
+        for (node, _) in layers(&student.model) {
+            let parameter = |index: usize| node.input(index).and_then(|name| trained.get(name));
+            if let Some((levels, scales)) = parameter(1).and_then(Parameter::integers) {
+                let bias = parameter(2).map(|bias| bias.values.clone());
+                rounded.insert(node.label(), LayerWeights { levels, scales, bias });
+            }
+        }
+        Ok(rounded)
+    }
+}
+
+/// The layers that compute on weights, with the weights' axis of output channels.
+fn layers(model: &Model) -> impl Iterator<Item = (&Node, usize)> {
+    model.nodes.iter().filter_map(|node| match role(model, node) {
+        Role::Weighted { channel_axis } => Some((node, channel_axis)),
+        _ => None,
+    })
+}
+
+/// The weights and biases of all layers by name; without `rounding` none is rounded.
+fn parameters(student: &Prepared, rounding: Option<&Rounding>) -> Result<BTreeMap<String, Parameter>, QuantizeError> {
+    let model = &student.model;
     let mut parameters: BTreeMap<String, Parameter> = BTreeMap::new();
-    for node in &student.model.nodes {
-        let Role::Weighted { channel_axis } = role(&student.model, node) else { continue };
-        let highest = match recipe.map(|recipe| recipe.form(node)) {
-            None | Some(LayerForm { precision: Precision::Float, .. }) => f32::INFINITY,
-            Some(LayerForm { weights: WeightForm::Int4, .. }) => 7.0,
-            Some(_) => 127.0,
-        };
-        if let (Some(name), Some(weights)) = (node.input(1), constant(&student.model, node, 1)) {
-            let parameter = Parameter::weights(name, &weights.shape, weights.to_f32s()?, channel_axis, highest);
+    for (node, axis) in layers(model) {
+        if let (Some(name), Some(weights)) = (node.input(1), constant(model, node, 1)) {
+            let (shape, values) = (&weights.shape, weights.to_f32s()?);
+            let parameter = match rounding.map(|rounding| rounding.of(model, node)).transpose()?.flatten() {
+                Some((highest, least)) => Parameter::weights(shape, values, axis, highest, least),
+                None => Parameter::float(shape, values),
+            };
             parameters.entry(name.into()).or_insert(parameter);
         }
-        if let (Some(name), Some(bias)) = (node.input(2), constant(&student.model, node, 2)) {
-            parameters.entry(name.into()).or_insert(Parameter::bias(name, bias.to_f32s()?));
+        if let (Some(name), Some(bias)) = (node.input(2), constant(model, node, 2)) {
+            parameters.entry(name.into()).or_insert(Parameter::float(&bias.shape, bias.to_f32s()?));
         }
     }
-    Ok(parameters.into_values().collect())
+    Ok(parameters)
 }

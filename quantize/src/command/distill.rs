@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use cygnet::Card;
 use cygnet_onnx::model::Model;
 use quantize::data::Data;
-use quantize::distill::{Epoch, Loss, Settings};
+use quantize::distill::{Distilled, Epoch, Loss, Settings, distill};
 use quantize::engine::Engine;
 use quantize::evaluate;
 use quantize::params::Activations;
@@ -129,7 +129,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         None => teacher.clone(),
     };
     let before = evaluation.as_ref().map(|evaluation| {
-        let untrained = int8(&student, &data, &options)?;
+        let untrained = quantize::quantize(student.model.clone(), &data, &options, || ())?;
         shares(&teacher, &engine(&untrained)?.0, evaluation)
     });
     let mut progress: Option<(&'static str, Progress)> = None;
@@ -142,9 +142,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
             progress.step();
         }
     };
-    let (trained, epochs) = quantize::distill::distill(&teacher, &student, &data, &options, &settings, step)?;
+    let Distilled { quantized, epochs } = distill(&teacher, student, &data, &options, &settings, step)?;
     drop(progress);
-    let quantized = int8(&trained, &data, &options)?;
     let (engine, plan) = engine(&quantized)?;
     let after = evaluation.as_ref().map(|evaluation| shares(&teacher, &engine, evaluation)).transpose()?;
     quantized.model.write(&output)?;
@@ -199,15 +198,6 @@ fn student(path: &Path, teacher: &Model) -> anyhow::Result<Model> {
     }
     student.metadata.extend(teacher.metadata.clone());
     Ok(student)
-}
-
-fn int8(prepared: &Prepared, data: &Data, options: &Options) -> anyhow::Result<Quantized> {
-    let mut progress = Progress::new("calibrating", data.len());
-    let placement = quantize::placement::place(&prepared.model, &prepared.facts, &options.recipe)?;
-    let observed = placement.observed(&prepared.model);
-    let Prepared { model, dims, .. } = prepared;
-    let seen = quantize::calibrate::calibrate(model, &observed, dims, data.samples(), || progress.step())?;
-    Ok(quantize::build(prepared, &seen, options)?)
 }
 
 fn engine(quantized: &Quantized) -> anyhow::Result<(Engine, Vec<u8>)> {

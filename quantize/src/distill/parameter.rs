@@ -7,8 +7,6 @@ use crate::params::Weights;
 /// Training works in units of the largest weight of a channel, so that one rate suits all layers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Parameter {
-    /// The constant's name.
-    pub name: String,
     /// Its shape.
     pub shape: Vec<usize>,
     /// Its real values, not rounded.
@@ -28,27 +26,26 @@ pub struct Levels {
     pub highest: f32,
     /// The real width of a level, for each channel.
     pub scales: Vec<f32>,
+    /// The least width of each channel, see [`crate::params::least_scale`]; may be shorter.
+    pub least: Vec<f32>,
 }
 
 impl Parameter {
-    /// A bias: trained, not rounded.
-    pub fn bias(name: &str, values: Vec<f32>) -> Parameter {
+    /// Biases, and weights of layers that stay in float: not rounded.
+    pub fn float(shape: &[usize], values: Vec<f32>) -> Parameter {
         let largest = values.iter().fold(0f32, |most, v| most.max(v.abs()));
         let units = vec![Some(largest).filter(|l| l.is_normal()).unwrap_or(1.0)];
-        Parameter { name: name.into(), shape: vec![values.len()], values, levels: None, units }
+        Parameter { shape: shape.to_vec(), values, levels: None, units }
     }
 
-    /// Weights on levels up to `highest`; `f32::INFINITY` leaves them as they are.
-    pub fn weights(name: &str, shape: &[usize], values: Vec<f32>, axis: usize, highest: f32) -> Parameter {
+    /// Weights on levels up to `highest`, with scales not below `least`.
+    pub fn weights(shape: &[usize], values: Vec<f32>, axis: usize, highest: f32, least: Vec<f32>) -> Parameter {
         // What scales int8 weights would have tells the largest weight of every channel.
         let units: Vec<f32> = Weights::of(&values, shape, axis, &[]).scales.iter().map(|s| s * 127.0).collect();
-        let mut parameter = Parameter { name: name.into(), shape: shape.to_vec(), values, levels: None, units };
-        if highest.is_finite() {
-            let scales = parameter.best_scales(axis, highest);
-            parameter.levels = Some(Levels { axis, highest, scales });
-        } else {
-            parameter.units = vec![parameter.units.iter().fold(0f32, |most, &u| most.max(u))];
-        }
+        let mut parameter = Parameter { shape: shape.to_vec(), values, levels: None, units };
+        let scales = parameter.best_scales(axis, highest);
+        parameter.levels = Some(Levels { axis, highest, scales, least });
+        parameter.hold_least();
         parameter
     }
 
@@ -64,8 +61,7 @@ impl Parameter {
         self.units.get(channel).copied().unwrap_or(1.0)
     }
 
-    /// For each channel the scale with the least squared error. The largest weight always keeps the highest level, so
-    /// that the scale can be had from the rounded weights again.
+    /// For each channel the scale with the least squared error.
     fn best_scales(&self, axis: usize, highest: f32) -> Vec<f32> {
         // With many levels the whole range is as good as any.
         let narrowest = if highest > 100.0 { 100 } else { 40 };
@@ -135,25 +131,23 @@ impl Parameter {
             let stepped = *scale * step.exp();
             *scale = if stepped.is_normal() { stepped } else { *scale };
         }
-        self.hold_highest();
+        self.hold_least();
     }
 
-    /// Narrows scales so far that the largest weight of each channel rounds to the highest level.
-    fn hold_highest(&mut self) {
-        let Some(levels) = &self.levels else { return };
-        let axis = levels.axis;
-        let mut largest = vec![0f32; levels.scales.len()];
-        for (index, value) in self.values.iter().enumerate() {
-            let channel = self.channel(index, axis);
-            largest[channel] = largest[channel].max(value.abs());
-        }
+    /// Keeps biases within 32 bits.
+    fn hold_least(&mut self) {
         let Some(levels) = &mut self.levels else { return };
-        for (scale, largest) in levels.scales.iter_mut().zip(largest) {
-            let widest = largest / (levels.highest - 0.49);
-            if *scale > widest && widest.is_normal() {
-                *scale = widest;
-            }
-        }
+        levels.scales.iter_mut().zip(&levels.least).for_each(|(scale, least)| *scale = scale.max(*least));
+    }
+
+    /// The levels of the weights, and their scales; `None` where they are not rounded.
+    pub fn integers(&self) -> Option<(Vec<i8>, Vec<f32>)> {
+        let levels = self.levels.as_ref()?;
+        let level = |(index, &value): (usize, &f32)| {
+            let scale = levels.scales[self.channel(index, levels.axis)];
+            (value / scale).round_ties_even().clamp(-levels.highest, levels.highest) as i8
+        };
+        Some((self.values.iter().enumerate().map(level).collect(), levels.scales.clone()))
     }
 }
 
@@ -169,33 +163,31 @@ mod tests {
     #[test]
     fn int8_weights_are_those_of_the_pipeline() {
         let values: Vec<f32> = (0..60).map(|i| ((i * 37) % 101) as f32 * 0.017 - 0.8).collect();
-        let parameter = Parameter::weights("w", &[4, 15], values.clone(), 0, 127.0);
+        let parameter = Parameter::weights(&[4, 15], values.clone(), 0, 127.0, vec![]);
         let Weights { levels, scales } = Weights::of(&values, &[4, 15], 0, &[]);
         let pipeline: Vec<f32> = levels.iter().enumerate().map(|(i, &l)| f32::from(l) * scales[i / 15]).collect();
         let rounded = parameter.rounded();
         assert!(rounded.iter().zip(&pipeline).all(|(a, b)| (a - b).abs() <= 1e-6), "{rounded:?}");
-        // What was rounded once stays as it is.
-        assert_eq!(Weights::of(&rounded, &[4, 15], 0, &[]).levels, levels);
+        assert_eq!(parameter.integers().unwrap(), (levels, scales));
     }
 
     #[test]
-    fn four_bits_have_fifteen_levels_and_the_scale_comes_back() {
+    fn four_bits_have_fifteen_levels() {
         let values: Vec<f32> = (0..200).map(|i| (((i * 73) % 199) as f32 / 199.0 - 0.5).powi(3)).collect();
-        let mut parameter = Parameter::weights("w", &[2, 100], values, 0, 7.0);
+        let mut parameter = Parameter::weights(&[2, 100], values, 0, 7.0, vec![0.0, 0.25]);
         parameter.step(&[[0.01; 200].as_slice(), &[0.5, -0.5]].concat());
-        let rounded = parameter.rounded();
-        for (channel, scale) in rounded.chunks(100).zip(&parameter.levels.as_ref().unwrap().scales) {
-            let largest = channel.iter().fold(0f32, |m, v| m.max(v.abs()));
-            assert!((largest / 7.0 - scale).abs() <= 1e-6 * scale, "{largest} {scale}");
-            assert!(channel.iter().all(|v| ((v / scale) - (v / scale).round()).abs() < 1e-4));
-        }
+        let (levels, scales) = parameter.integers().unwrap();
+        assert!(levels.iter().all(|level| (-7..=7).contains(level)));
+        assert_eq!(scales[1], 0.25);
+        let real: Vec<f32> = levels.iter().enumerate().map(|(i, &l)| f32::from(l) * scales[i / 100]).collect();
+        assert_eq!(parameter.rounded(), real);
     }
 
     #[test]
     fn gradients_of_scales_are_those_of_the_paper() {
         // One channel, scale 1, highest 7: levels 0.4 → 0 and 9 → 7. By hand:
         // d/ds = 2 · (0 - 0.4) + 3 · 7 = 20.2; the value beyond has no gradient; a unit is the largest weight, 9.
-        let mut parameter = Parameter::weights("w", &[1, 2], vec![0.4, 9.0], 0, 7.0);
+        let mut parameter = Parameter::weights(&[1, 2], vec![0.4, 9.0], 0, 7.0, vec![]);
         parameter.levels.as_mut().unwrap().scales = vec![1.0];
         let gradient = parameter.gradient(&[2.0, 3.0]);
         assert!((gradient[0] - 18.0).abs() < 1e-4 && gradient[1] == 0.0, "{gradient:?}");

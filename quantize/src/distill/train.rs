@@ -7,9 +7,10 @@ use candle_core::{Device, Tensor, Var};
 use super::adam::{Adam, share_of_rate};
 use super::graph::{Graph, Tensors, tensor_of};
 use super::lanes::in_lanes;
-use super::loss::{Target, agree, loss};
+use super::loss::{Target, agree, loss, targets};
 use super::parameter::Parameter;
 use super::{Epoch, Settings};
+use crate::Prepared;
 use crate::data::Data;
 use crate::error::QuantizeError;
 use crate::params::Params;
@@ -21,15 +22,15 @@ const HELD_OUT: usize = 10;
 
 /// A teacher, a student, and what they are compared on.
 pub(super) struct Trainer<'a> {
-    pub teacher: &'a Graph,
-    pub student: &'a Graph,
+    teacher: Graph,
+    student: Graph,
     /// The tensors to compare, the teacher's and the student's.
-    pub targets: &'a [Vec<Target>; 2],
+    targets: [Vec<Target>; 2],
     /// The levels of the student's activations; empty where they stay float.
-    pub levels: BTreeMap<String, Params>,
-    pub data: &'a Data,
-    pub settings: Settings,
-    pub threads: usize,
+    pub(super) levels: BTreeMap<String, Params>,
+    data: &'a Data,
+    settings: &'a Settings,
+    threads: usize,
 }
 
 /// Loss and gradients, summed over a run of samples.
@@ -45,11 +46,31 @@ struct Score {
     agree: usize,
 }
 
-impl Trainer<'_> {
+impl<'a> Trainer<'a> {
+    /// A student whose activations are not rounded yet.
+    pub(super) fn new(
+        teacher: &Prepared,
+        student: &Prepared,
+        data: &'a Data,
+        settings: &'a Settings,
+        threads: usize,
+    ) -> Result<Trainer<'a>, QuantizeError> {
+        Ok(Trainer {
+            teacher: Graph::new(&teacher.model)?,
+            student: Graph::new(&student.model)?,
+            targets: [teacher, student].map(|side| targets(&side.model, settings.loss)),
+            levels: BTreeMap::new(),
+            data,
+            settings,
+            threads,
+        })
+    }
+
     /// Trains `parameters` and leaves the best of all epochs in them; `step` is called after each sample.
     pub(super) fn train(
         &self,
-        parameters: &mut Vec<Parameter>,
+        parameters: &mut BTreeMap<String, Parameter>,
+        epochs: usize,
         mut step: impl FnMut(&'static str),
     ) -> Result<Vec<Epoch>, QuantizeError> {
         // Shuffled once, so that the samples held out are of all kinds in data that are sorted.
@@ -60,12 +81,12 @@ impl Trainer<'_> {
             0 => (order.clone(), order),
             count => (order[..count].to_vec(), order[count..].to_vec()),
         };
-        let steps = self.settings.epochs * order.len().div_ceil(BATCH);
+        let steps = epochs * order.len().div_ceil(BATCH);
         let mut adam = Adam::default();
         let mut done = 0;
         let mut best = parameters.clone();
-        let mut epochs = vec![self.score(parameters, &held_out, 0)?];
-        for epoch in 1..=self.settings.epochs {
+        let mut told = vec![self.score(parameters, &held_out, 0)?];
+        for epoch in 1..=epochs {
             random.shuffle(&mut order);
             for batch in order.chunks(BATCH) {
                 self.step(parameters, batch, &mut adam, share_of_rate(done, steps))?;
@@ -73,19 +94,19 @@ impl Trainer<'_> {
                 batch.iter().for_each(|_| step("distilling"));
             }
             let score = self.score(parameters, &held_out, epoch)?;
-            if epochs.iter().all(|before| score.is_better(before)) {
+            if told.iter().all(|before| score.is_better(before)) {
                 best.clone_from(parameters);
             }
-            epochs.push(score);
+            told.push(score);
         }
         *parameters = best;
-        Ok(epochs)
+        Ok(told)
     }
 
     /// One step of the optimizer on `batch`.
     fn step(
         &self,
-        parameters: &mut [Parameter],
+        parameters: &mut BTreeMap<String, Parameter>,
         batch: &[usize],
         adam: &mut Adam,
         share: f32,
@@ -94,7 +115,7 @@ impl Trainer<'_> {
         let tensors: Tensors = variables.iter().map(|(n, v)| (n.clone(), v.as_tensor().clone())).collect();
         let sums = in_lanes(batch, self.threads, |lane| self.gradients(parameters, &tensors, lane))?;
         let mut trained = Vec::new();
-        for (index, parameter) in parameters.iter().enumerate() {
+        for (index, parameter) in parameters.values().enumerate() {
             let mut gradient = vec![0f32; parameter.values.len()];
             for sum in &sums {
                 gradient.iter_mut().zip(&sum.gradients[index]).for_each(|(g, part)| *g += part);
@@ -109,7 +130,7 @@ impl Trainer<'_> {
         }
         adam.step(&mut trained, self.settings.rate * share);
         let mut rest = &trained[..];
-        for parameter in parameters {
+        for parameter in parameters.values_mut() {
             let (own, others) = rest.split_at(parameter.trained_len());
             parameter.step(own);
             rest = others;
@@ -118,17 +139,22 @@ impl Trainer<'_> {
     }
 
     /// Loss and gradients by the rounded values, summed over `samples` in order.
-    fn gradients(&self, parameters: &[Parameter], tensors: &Tensors, samples: &[usize]) -> Result<Sum, QuantizeError> {
+    fn gradients(
+        &self,
+        parameters: &BTreeMap<String, Parameter>,
+        tensors: &Tensors,
+        samples: &[usize],
+    ) -> Result<Sum, QuantizeError> {
         let zeros = |p: &Parameter| vec![0f32; p.values.len()];
-        let mut sum = Sum { loss: 0.0, gradients: parameters.iter().map(zeros).collect() };
+        let mut sum = Sum { loss: 0.0, gradients: parameters.values().map(zeros).collect() };
         for &index in samples {
             let (name, teacher, student) = self.answers(tensors, index)?;
             let fail = |e: candle_core::Error| QuantizeError::data(&name, e.to_string());
             let loss = loss(&self.targets[1], &teacher, &student, self.settings.temperature).map_err(fail)?;
             sum.loss += f64::from(loss.to_scalar::<f32>().map_err(fail)?);
             let gradients = loss.backward().map_err(fail)?;
-            for (parameter, sum) in parameters.iter().zip(&mut sum.gradients) {
-                let Some(gradient) = tensors.get(&parameter.name).and_then(|tensor| gradients.get(tensor)) else {
+            for (name, sum) in parameters.keys().zip(&mut sum.gradients) {
+                let Some(gradient) = tensors.get(name).and_then(|tensor| gradients.get(tensor)) else {
                     continue;
                 };
                 let values = gradient.flatten_all().and_then(|g| g.to_vec1::<f32>()).map_err(fail)?;
@@ -139,7 +165,12 @@ impl Trainer<'_> {
     }
 
     /// Loss and agreement on `samples`.
-    fn score(&self, parameters: &[Parameter], samples: &[usize], number: usize) -> Result<Epoch, QuantizeError> {
+    fn score(
+        &self,
+        parameters: &BTreeMap<String, Parameter>,
+        samples: &[usize],
+        number: usize,
+    ) -> Result<Epoch, QuantizeError> {
         let tensors: Tensors = variables(parameters)?.into_iter().map(|(n, v)| (n, v.as_detached_tensor())).collect();
         let scores = in_lanes(samples, self.threads, |lane| {
             let mut score = Score::default();
@@ -181,12 +212,12 @@ impl Epoch {
 }
 
 /// The rounded values of the parameters as the library's variables.
-fn variables(parameters: &[Parameter]) -> Result<BTreeMap<String, Var>, QuantizeError> {
-    let variable = |parameter: &Parameter| {
+fn variables(parameters: &BTreeMap<String, Parameter>) -> Result<BTreeMap<String, Var>, QuantizeError> {
+    let variable = |(name, parameter): (&String, &Parameter)| {
         let tensor = Tensor::from_vec(parameter.rounded(), parameter.shape.clone(), &Device::Cpu);
         let variable = tensor.and_then(|t| Var::from_tensor(&t));
-        let variable = variable.map_err(|e| QuantizeError::Unsuitable(format!("tensor \"{}\": {e}", parameter.name)));
-        Ok((parameter.name.clone(), variable?))
+        let variable = variable.map_err(|e| QuantizeError::Unsuitable(format!("tensor \"{name}\": {e}")));
+        Ok((name.clone(), variable?))
     };
     parameters.iter().map(variable).collect()
 }
