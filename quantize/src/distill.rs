@@ -195,3 +195,63 @@ fn parameters(student: &Prepared, rounding: Option<&Rounding>) -> Result<BTreeMa
     }
     Ok(parameters)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use cygnet_onnx::reference::Reference;
+
+    use super::*;
+
+    /// The student in training answers what the integer model answers by tract, but for a few steps of rounding.
+    #[test]
+    fn the_student_computes_what_the_integer_model_computes() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/digits-speech");
+        let model = Model::read(&folder.join("digits-speech.onnx")).unwrap();
+        let data = Data::open(&folder.join("calib.npz"), &model, None).unwrap();
+        let student = crate::prepare(model, &data).unwrap();
+        let (options, settings) = (Options::default(), Settings::default());
+        let placement = placement::place(&student.model, &student.facts, &options.recipe, options.outputs).unwrap();
+        let observed = placement.observed(&student.model);
+        let samples = data.samples().take(20);
+        let seen = calibrate::calibrate(&student.model, &observed, &student.dims, samples, || ()).unwrap();
+        let params =
+            ranges::parameters(&student.model, &placement, &seen, options.ranges, options.activations).unwrap();
+        let rounding = Rounding { placement: &placement, params: &params, recipe: &options.recipe };
+        let parameters = parameters(&student, Some(&rounding)).unwrap();
+        let mut trainer = Trainer::new(&student, &student, &data, &settings, 1).unwrap();
+        trainer.levels = rounding.activations();
+        let integers = rounding.integers(&student, &parameters).unwrap();
+        let quantized = assemble(&student, &placement, &params, &integers).unwrap();
+        let reference = Reference::with_dims(&quantized.model, &[], &quantized.dims).unwrap();
+        for index in 0..5 {
+            let (_, teacher, student) = trainer.answers(&train::variables(&parameters).unwrap(), index).unwrap();
+            let near = |t: &candle_core::Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let integer = reference.run(&data.sample(index).unwrap().inputs).unwrap()[0].to_f32s().unwrap();
+            let apart = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+            let (from_student, from_teacher) =
+                (apart(&integer, &near(&student[0])), apart(&integer, &near(&teacher[0])));
+            assert!(from_student * 4.0 < from_teacher, "{from_student} from the student, {from_teacher} from float");
+        }
+    }
+
+    /// The same bytes with any number of threads, and less loss than before.
+    #[test]
+    fn training_helps_and_is_deterministic() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/fashion");
+        let model = Model::read(&folder.join("fashion.onnx")).unwrap();
+        let data = Data::open(&folder.join("calib.npz"), &model, None).unwrap();
+        let teacher = crate::prepare(model, &data).unwrap();
+        let settings = Settings { epochs: 1, ..Settings::default() };
+        let four_bits = LayerForm { weights: WeightForm::Int4, ..LayerForm::default() };
+        let recipe = Recipe { usual: four_bits, ..Recipe::default() };
+        let run = |threads| {
+            let options = Options { threads, recipe: recipe.clone(), ..Options::default() };
+            distill(&teacher, teacher.clone(), &data, &options, &settings, |_| ()).unwrap()
+        };
+        let one = run(1);
+        assert!(one.epochs[1].loss < one.epochs[0].loss / 2.0, "{:?}", one.epochs);
+        assert_eq!(one.quantized.model.to_bytes(), run(3).quantized.model.to_bytes());
+    }
+}

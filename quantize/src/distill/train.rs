@@ -111,8 +111,7 @@ impl<'a> Trainer<'a> {
         adam: &mut Adam,
         share: f32,
     ) -> Result<(), QuantizeError> {
-        let variables = variables(parameters)?;
-        let tensors: Tensors = variables.iter().map(|(n, v)| (n.clone(), v.as_tensor().clone())).collect();
+        let tensors = variables(parameters)?;
         let sums = in_lanes(batch, self.threads, |lane| self.gradients(parameters, &tensors, lane))?;
         let mut trained = Vec::new();
         for (index, parameter) in parameters.values().enumerate() {
@@ -171,7 +170,7 @@ impl<'a> Trainer<'a> {
         samples: &[usize],
         number: usize,
     ) -> Result<Epoch, QuantizeError> {
-        let tensors: Tensors = variables(parameters)?.into_iter().map(|(n, v)| (n, v.as_detached_tensor())).collect();
+        let tensors: Tensors = variables(parameters)?.into_iter().map(|(n, v)| (n, v.detach())).collect();
         let scores = in_lanes(samples, self.threads, |lane| {
             let mut score = Score::default();
             for &index in lane {
@@ -192,7 +191,11 @@ impl<'a> Trainer<'a> {
     }
 
     /// The name of the sample at `index` and what teacher and student say to it.
-    fn answers(&self, tensors: &Tensors, index: usize) -> Result<(String, Vec<Tensor>, Vec<Tensor>), QuantizeError> {
+    pub(super) fn answers(
+        &self,
+        tensors: &Tensors,
+        index: usize,
+    ) -> Result<(String, Vec<Tensor>, Vec<Tensor>), QuantizeError> {
         let sample = self.data.sample(index)?;
         let fail = |e: candle_core::Error| QuantizeError::data(&sample.name, e.to_string());
         let inputs = sample.inputs.iter().map(tensor_of).collect::<candle_core::Result<Vec<_>>>().map_err(fail)?;
@@ -211,13 +214,13 @@ impl Epoch {
     }
 }
 
-/// The rounded values of the parameters as the library's variables.
-fn variables(parameters: &BTreeMap<String, Parameter>) -> Result<BTreeMap<String, Var>, QuantizeError> {
+/// The rounded values of the parameters as the library's variables: what gradients are taken by.
+pub(super) fn variables(parameters: &BTreeMap<String, Parameter>) -> Result<Tensors, QuantizeError> {
     let variable = |(name, parameter): (&String, &Parameter)| {
         let tensor = Tensor::from_vec(parameter.rounded(), parameter.shape.clone(), &Device::Cpu);
         let variable = tensor.and_then(|t| Var::from_tensor(&t));
         let variable = variable.map_err(|e| QuantizeError::Unsuitable(format!("tensor \"{name}\": {e}")));
-        Ok((name.clone(), variable?))
+        Ok((name.clone(), variable?.into_inner()))
     };
     parameters.iter().map(variable).collect()
 }
