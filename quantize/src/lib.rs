@@ -20,6 +20,7 @@ pub mod graph;
 pub mod insert;
 pub mod layers;
 pub mod moments;
+pub mod narrow;
 pub mod operators;
 pub mod opset;
 pub mod params;
@@ -31,6 +32,8 @@ pub mod rounding;
 pub mod tail;
 pub mod taps;
 
+use std::collections::BTreeMap;
+
 use cygnet_onnx::model::Model;
 
 use calibrate::Distributions;
@@ -41,7 +44,7 @@ use layers::Layer;
 use params::{Activations, Params};
 use placement::Placement;
 use ranges::Ranges;
-use recipe::Recipe;
+use recipe::{Recipe, WeightForm};
 use repair::Rounded;
 use tail::Outputs;
 
@@ -171,11 +174,12 @@ pub fn build(
     let placement = placement::place(&prepared.model, &prepared.facts, &options.recipe, options.outputs)?;
     let params = ranges::parameters(&prepared.model, &placement, seen, options.ranges, options.activations)?;
     let layers = Layer::all(&prepared.model, &prepared.facts, &placement);
-    let mut quantized = assemble(prepared, &placement, &params, &Rounded::new())?;
+    let forms = narrow::forms(&prepared.model, &placement.roles, &options.recipe);
+    let mut quantized = assemble(prepared, &placement, &params, &forms, &Rounded::new())?;
     let mut rounded = Rounded::new();
     for stage in repair::stages(&layers, options.effort) {
-        repair::round_layers(&quantized, stage, &placement, &params, data, &mut rounded)?;
-        quantized = assemble(prepared, &placement, &params, &rounded)?;
+        repair::round_layers(&quantized, stage, &placement, &params, &forms, data, &mut rounded)?;
+        quantized = assemble(prepared, &placement, &params, &forms, &rounded)?;
     }
     Ok(quantized)
 }
@@ -184,11 +188,12 @@ fn assemble(
     prepared: &Prepared,
     placement: &Placement,
     params: &[Params],
+    forms: &BTreeMap<String, WeightForm>,
     rounded: &Rounded,
 ) -> Result<Quantized, QuantizeError> {
     let Prepared { model: float, dims, folded, equalized, .. } = prepared;
     let mut model = float.clone();
-    let inserted = insert::insert(&mut model, placement, params, rounded)?;
+    let inserted = insert::insert(&mut model, placement, params, forms, rounded)?;
     model.producer = "cygnet quantize".into();
     Ok(Quantized {
         model,

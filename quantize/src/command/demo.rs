@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, anyhow, bail};
 use quantize::Effort;
 use quantize::params::Activations;
+use quantize::recipe::WeightForm;
 use quantize::tail::Outputs;
 
 use super::quantize::{Arguments as QuantizeArguments, RangeKind, work};
@@ -86,6 +87,7 @@ fn compress(name: &str, models: &Path, output: &Path) -> anyhow::Result<Summary>
         threads: None,
         no_equalize: false,
         activations: Activations::default(),
+        weights: WeightForm::default(),
         outputs: Outputs::default(),
         json: false,
     })

@@ -10,6 +10,7 @@ use quantize::engine::Engine;
 use quantize::evaluate::{self, Accuracy, Noise};
 use quantize::params::Activations;
 use quantize::ranges::Ranges;
+use quantize::recipe::WeightForm;
 use quantize::tail::Outputs;
 use quantize::{Effort, Options, Quantized};
 
@@ -55,6 +56,9 @@ pub struct Arguments {
     /// Integer type of activations
     #[arg(long, value_enum, default_value = "uint8")]
     pub activations: Activations,
+    /// How weights are stored; the first layer, depthwise and small ones stay int8
+    #[arg(long, value_enum, default_value = "int8", value_name = "FORM")]
+    pub weights: WeightForm,
     /// Form of the answers
     #[arg(long, value_enum, default_value = "float")]
     pub outputs: Outputs,
@@ -118,6 +122,7 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         equalize: !arguments.no_equalize,
         ..Options::default()
     };
+    options.recipe.usual.weights = arguments.weights;
     options.threads = arguments.threads.map_or(options.threads, NonZeroUsize::get);
     let mut progress = Progress::new("calibrating", calibration.len());
     let quantized = quantize::quantize(model, &calibration, &options, || progress.step())?;
