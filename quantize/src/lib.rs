@@ -11,6 +11,8 @@ pub mod channels;
 pub mod choose;
 pub mod coverage;
 pub mod data;
+#[cfg(feature = "distill")]
+pub mod distill;
 pub mod engine;
 pub mod equalize;
 pub mod error;
