@@ -185,7 +185,7 @@ proptest! {
         let source = if depthwise { Source::of_depthwise(w) } else { Source::of(w) };
         let narrow = !weights.contains(&128);
         for kernels in available() {
-            let mut scratch = vec![99_i8; source.scratch_bytes(w, case.scratch_rows)];
+            let mut scratch = vec![99_i8; source.scratch_len(w, case.scratch_rows)];
             let mut found = vec![77_i8; expected.len()];
             let kernel = if depthwise { kernels.depthwise_i8 } else { kernels.conv_i8 };
             kernel(ConvI8Args {

@@ -190,7 +190,7 @@ fn convolution(random: &mut Random, room: &mut Room, kernels: &Kernels) -> Optio
     let (channels, results) = (w.out_c as usize, w.positions() * w.out_c as usize);
     let stored = if depthwise { w.taps() * channels } else { weights::packed_bytes(w) };
     let source = if depthwise { Source::of_depthwise(w) } else { Source::of(w) };
-    let least = source.scratch_bytes(w, 1);
+    let least = source.scratch_len(w, 1);
     let float = random.rarely(8);
     let room_needed = if float { 4 * results } else { results };
     if images > TENSOR || room_needed > TENSOR || stored > WEIGHTS || channels > CHANNELS || least > SCRATCH {

@@ -13,7 +13,14 @@ macro_rules! steps {
         pub(crate) mod opcode {
             $(pub const $variant: usize = $opcode;)*
             /// All are below it.
-            pub const COUNT: usize = 1 + [$($opcode),*].len();
+            pub const COUNT: usize = {
+                let (all, mut count, mut place) = ([$($opcode),*], 0, 0);
+                while place < all.len() {
+                    count = if all[place] < count { count } else { all[place] + 1 };
+                    place += 1;
+                }
+                count
+            };
         }
 
         /// A decoded step.
@@ -89,6 +96,9 @@ steps! {
     18 Dequantize(Dequantize),
     19 Cast(Cast),
     20 HostStep(HostStep),
+    24 ConvI16(ConvI16),
+    25 DepthwiseI16(ConvI16),
+    26 Requantize(Requantize),
 }
 
 /// What a step does with one of its tensors.
@@ -112,6 +122,12 @@ impl Step {
         };
         match self {
             Self::ConvI8(s) | Self::DepthwiseI8(s) => {
+                pair(s.x, s.y);
+                if let Some(scratch) = s.scratch {
+                    visit(scratch, Scratch);
+                }
+            }
+            Self::ConvI16(s) | Self::DepthwiseI16(s) => {
                 pair(s.x, s.y);
                 if let Some(scratch) = s.scratch {
                     visit(scratch, Scratch);
@@ -146,6 +162,7 @@ impl Step {
             Self::ArgMax(s) => pair(s.x, s.y),
             Self::Quantize(s) => pair(s.x, s.y),
             Self::Dequantize(s) => pair(s.x, s.y),
+            Self::Requantize(s) => pair(s.x, s.y),
             Self::Cast(s) => pair(s.x, s.y),
             Self::HostStep(s) => {
                 s.input_ids().for_each(|id| visit(id, Read));
@@ -170,8 +187,8 @@ impl Step {
         }
     }
 
-    /// The tensor whose type says whether the step is the int8 or the float32 form of its kind; `None` where there is
-    /// one form.
+    /// The tensor whose type says which form of its kind the step is: int8, float32 or int16; `None` where there is one
+    /// form.
     #[must_use]
     pub(crate) fn deciding_tensor(&self) -> Option<TensorId> {
         match self {
@@ -183,6 +200,9 @@ impl Step {
             Self::Softmax(s) => Some(s.y),
             Self::ResizeLinear(s) => Some(s.y),
             Self::ArgMax(s) => Some(s.x),
+            Self::Quantize(s) => Some(s.y),
+            Self::Dequantize(s) => Some(s.x),
+            Self::Requantize(s) => Some(s.y),
             _ => None,
         }
     }
@@ -199,6 +219,7 @@ impl Step {
         let conv = |w: &Window| w.positions() as u64 * u64::from(w.out_c) * w.taps() as u64 * w.group_in() as u64;
         match self {
             Self::ConvI8(s) | Self::DepthwiseI8(s) => conv(&s.window),
+            Self::ConvI16(s) | Self::DepthwiseI16(s) => conv(&s.window),
             Self::ConvF32(s) => conv(&s.window),
             Self::DepthwiseF32(s) => conv(&s.window),
             Self::MatMul(s) => u64::from(s.batch) * u64::from(s.m) * u64::from(s.k) * u64::from(s.n),

@@ -16,11 +16,11 @@ mod ymm;
 
 use core::cell::Cell;
 
-use super::portable::{PORTABLE, conv, depthwise, elementwise, pool, softmax};
-use super::{ConvI8Args, Kernels, ReduceI8Args, RowI8};
+use super::portable::{PORTABLE, conv, conv_i16, depthwise, depthwise_i16, elementwise, pool, softmax};
+use super::{ConvI8Args, ConvI16Args, Kernels, KernelsI16, ReduceArgs, ReduceI8Args, Row, RowI8};
 use crate::math::Function;
-use crate::plan::step::{MatMul, Pool, Reduce, Softmax};
-use crate::quantization::Target;
+use crate::plan::step::{BinaryOp, MatMul, Pool, Reduce, Softmax};
+use crate::quantization::{Target, TargetI16};
 
 /// Compiles portable kernels for an instruction set: a module with one plain function for each.
 ///
@@ -55,11 +55,24 @@ macro_rules! all_portable_for {
                 (x: &[Cell<f32>], y: &[Cell<f32>], function: Function, alpha: f32, beta: f32),
             mul_i8 = elementwise::mul_i8: (row: &RowI8<'_>),
             table = elementwise::table: (x: &[Cell<i8>], y: &[Cell<i8>], table: &[u8; 256]),
-            pool_i8 = pool::pool_i8: (args: ReduceI8Args<'_, Pool>),
-            reduce_i8 = pool::reduce_i8: (args: ReduceI8Args<'_, Reduce>),
+            pool_i8 = pool::pool: (args: ReduceI8Args<'_, Pool>),
+            reduce_i8 = pool::reduce: (args: ReduceI8Args<'_, Reduce>),
             softmax_i8 = softmax::softmax_i8: (args: ReduceI8Args<'_, Softmax>, table: &[u8], inverse_scale: f32),
             quantize = elementwise::quantize: (x: &[f32], scale: f32, y: &mut [i8], target: Target),
             dequantize = elementwise::dequantize: (x: &[i8], scale: f32, zero_point: i32, y: &mut [f32]),
+            conv_i16 = conv_i16::conv: (args: ConvI16Args<'_>),
+            depthwise_i16 = depthwise_i16::depthwise: (args: ConvI16Args<'_>),
+            matmul_i16 = pool::matmul_i16:
+                (s: &MatMul, a: &[i16], b: &[i16], zero_points: [i32; 2], y: &mut [i16], target: TargetI16),
+            binary_i16 = elementwise::binary_i16: (op: BinaryOp, row: &Row<'_, i16>),
+            pool_i16 = pool::pool: (args: ReduceArgs<'_, Pool, i16>),
+            reduce_i16 = pool::reduce: (args: ReduceArgs<'_, Reduce, i16>),
+            quantize_i16 = elementwise::quantize: (x: &[f32], scale: f32, y: &mut [i16], target: TargetI16),
+            dequantize_i16 = elementwise::dequantize: (x: &[i16], scale: f32, zero_point: i32, y: &mut [f32]),
+            requantize = elementwise::requantize:
+                (x: &[i16], zero_point: i32, multiplier: f32, y: &mut [i16], target: TargetI16),
+            requantize_i8 = elementwise::requantize:
+                (x: &[i16], zero_point: i32, multiplier: f32, y: &mut [i8], target: Target),
         });
     };
 }
@@ -86,6 +99,18 @@ macro_rules! kernels {
             softmax_i8: $module::softmax_i8,
             quantize: $module::quantize,
             dequantize: $module::dequantize,
+            i16: KernelsI16 {
+                conv: $module::conv_i16,
+                depthwise: $module::depthwise_i16,
+                matmul: $module::matmul_i16,
+                binary: $module::binary_i16,
+                pool: $module::pool_i16,
+                reduce: $module::reduce_i16,
+                quantize: $module::quantize_i16,
+                dequantize: $module::dequantize_i16,
+                requantize: $module::requantize,
+                requantize_i8: $module::requantize_i8,
+            },
             ..PORTABLE
         }
     };
