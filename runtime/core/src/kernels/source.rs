@@ -71,6 +71,22 @@ fn expanded_rows(window: &Window, rows: usize) -> bool {
 /// `None` where it needs none and there is no room.
 #[must_use]
 pub fn useful_scratch(window: &Window, depthwise: bool, limit: usize) -> Option<usize> {
+    let lines = useful_lines(window, depthwise, limit);
+    let row = 2 * Segments::of(window).packed_len();
+    let rows = (0..=6 * MOST_TILES + 1).rev().filter(|&rows| !depthwise && expanded_rows(window, rows));
+    let expanded = rows.map(|rows| rows * row).find(|bytes| *bytes <= limit.min(MOST_EXPANDED)).unwrap_or(0);
+    Some(lines.max(expanded)).filter(|bytes| *bytes > 0)
+}
+
+/// Elements of scratch that a convolution of int16 should have, `limit` being in bytes; otherwise as [`useful_scratch`].
+#[must_use]
+pub fn useful_scratch_i16(window: &Window, depthwise: bool, limit: usize) -> Option<usize> {
+    Some(useful_lines(window, depthwise, limit / 2)).filter(|len| *len > 0)
+}
+
+/// Elements for as many output lines or rows at once as `limit` allows, at least one, but no more than the step reads and
+/// writes.
+fn useful_lines(window: &Window, depthwise: bool, limit: usize) -> usize {
     let source = if depthwise { Source::of_depthwise(window) } else { Source::of(window) };
     let most = match source {
         Source::InPlace => 0,
@@ -81,10 +97,7 @@ pub fn useful_scratch(window: &Window, depthwise: bool, limit: usize) -> Option<
     let moved = elements(window.in_h, window.in_w, window.in_c) + elements(window.out_h, window.out_w, window.out_c);
     let fits = |&count: &usize| source.scratch_len(window, count) <= limit.min(moved);
     let count = (1..=most).take_while(fits).last().unwrap_or(1);
-    let row = 2 * Segments::of(window).packed_len();
-    let rows = (0..=6 * MOST_TILES + 1).rev().filter(|&rows| !depthwise && expanded_rows(window, rows));
-    let expanded = rows.map(|rows| rows * row).find(|bytes| *bytes <= limit.min(MOST_EXPANDED)).unwrap_or(0);
-    Some(source.scratch_len(window, count).max(expanded)).filter(|bytes| *bytes > 0)
+    source.scratch_len(window, count)
 }
 
 /// Input lines that `count` output lines see.

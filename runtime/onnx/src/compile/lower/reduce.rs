@@ -5,6 +5,7 @@ use cygnet_core::math::exp;
 use cygnet_core::plan::DType;
 use cygnet_core::plan::step::{ArgMax, Reduce, ReduceKind, Softmax, Step};
 
+use super::quantize::{Target, sums_fit};
 use super::{Kind, Lowered, Lowering, Val, identity, no_step, wrong};
 use crate::compile::layout::Layout;
 use crate::model::Node;
@@ -89,8 +90,9 @@ impl Lowering<'_> {
         let keep = global || node.int("keepdims").unwrap_or(1) != 0;
         let name = node.output(0).unwrap_or("").to_string();
         let native = matches!(kind, ReduceKind::Mean | ReduceKind::Sum | ReduceKind::Max | ReduceKind::Min);
-        let target = if x.is_quantized() && native { self.target(&name) } else { None };
-        let target = target.filter(|target| (target.low, target.high) == (-128, 127));
+        let target = if native { self.target_like(&x, &name) } else { None };
+        let count = axes.iter().map(|&axis| x.layout.shape[axis]).product();
+        let target = target.filter(|target| target.is_whole() && sums_fit(target.held, count));
         let x = if target.is_some() { x } else { self.float(x)? };
         let run = self.run_of(&x, &axes)?;
         let mut shape = run.val.layout.shape.clone();
@@ -107,7 +109,7 @@ impl Lowering<'_> {
             Some(target) => {
                 let ratio = self.quantization(&run.val).0 / target.scale;
                 let multiplier = if kind == ReduceKind::Mean { ratio / run.n as f32 } else { ratio };
-                (DType::I8, Some((target.scale, target.zero_point)), multiplier)
+                (target.held.dtype(), Some((target.scale, target.zero_point)), multiplier)
             }
             None => (DType::F32, None, 1.0),
         };
@@ -121,7 +123,7 @@ impl Lowering<'_> {
 
     pub(super) fn arg_max(&mut self, node: &Node) -> Lowered {
         let x = self.tensor(node, 0)?;
-        let x = if x.is_quantized() || matches!(x.kind, Kind::Stored { .. }) { x } else { self.float(x)? };
+        let x = if x.is_integer() || matches!(x.kind, Kind::Stored(_)) { x } else { self.float(x)? };
         let rank = x.layout.shape.len();
         let axis = Self::axis(node.int("axis").unwrap_or(0), rank)?;
         let run = self.run_of(&x, &[axis])?;
@@ -159,8 +161,8 @@ impl Lowering<'_> {
         let axes: Vec<usize> = if old { (axis..shape.len()).collect() } else { vec![axis] };
         let name = node.output(0).unwrap_or("").to_string();
         let log = node.op_type == "LogSoftmax";
-        let target = if x.is_quantized() && !log { self.target(&name) } else { None };
-        let target = target.filter(|target| (target.low, target.high) == (-128, 127));
+        let target = if x.is_quantized() && !log { self.target_like(&x, &name) } else { None };
+        let target = target.filter(Target::is_whole);
         let x = if target.is_some() { x } else { self.float(x)? };
         if shape.is_empty() {
             return wrong("it needs at least one axis");
