@@ -5,7 +5,7 @@ use cygnet_onnx::model::{Attribute, Model, Node, Tensor};
 use super::store::Store;
 use crate::error::QuantizeError;
 use crate::graph::constant;
-use crate::params::{Weights, bias_level, least_scale};
+use crate::params::{Params, Weights, bias_level, least_scale};
 
 /// Replaces weights and bias of the node at `index` by integers and DequantizeLinear nodes, which go to `ahead`.
 pub(super) fn quantize(
@@ -14,7 +14,7 @@ pub(super) fn quantize(
     ahead: &mut Vec<Node>,
     index: usize,
     channel_axis: usize,
-    input_scale: f32,
+    input: Params,
 ) -> Result<(), QuantizeError> {
     let node = model.nodes[index].clone();
     let Some(weights) = constant(model, &node, 1).cloned() else { return Ok(()) };
@@ -23,7 +23,7 @@ pub(super) fn quantize(
     if !values.iter().chain(bias.iter().flatten()).all(|v| v.is_finite()) {
         return Err(QuantizeError::node(&node, "its weights or bias hold NaN or infinity; the training went astray"));
     }
-    let least: Vec<f32> = bias.iter().flatten().map(|&b| least_scale(b, input_scale)).collect();
+    let least: Vec<f32> = bias.iter().flatten().map(|&b| least_scale(b, input)).collect();
     let Weights { levels, scales } = Weights::of(&values, &weights.shape, channel_axis, &least);
     let levels = Tensor::from_i8(weights.shape, &levels);
     let zero_point = Some(Tensor::from_i8(vec![scales.len()], &vec![0; scales.len()]));
@@ -31,7 +31,7 @@ pub(super) fn quantize(
     model.nodes[index].inputs[1] = constant.dequantize(model, store, ahead);
     if let Some(bias) = bias {
         // One f32 multiplication, as the engine does it.
-        let scales: Vec<f32> = scales.iter().map(|s| input_scale * s).collect();
+        let scales: Vec<f32> = scales.iter().map(|s| input.scale * s).collect();
         let levels: Vec<i32> = bias.iter().zip(&scales).map(|(&b, &s)| bias_level(b, s)).collect();
         let levels = Tensor::from_i32(vec![levels.len()], &levels);
         let constant = Constant { name: &node.inputs[2], levels, scales: &scales, zero_point: None, axis: 0 };
