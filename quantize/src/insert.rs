@@ -20,6 +20,7 @@ use crate::operators::{Role, activation_inputs, bounds};
 use crate::opset;
 use crate::params::{Activations, Params};
 use crate::placement::Placement;
+use crate::rounding::LayerWeights;
 use store::Store;
 
 /// What was inserted.
@@ -33,11 +34,17 @@ pub struct Inserted {
     pub dequantized: BTreeMap<String, String>,
 }
 
-/// Inserts the pairs for `placement` with one of `params` for each group.
+/// Inserts the pairs for `placement` with one of `params` for each group; `rounded` are the integer weights of layers by
+/// [`Node::label`], the others take the nearest levels.
 ///
 /// # Errors
 /// [`QuantizeError`] for weights that are not finite, and where the result has a flaw (a mistake of ours).
-pub fn insert(model: &mut Model, placement: &Placement, params: &[Params]) -> Result<Inserted, QuantizeError> {
+pub fn insert(
+    model: &mut Model,
+    placement: &Placement,
+    params: &[Params],
+    rounded: &BTreeMap<String, LayerWeights>,
+) -> Result<Inserted, QuantizeError> {
     let mut inserted = Inserted::default();
     let of = |tensor: &str| placement.group_of.get(tensor).and_then(|&g| params.get(g)).copied();
     let mut store = Store::of(model);
@@ -55,7 +62,8 @@ pub fn insert(model: &mut Model, placement: &Placement, params: &[Params]) -> Re
         .collect();
     let mut ahead = Vec::new();
     for (index, channel_axis, input) in weighted {
-        weights::quantize(model, &mut store, &mut ahead, index, channel_axis, input)?;
+        let rounded = rounded.get(&model.nodes[index].label());
+        weights::quantize(model, &mut store, &mut ahead, index, channel_axis, input, rounded)?;
         inserted.weighted += 1;
     }
     narrow(model, &mut store, placement, params);
@@ -91,7 +99,8 @@ fn narrow(model: &mut Model, store: &mut Store, placement: &Placement, params: &
     for index in 0..model.nodes.len() {
         for input in activation_inputs(&model.nodes[index]) {
             let Some(tensor) = model.nodes[index].inputs.get(input).cloned() else { continue };
-            let group = placement.read_as(index, &tensor).filter(|group| placement.group_of.get(&tensor) != Some(group));
+            let group =
+                placement.read_as(index, &tensor).filter(|group| placement.group_of.get(&tensor) != Some(group));
             let Some(&params) = group.and_then(|group| params.get(group)) else { continue };
             let name = narrowed.entry(tensor.clone()).or_insert_with(|| {
                 let [quantized, dequantized] = ["q8", "dq8"].map(|suffix| store.name(&tensor, suffix));

@@ -1,7 +1,7 @@
 //! Compresses float ONNX models to int8: the passes behind the program `quantize`.
 //!
 //! The way of a model, in three stages: [`prepare`] makes the float model small ([`fold`]); [`calibrate`] watches it on real
-//! samples; [`build`] decides what becomes an integer ([`placement`], by a [`recipe`]), draws scales ([`ranges`]) and writes
+//! samples; [`build`] decides what becomes an integer ([`placement`], by a [`recipe`], but for its [`tail`]), draws scales ([`ranges`]) and writes
 //! QuantizeLinear and DequantizeLinear ([`insert`]). The result is standard ONNX. [`quantize`] does all of it. [`engine`]
 //! makes the result a plan, and [`evaluate`] compares it with the float model.
 
@@ -14,12 +14,18 @@ pub mod facts;
 pub mod fold;
 pub mod graph;
 pub mod insert;
+pub mod layers;
+pub mod moments;
 pub mod operators;
 pub mod opset;
 pub mod params;
 pub mod placement;
 pub mod ranges;
 pub mod recipe;
+pub mod repair;
+pub mod rounding;
+pub mod tail;
+pub mod taps;
 
 use cygnet_onnx::model::Model;
 
@@ -27,9 +33,13 @@ use calibrate::Distributions;
 use data::Data;
 use error::QuantizeError;
 use facts::{Dims, Facts, dims_of, infer};
-use params::Activations;
+use layers::Layer;
+use params::{Activations, Params};
+use placement::Placement;
 use ranges::Ranges;
 use recipe::Recipe;
+use repair::Rounded;
+use tail::Outputs;
 
 /// How much work goes into accuracy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, clap::ValueEnum, serde::Serialize)]
@@ -51,6 +61,8 @@ pub struct Options {
     pub ranges: Ranges,
     /// The integer type of activations.
     pub activations: Activations,
+    /// The form of the answers.
+    pub outputs: Outputs,
     /// How much work goes into accuracy.
     pub effort: Effort,
     /// What becomes of each layer.
@@ -64,6 +76,7 @@ impl Default for Options {
         Options {
             ranges: Ranges::MinMax,
             activations: Activations::Uint8,
+            outputs: Outputs::default(),
             effort: Effort::default(),
             recipe: Recipe::default(),
             threads: std::thread::available_parallelism().map_or(1, usize::from),
@@ -105,10 +118,10 @@ pub struct Quantized {
 /// [`QuantizeError`] naming the node, tensor or sample and the mend.
 pub fn quantize(model: Model, data: &Data, options: &Options, step: impl FnMut()) -> Result<Quantized, QuantizeError> {
     let prepared = prepare(model, data)?;
-    let placement = placement::place(&prepared.model, &prepared.facts, &options.recipe)?;
+    let placement = placement::place(&prepared.model, &prepared.facts, &options.recipe, options.outputs)?;
     let observed = placement.observed(&prepared.model);
     let seen = calibrate::calibrate(&prepared.model, &observed, &prepared.dims, data.samples(), step)?;
-    build(&prepared, &seen, options)
+    build(&prepared, &seen, data, options)
 }
 
 /// Makes the float model small and takes open extents from the first sample of `data`.
@@ -134,12 +147,33 @@ pub fn prepare(mut model: Model, data: &Data) -> Result<Prepared, QuantizeError>
 ///
 /// # Errors
 /// [`QuantizeError`] naming the node or tensor and the mend.
-pub fn build(prepared: &Prepared, seen: &Distributions, options: &Options) -> Result<Quantized, QuantizeError> {
-    let Prepared { model: float, facts, dims, folded } = prepared;
-    let placement = placement::place(float, facts, &options.recipe)?;
-    let params = ranges::parameters(float, &placement, seen, options.ranges, options.activations)?;
+pub fn build(
+    prepared: &Prepared,
+    seen: &Distributions,
+    data: &Data,
+    options: &Options,
+) -> Result<Quantized, QuantizeError> {
+    let placement = placement::place(&prepared.model, &prepared.facts, &options.recipe, options.outputs)?;
+    let params = ranges::parameters(&prepared.model, &placement, seen, options.ranges, options.activations)?;
+    let layers = Layer::all(&prepared.model, &prepared.facts, &placement);
+    let mut quantized = assemble(prepared, &placement, &params, &Rounded::new())?;
+    let mut rounded = Rounded::new();
+    for stage in repair::stages(&layers, options.effort) {
+        repair::round_layers(&quantized, stage, &placement, &params, data, &mut rounded)?;
+        quantized = assemble(prepared, &placement, &params, &rounded)?;
+    }
+    Ok(quantized)
+}
+
+fn assemble(
+    prepared: &Prepared,
+    placement: &Placement,
+    params: &[Params],
+    rounded: &Rounded,
+) -> Result<Quantized, QuantizeError> {
+    let Prepared { model: float, dims, folded, .. } = prepared;
     let mut model = float.clone();
-    let inserted = insert::insert(&mut model, &placement, &params)?;
+    let inserted = insert::insert(&mut model, placement, params, rounded)?;
     model.producer = "cygnet quantize".into();
     Ok(Quantized { model, float: float.clone(), folded: *folded, inserted, dims: dims.clone() })
 }

@@ -127,6 +127,15 @@ impl Weights {
     }
 }
 
+impl Weights {
+    /// The same with scales that hold each bias within its int32; `input` are the levels that the weights are multiplied
+    /// with.
+    pub fn for_bias(values: &[f32], shape: &[usize], axis: usize, bias: Option<&[f32]>, input: Params) -> Weights {
+        let least: Vec<f32> = bias.unwrap_or_default().iter().map(|&b| least_scale(b, input)).collect();
+        Weights::of(values, shape, axis, &least)
+    }
+}
+
 /// The least weight scale with which `bias` stays below 2^28 levels of `input.scale * weight_scale`; 2^30 where the input
 /// is int16, whose sums may be of 64 bits while the bias is stored in 32.
 ///

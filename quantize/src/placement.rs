@@ -9,6 +9,7 @@ use crate::facts::Facts;
 use crate::graph::{Readers, makers};
 use crate::operators::{Role, activation_inputs, bounds, fuses_activation, role};
 use crate::recipe::{Precision, Recipe};
+use crate::tail::{Outputs, Tail};
 
 /// Tensors with one scale and zero point.
 #[derive(Clone, Debug, PartialEq)]
@@ -56,17 +57,23 @@ impl Placement {
     }
 }
 
-/// Decides for the whole model; `recipe` tells which layers stay in float, and which compute on levels of 16 bits: those
+/// Decides for the whole model. `recipe` tells which layers stay in float, and which compute on levels of 16 bits: those
 /// read 16 bits, and what they make has as many as its readers want, or 16 where none of them is an integer layer.
+/// `outputs` tells whether the model's tail stays in float.
 ///
 /// # Errors
 /// [`QuantizeError::Unsuitable`] where nothing can be quantized.
-pub fn place(model: &Model, facts: &Facts, recipe: &Recipe) -> Result<Placement, QuantizeError> {
+pub fn place(model: &Model, facts: &Facts, recipe: &Recipe, outputs: Outputs) -> Result<Placement, QuantizeError> {
     let role_of = |node| match recipe.form(node).precision {
         Precision::Float => Role::Float,
         _ => role(model, node),
     };
-    let roles: Vec<Role> = model.nodes.iter().map(role_of).collect();
+    let mut roles: Vec<Role> = model.nodes.iter().map(role_of).collect();
+    let tail = match outputs {
+        Outputs::Float => Tail::of(model, facts, &roles),
+        Outputs::Int8 => Tail::default(),
+    };
+    tail.nodes.iter().for_each(|&node| roles[node] = Role::Float);
     let wide = |(_, node): &(usize, &Node)| recipe.form(node).precision == Precision::Int16;
     let wide: BTreeSet<usize> = model.nodes.iter().enumerate().filter(wide).map(|(index, _)| index).collect();
     let fused = fused_activations(model, &roles);
@@ -82,7 +89,8 @@ pub fn place(model: &Model, facts: &Facts, recipe: &Recipe) -> Result<Placement,
             Role::Weighted { .. } => node.input(0).into_iter().chain(made).collect(),
             _ => read.chain(made).collect(),
         };
-        let touched: Vec<&str> = touched.into_iter().filter(|t| is_float(t) && !inside.contains(t)).collect();
+        let stays = |t: &str| inside.contains(t) || tail.tensors.contains(t);
+        let touched: Vec<&str> = touched.into_iter().filter(|t| is_float(t) && !stays(t)).collect();
         let moves = *role == Role::Move;
         if moves && let [first, rest @ ..] = &touched[..] {
             rest.iter().for_each(|other| sets.join(first, other));

@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, anyhow, bail};
 use quantize::Effort;
 use quantize::params::Activations;
+use quantize::tail::Outputs;
 
 use super::quantize::{Arguments as QuantizeArguments, RangeKind, work};
 use super::summary::Summary;
@@ -84,6 +85,7 @@ fn compress(name: &str, models: &Path, output: &Path) -> anyhow::Result<Summary>
         effort: Effort::default(),
         threads: None,
         activations: Activations::default(),
+        outputs: Outputs::default(),
         json: false,
     })
 }

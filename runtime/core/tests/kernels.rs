@@ -1,6 +1,8 @@
 //! Every kernel of every instruction set against the formulas of the step records, written down once
 //! more in the plainest way: one output element at a time, sums in i64.
 
+mod window;
+
 use core::cell::Cell;
 
 use cygnet_core::bytes::{F32s, I32s};
@@ -10,6 +12,7 @@ use cygnet_core::plan::step::Window;
 use cygnet_core::quantization::Target;
 use cygnet_core::weights;
 use proptest::prelude::*;
+use window::window;
 
 /// A convolution with everything that shapes it.
 #[derive(Clone, Debug)]
@@ -25,43 +28,6 @@ struct Case {
     y_zero_point: i32,
     limits: (i32, i32),
     scratch_rows: usize,
-}
-
-fn window() -> impl Strategy<Value = Window> {
-    let sizes = (1..=2_u32, 1..=9_u32, 1..=9_u32, 1..=6_u32, 1..=20_u32);
-    let kernel = (1..=4_u32, 1..=4_u32, 1..=3_u32, 1..=3_u32, 1..=2_u32, 1..=2_u32);
-    let rest = (0..=3_u32, 0..=3_u32, 0..=2_u32, 0..=2_u32, 1..=3_u32, any::<bool>());
-    (sizes, kernel, rest).prop_filter_map("the window fits", |(sizes, kernel, rest)| {
-        let (batch, in_h, in_w, in_c, out_c) = sizes;
-        let (kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w) = kernel;
-        let (pad_top, pad_left, pad_bottom, pad_right, groups, depthwise) = rest;
-        let out = |input: u32, pads: u32, kernel: u32, stride: u32, dilation: u32| {
-            (input + pads).checked_sub((kernel - 1) * dilation + 1).map(|room| room / stride + 1)
-        };
-        let out_h = out(in_h, pad_top + pad_bottom, kernel_h, stride_h, dilation_h)?;
-        let out_w = out(in_w, pad_left + pad_right, kernel_w, stride_w, dilation_w)?;
-        let in_c = in_c * groups;
-        let groups = if depthwise { in_c } else { groups };
-        let out_c = if depthwise { in_c * (out_c % 3 + 1) } else { out_c * groups };
-        Some(Window {
-            batch,
-            in_h,
-            in_w,
-            in_c,
-            out_h,
-            out_w,
-            out_c,
-            kernel_h,
-            kernel_w,
-            stride_h,
-            stride_w,
-            dilation_h,
-            dilation_w,
-            pad_top,
-            pad_left,
-            groups,
-        })
-    })
 }
 
 fn case() -> impl Strategy<Value = Case> {
@@ -107,8 +73,8 @@ impl Case {
         self.weights[((channel * w.kernel_h as usize + row) * columns + column) * w.group_in() + input]
     }
 
-    /// The formula of the step record, element by element.
-    fn expected(&self) -> Vec<i8> {
+    /// The formula of the step record for float32 results, element by element.
+    fn expected_reals(&self) -> Vec<f32> {
         let w = &self.window;
         let mut out = Vec::new();
         for position in 0..w.positions() {
@@ -136,12 +102,17 @@ impl Case {
                         }
                     }
                 }
-                let scaled = sum as i32 as f32 * self.multipliers[channel];
-                let rounded = f64::from(scaled).round_ties_even() + f64::from(self.y_zero_point);
-                out.push(rounded.clamp(f64::from(self.limits.0), f64::from(self.limits.1)) as i8);
+                out.push(sum as i32 as f32 * self.multipliers[channel]);
             }
         }
         out
+    }
+
+    /// The same for int8 results.
+    fn expected(&self) -> Vec<i8> {
+        let (low, high) = (f64::from(self.limits.0), f64::from(self.limits.1));
+        let round = |scaled: f32| f64::from(scaled).round_ties_even() + f64::from(self.y_zero_point);
+        self.expected_reals().into_iter().map(|scaled| round(scaled).clamp(low, high) as i8).collect()
     }
 
     /// Bias as the kernels want it: zero points of input and weights taken in.
@@ -166,7 +137,7 @@ proptest! {
     #[test]
     fn convolutions_follow_their_formula(case in case()) {
         let w = &case.window;
-        let expected = case.expected();
+        let (expected, expected_reals) = (case.expected(), case.expected_reals());
         let bias = case.adjusted_bias();
         let multipliers: Vec<u8> = case.multipliers.iter().flat_map(|m| m.to_le_bytes()).collect();
         let zero_points: Vec<u8> = case.weight_zero_points.iter().flat_map(|z| z.to_le_bytes()).collect();
@@ -187,20 +158,25 @@ proptest! {
         for kernels in available() {
             let mut scratch = vec![99_i8; source.scratch_len(w, case.scratch_rows)];
             let mut found = vec![77_i8; expected.len()];
+            let mut reals = vec![77_f32; expected.len()];
             let kernel = if depthwise { kernels.depthwise_i8 } else { kernels.conv_i8 };
-            kernel(ConvI8Args {
-                window: w,
-                x: &case.x,
-                x_zero_point: case.x_zero_point as i8,
-                y: ConvOutput::I8(&mut found, Target::new(case.y_zero_point, case.limits.0, case.limits.1)),
-                scratch: &mut scratch,
-                weights: &weights,
-                multipliers: F32s::new(&multipliers),
-                bias: I32s::new(&bias),
-                weight_zero_points: I32s::new(&zero_points),
-                narrow,
-            });
+            let target = Target::new(case.y_zero_point, case.limits.0, case.limits.1);
+            for y in [ConvOutput::I8(&mut found, target), ConvOutput::F32(&mut reals)] {
+                kernel(ConvI8Args {
+                    window: w,
+                    x: &case.x,
+                    x_zero_point: case.x_zero_point as i8,
+                    y,
+                    scratch: &mut scratch,
+                    weights: &weights,
+                    multipliers: F32s::new(&multipliers),
+                    bias: I32s::new(&bias),
+                    weight_zero_points: I32s::new(&zero_points),
+                    narrow,
+                });
+            }
             prop_assert_eq!(&found, &expected, "{}", kernels.name);
+            prop_assert_eq!(&reals, &expected_reals, "{}", kernels.name);
         }
     }
 

@@ -1,8 +1,8 @@
 //! A set of kernels without those of some kinds of steps.
 
 use super::{Kernels, KernelsI16};
-use crate::plan::{Form, StepSet};
 use crate::plan::step::opcode;
+use crate::plan::{Form, StepSet};
 use crate::session::executors;
 
 /// `kernels` without those of the steps outside `set`. [`crate::Session`] takes no plan that has such a step, so what
@@ -47,6 +47,9 @@ pub(super) const fn restrict(kernels: Kernels, set: StepSet) -> Kernels {
     }
     if !set.has(opcode::Reduce, Form::I8) {
         few.reduce_i8 = |_| {};
+    }
+    if !set.has(opcode::ReduceToFloat, Form::I8) {
+        few.reduce_to_float = |_, _, _, _| {};
     }
     if !set.has(opcode::Softmax, Form::I8) {
         few.softmax_i8 = |_, _, _| {};

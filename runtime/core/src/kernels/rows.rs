@@ -5,9 +5,9 @@
 
 use super::source::Source;
 use super::strips::for_each_strip;
-use crate::kernels::{ConvI16Args, ConvI8Args};
 use crate::kernels::portable::pool::place;
 use crate::kernels::view::{copy, fill, part, part_mut};
+use crate::kernels::{ConvI8Args, ConvI16Args};
 use crate::plan::step::Window;
 use crate::weights::{LANES, Segments};
 

@@ -96,6 +96,7 @@ steps! {
     18 Dequantize(Dequantize),
     19 Cast(Cast),
     20 HostStep(HostStep),
+    21 ReduceToFloat(Reduce),
     24 ConvI16(ConvI16),
     25 DepthwiseI16(ConvI16),
     26 Requantize(Requantize),
@@ -148,7 +149,7 @@ impl Step {
             Self::Table(s) => pair(s.x, s.y),
             Self::Unary(s) => pair(s.x, s.y),
             Self::Pool(s) => pair(s.x, s.y),
-            Self::Reduce(s) => pair(s.x, s.y),
+            Self::Reduce(s) | Self::ReduceToFloat(s) => pair(s.x, s.y),
             Self::Softmax(s) => pair(s.x, s.y),
             Self::Copy(s) => {
                 if let Some(x) = s.x {

@@ -140,7 +140,8 @@ mod tests {
 
     /// The formula of the contract for int16 results and accumulators of 64 bits.
     fn agree_wide(accumulator: i64, multiplier: f32) -> Result<(), TestCaseError> {
-        for (zero_point, low, high) in [(0, -32768, 32767), (-32768, -32768, 32767), (32767, -32768, 32767), (-5, 3, 90)]
+        for (zero_point, low, high) in
+            [(0, -32768, 32767), (-32768, -32768, 32767), (32767, -32768, 32767), (-5, 3, 90)]
         {
             let target = TargetI16::new(zero_point, low, high);
             let expected = target.store(accumulator as f32 * multiplier);

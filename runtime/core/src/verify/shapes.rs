@@ -5,7 +5,7 @@ use core::ops::RangeInclusive;
 use super::product;
 use crate::bytes::{F32s, I32s, I64s, Span, U32s};
 use crate::kernels::source::Source;
-use crate::plan::step::{ConvI8, ConvI16, Copy, MAX_HOST_TENSORS, ReduceKind, Step, Window};
+use crate::plan::step::{ConvI8, ConvI16, Copy, MAX_HOST_TENSORS, Reduce, ReduceKind, Step, Window};
 use crate::plan::{DType, MAX_RANK, Plan, TensorId};
 use crate::weights;
 
@@ -236,13 +236,13 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
         Step::Reduce(s) => {
             let (x, y) = pair(plan, s.x, s.y)?;
             same_type(&x, &y, REAL)?;
-            sized(&x, &[s.outer, s.n, s.inner])?;
-            sized(&y, &[s.outer, s.inner])?;
-            use ReduceKind::{Max, Mean, Min, Sum};
-            let known = x.dtype == DType::F32 || matches!(s.kind, Mean | Sum | Max | Min);
-            require(known, "this reduction works on float32 only")?;
-            require(product(&[s.n, widest(x.dtype)]).is_some(), "an accumulator could overflow")?;
-            require(s.multiplier.is_finite() && s.multiplier >= 0.0, "a multiplier is not usable")
+            check_reduce(s, &x, &y)
+        }
+        Step::ReduceToFloat(s) => {
+            let (x, y) = pair(plan, s.x, s.y)?;
+            typed(&x, DType::I8)?;
+            typed(&y, DType::F32)?;
+            check_reduce(s, &x, &y)
         }
         Step::Softmax(s) => {
             let (x, y) = pair(plan, s.x, s.y)?;
@@ -307,6 +307,17 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
             require(s.model.of(plan.bytes()).is_some(), "its model lies outside the file")
         }
     }
+}
+
+#[inline(never)]
+fn check_reduce(s: &Reduce, x: &Elements, y: &Elements) -> Rule {
+    sized(x, &[s.outer, s.n, s.inner])?;
+    sized(y, &[s.outer, s.inner])?;
+    use ReduceKind::{Max, Mean, Min, Sum};
+    let known = x.dtype == DType::F32 || matches!(s.kind, Mean | Sum | Max | Min);
+    require(known, "this reduction works on float32 only")?;
+    require(product(&[s.n, widest(x.dtype)]).is_some(), "an accumulator could overflow")?;
+    require(s.multiplier.is_finite() && s.multiplier >= 0.0, "a multiplier is not usable")
 }
 
 #[inline(never)]

@@ -52,7 +52,13 @@ fn multiply(args: &mut ConvI16Args<'_>, tile: &Tile<'_, ROWS, i16>, group: usize
                 let (mut sums, mut totals) = ([[0_i32; BLOCK]; ROWS], [[0_i64; BLOCK]; ROWS]);
                 products(tile, block, width, RUN, &mut sums, |sums| add_up(sums, &mut totals));
                 for (row, totals) in totals.iter().enumerate().take(tile.count) {
-                    store_wide(&mut args.y, place(row), part(totals, 0, lanes), bias.slice(channel, lanes), multipliers);
+                    store_wide(
+                        &mut args.y,
+                        place(row),
+                        part(totals, 0, lanes),
+                        bias.slice(channel, lanes),
+                        multipliers,
+                    );
                 }
             }
         }

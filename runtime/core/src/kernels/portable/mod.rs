@@ -45,6 +45,7 @@ pub(crate) const PORTABLE: Kernels = Kernels {
     table: elementwise::table,
     pool_i8: pool::pool,
     reduce_i8: pool::reduce,
+    reduce_to_float: pool::reduce_to_float,
     softmax_i8: softmax::softmax_i8,
     quantize: elementwise::quantize,
     dequantize: elementwise::dequantize,

@@ -5,6 +5,7 @@
 //! additions are written by hand.
 
 mod add;
+mod conv_i16;
 mod cpu;
 mod depthwise_madd;
 mod depthwise_vnni;
@@ -16,7 +17,7 @@ mod ymm;
 
 use core::cell::Cell;
 
-use super::portable::{PORTABLE, conv, conv_i16, depthwise, depthwise_i16, elementwise, pool, softmax};
+use super::portable::{PORTABLE, conv, depthwise, depthwise_i16, elementwise, pool, softmax};
 use super::{ConvI8Args, ConvI16Args, Kernels, KernelsI16, ReduceArgs, ReduceI8Args, Row, RowI8};
 use crate::math::Function;
 use crate::plan::step::{BinaryOp, MatMul, Pool, Reduce, Softmax};
@@ -57,10 +58,10 @@ macro_rules! all_portable_for {
             table = elementwise::table: (x: &[Cell<i8>], y: &[Cell<i8>], table: &[u8; 256]),
             pool_i8 = pool::pool: (args: ReduceI8Args<'_, Pool>),
             reduce_i8 = pool::reduce: (args: ReduceI8Args<'_, Reduce>),
+            reduce_to_float = pool::reduce_to_float: (s: &Reduce, x: &[i8], zero_point: i32, y: &mut [f32]),
             softmax_i8 = softmax::softmax_i8: (args: ReduceI8Args<'_, Softmax>, table: &[u8], inverse_scale: f32),
             quantize = elementwise::quantize: (x: &[f32], scale: f32, y: &mut [i8], target: Target),
             dequantize = elementwise::dequantize: (x: &[i8], scale: f32, zero_point: i32, y: &mut [f32]),
-            conv_i16 = conv_i16::conv: (args: ConvI16Args<'_>),
             depthwise_i16 = depthwise_i16::depthwise: (args: ConvI16Args<'_>),
             matmul_i16 = pool::matmul_i16:
                 (s: &MatMul, a: &[i16], b: &[i16], zero_points: [i32; 2], y: &mut [i16], target: TargetI16),
@@ -81,7 +82,7 @@ all_portable_for!(avx2, "avx2");
 all_portable_for!(avx512, "avx512f,avx512bw,avx512vl,avx512dq,avx2");
 
 macro_rules! kernels {
-    ($name:literal, $module:ident, conv_i8: $conv:path, depthwise_i8: $depthwise:path, add_i8: $add:path) => {
+    ($name:literal, $module:ident, conv_i8: $conv:path, depthwise_i8: $depthwise:path, add_i8: $add:path, conv_i16: $conv_i16:path) => {
         Kernels {
             name: $name,
             conv_i8: $conv,
@@ -96,11 +97,12 @@ macro_rules! kernels {
             table: $module::table,
             pool_i8: $module::pool_i8,
             reduce_i8: $module::reduce_i8,
+            reduce_to_float: $module::reduce_to_float,
             softmax_i8: $module::softmax_i8,
             quantize: $module::quantize,
             dequantize: $module::dequantize,
             i16: KernelsI16 {
-                conv: $module::conv_i16,
+                conv: $conv_i16,
                 depthwise: $module::depthwise_i16,
                 matmul: $module::matmul_i16,
                 binary: $module::binary_i16,
@@ -116,12 +118,30 @@ macro_rules! kernels {
     };
 }
 
-static AVX2: Kernels =
-    kernels!("avx2", avx2, conv_i8: ymm::conv_avx2, depthwise_i8: depthwise_madd::depthwise, add_i8: add::add_256);
-static AVX_VNNI: Kernels =
-    kernels!("avx-vnni", avx2, conv_i8: ymm::conv_vnni, depthwise_i8: depthwise_madd::depthwise, add_i8: add::add_256);
-static AVX512_VNNI: Kernels =
-    kernels!("avx512-vnni", avx512, conv_i8: vnni::conv, depthwise_i8: depthwise_vnni::depthwise, add_i8: add::add_512);
+static AVX2: Kernels = kernels!(
+    "avx2",
+    avx2,
+    conv_i8: ymm::conv_avx2,
+    depthwise_i8: depthwise_madd::depthwise,
+    add_i8: add::add_256,
+    conv_i16: conv_i16::conv_avx2
+);
+static AVX_VNNI: Kernels = kernels!(
+    "avx-vnni",
+    avx2,
+    conv_i8: ymm::conv_vnni,
+    depthwise_i8: depthwise_madd::depthwise,
+    add_i8: add::add_256,
+    conv_i16: conv_i16::conv_avx2
+);
+static AVX512_VNNI: Kernels = kernels!(
+    "avx512-vnni",
+    avx512,
+    conv_i8: vnni::conv,
+    depthwise_i8: depthwise_vnni::depthwise,
+    add_i8: add::add_512,
+    conv_i16: conv_i16::conv_avx512
+);
 
 /// The sets that this CPU can run, the slowest first.
 pub(super) fn available() -> impl Iterator<Item = &'static Kernels> {

@@ -44,6 +44,7 @@ pub(crate) const ALL: Executors = {
     table[opcode::ConvI16] = [conv_i16, refuse, refuse];
     table[opcode::DepthwiseI16] = [depthwise_i16, refuse, refuse];
     table[opcode::Requantize] = [requantize_i8, refuse, requantize_i16];
+    table[opcode::ReduceToFloat] = [reduce_to_float, refuse, refuse];
     table
 };
 
@@ -335,6 +336,11 @@ executors! {
     reduce_f32(context, s: Reduce) {
         let (_, _, x, y) = context.pair(s.x, s.y)?;
         portable::reduce_f32(s, f32s(x), f32s_mut(y));
+    }
+    reduce_to_float(context, s: ReduceToFloat) {
+        let kernel = context.kernels.reduce_to_float;
+        let (x, _, x_bytes, y_bytes) = context.pair(s.x, s.y)?;
+        kernel(s, i8s(x_bytes), x.zero_point, f32s_mut(y_bytes));
     }
     softmax_i8(context, s: Softmax) {
         let (kernel, table) = (context.kernels.softmax_i8, context.plan.constant(s.table));

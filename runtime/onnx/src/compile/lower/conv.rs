@@ -101,6 +101,11 @@ impl Sliding {
         Ok(Self { kernel, stride, dilation, before, after, input, output })
     }
 
+    /// Whether the window is the whole input, without padding.
+    pub fn is_global(&self) -> bool {
+        self.kernel == self.input && self.output == [1; 2] && (self.before, self.after) == ([0; 2], [0; 2])
+    }
+
     /// The window of a step.
     pub fn window(&self, batch: usize, in_c: usize, out_c: usize, groups: usize) -> Window {
         Window {
@@ -324,7 +329,14 @@ impl Lowering<'_> {
         }
     }
 
-    pub(super) fn convolution_f32(&mut self, node: &Node, x: Val, window: Window, w: &Weights<'_>, layout: Layout) -> Lowered {
+    pub(super) fn convolution_f32(
+        &mut self,
+        node: &Node,
+        x: Val,
+        window: Window,
+        w: &Weights<'_>,
+        layout: Layout,
+    ) -> Lowered {
         let x = self.float(x)?;
         let values = w.constant.to_f32s()?;
         let channels = window.out_c as usize;

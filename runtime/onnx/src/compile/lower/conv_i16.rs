@@ -90,12 +90,7 @@ impl Lowering<'_> {
 }
 
 /// `bias - x_zero·Σw` of each output channel, in 32 bits where all sums of its products fit them.
-fn sums_start(
-    window: &Window,
-    weight: &dyn Fn(usize, usize, usize, usize) -> i8,
-    x_zero: i32,
-    biases: &[i64],
-) -> Bias {
+fn sums_start(window: &Window, weight: &dyn Fn(usize, usize, usize, usize) -> i8, x_zero: i32, biases: &[i64]) -> Bias {
     let (rows, columns) = (window.kernel_h as usize, window.kernel_w as usize);
     let mut fits = true;
     let adjusted = biases.iter().enumerate().map(|(channel, bias)| {

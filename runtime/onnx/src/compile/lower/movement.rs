@@ -161,8 +161,9 @@ impl Lowering<'_> {
             let table = match &target {
                 Some(target) if self.quantization(&val) != (target.scale, target.zero_point) => {
                     let Some(values) = self.real_table(&val) else { return wrong("an input has no values") };
-                    let bytes =
-                        values.iter().map(|&value| quantization::quantize::<i8>(value, target.scale, target.zero_point));
+                    let bytes = values
+                        .iter()
+                        .map(|&value| quantization::quantize::<i8>(value, target.scale, target.zero_point));
                     let bytes: Vec<u8> = bytes.map(i8::cast_unsigned).collect();
                     self.builder.constant(bytes)
                 }

@@ -29,6 +29,9 @@ impl Lowering<'_> {
         let target = if is_max { None } else { self.target_like(&x, &name) };
         let fits = |target: &Target| target.is_whole() && sums_fit(target.held, sliding.kernel.iter().product());
         let target = target.filter(fits);
+        if x.is_quantized() && !is_max && target.is_none() && sliding.is_global() {
+            return self.reduce(&Node { op_type: "GlobalAveragePool".into(), ..node.clone() });
+        }
         let stays = is_max && (x.is_integer() || matches!(x.kind, Kind::Stored(_)));
         if target.is_none() && !stays {
             x = self.float(x)?;

@@ -2,9 +2,9 @@
 
 use std::rc::Rc;
 
+use cygnet_core::bytes::Span;
 use cygnet_core::math::Function;
 use cygnet_core::plan::DType;
-use cygnet_core::bytes::Span;
 use cygnet_core::plan::step::{Dequantize, Quantize, Requantize, Step, Table};
 use cygnet_core::quantization::{self, Stored};
 
