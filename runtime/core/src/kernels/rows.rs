@@ -191,7 +191,7 @@ pub(crate) struct Tile<'a, const MOST: usize, E = i8> {
 
 impl<'a, const MOST: usize, E> Tile<'a, MOST, E> {
     /// Pointer to row `row`, behind the last one to any of them; it may be read as far as the reach.
-    #[cfg(target_arch = "x86_64")]
+    #[allow(dead_code, reason = "not for the portable kernels")]
     #[inline(always)]
     pub fn pointer(&self, row: usize) -> *const E {
         // SAFETY: `Rows` has seen that the reach of every row lies inside the elements.
