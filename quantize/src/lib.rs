@@ -6,8 +6,10 @@
 //! makes the result a plan, and [`evaluate`] compares it with the float model.
 
 pub mod calibrate;
+pub mod channels;
 pub mod data;
 pub mod engine;
+pub mod equalize;
 pub mod error;
 pub mod evaluate;
 pub mod facts;
@@ -67,6 +69,8 @@ pub struct Options {
     pub effort: Effort,
     /// What becomes of each layer.
     pub recipe: Recipe,
+    /// Whether channels are made equally wide across layers where that lowers noise, see [`equalize`].
+    pub equalize: bool,
     /// Threads to work on; the result does not depend on it.
     pub threads: usize,
 }
@@ -79,6 +83,7 @@ impl Default for Options {
             outputs: Outputs::default(),
             effort: Effort::default(),
             recipe: Recipe::default(),
+            equalize: true,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
@@ -95,6 +100,8 @@ pub struct Prepared {
     pub dims: Dims,
     /// What folding did.
     pub folded: fold::Folded,
+    /// What equalization did.
+    pub equalized: equalize::Equalized,
 }
 
 /// An int8 model and how it came about.
@@ -106,6 +113,8 @@ pub struct Quantized {
     pub float: Model,
     /// What folding did.
     pub folded: fold::Folded,
+    /// What equalization did.
+    pub equalized: equalize::Equalized,
     /// What was inserted.
     pub inserted: insert::Inserted,
     /// Extents of open axes as the samples have them.
@@ -117,7 +126,11 @@ pub struct Quantized {
 /// # Errors
 /// [`QuantizeError`] naming the node, tensor or sample and the mend.
 pub fn quantize(model: Model, data: &Data, options: &Options, step: impl FnMut()) -> Result<Quantized, QuantizeError> {
-    let prepared = prepare(model, data)?;
+    let mut prepared = prepare(model, data)?;
+    if options.equalize {
+        let Prepared { model, facts, dims, .. } = &mut prepared;
+        prepared.equalized = equalize::equalize(model, facts, dims, data.samples(), || ())?;
+    }
     let placement = placement::place(&prepared.model, &prepared.facts, &options.recipe, options.outputs)?;
     let observed = placement.observed(&prepared.model);
     let seen = calibrate::calibrate(&prepared.model, &observed, &prepared.dims, data.samples(), step)?;
@@ -140,7 +153,7 @@ pub fn prepare(mut model: Model, data: &Data) -> Result<Prepared, QuantizeError>
     opset::raise(&mut model, &facts)?;
     let folded = fold::fold(&mut model, &dims)?;
     let facts = infer(&model, &dims)?;
-    Ok(Prepared { model, facts, dims, folded })
+    Ok(Prepared { model, facts, dims, folded, equalized: equalize::Equalized::default() })
 }
 
 /// Quantizes with the recipe, the ranges and the repairs that `options` tell.
@@ -171,9 +184,16 @@ fn assemble(
     params: &[Params],
     rounded: &Rounded,
 ) -> Result<Quantized, QuantizeError> {
-    let Prepared { model: float, dims, folded, .. } = prepared;
+    let Prepared { model: float, dims, folded, equalized, .. } = prepared;
     let mut model = float.clone();
     let inserted = insert::insert(&mut model, placement, params, rounded)?;
     model.producer = "cygnet quantize".into();
-    Ok(Quantized { model, float: float.clone(), folded: *folded, inserted, dims: dims.clone() })
+    Ok(Quantized {
+        model,
+        float: float.clone(),
+        folded: *folded,
+        equalized: equalized.clone(),
+        inserted,
+        dims: dims.clone(),
+    })
 }

@@ -84,6 +84,7 @@ fn compress(name: &str, models: &Path, output: &Path) -> anyhow::Result<Summary>
         percentile: 100.0,
         effort: Effort::default(),
         threads: None,
+        no_equalize: false,
         activations: Activations::default(),
         outputs: Outputs::default(),
         json: false,

@@ -58,6 +58,9 @@ pub struct Arguments {
     /// Form of the answers
     #[arg(long, value_enum, default_value = "float")]
     pub outputs: Outputs,
+    /// Leave the channels of the float model as wide as they are (no cross-layer equalization)
+    #[arg(long)]
+    pub no_equalize: bool,
     /// Print one JSON object and nothing else on stdout
     #[arg(long)]
     pub json: bool,
@@ -112,6 +115,7 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         activations: arguments.activations,
         outputs: arguments.outputs,
         effort: arguments.effort,
+        equalize: !arguments.no_equalize,
         ..Options::default()
     };
     options.threads = arguments.threads.map_or(options.threads, NonZeroUsize::get);
@@ -147,6 +151,7 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         calibration_samples: calibration.len(),
         layers: quantized.inserted.weighted,
         folded: quantized.folded,
+        equalized: quantized.equalized,
         accuracy: accuracy.map(Into::into),
         noise,
     })
