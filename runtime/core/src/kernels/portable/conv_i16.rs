@@ -4,7 +4,7 @@
 use crate::bytes::{F32s, I32s, I64s};
 use crate::kernels::portable::SMALL;
 use crate::kernels::rows::{Tile, for_each_rows};
-use crate::kernels::view::{i8s, part, part_mut};
+use crate::kernels::view::{copy, i8s, part, part_mut};
 use crate::kernels::{Bias, ConvI16Args, ConvI16Output};
 use crate::quantization::Multiplier;
 use crate::weights::{BLOCK, GROUP, LANES, WIDE_RUN, block_width};
@@ -45,20 +45,14 @@ fn multiply(args: &mut ConvI16Args<'_>, tile: &Tile<'_, ROWS, i16>, group: usize
                 let mut sums = [[0_i32; BLOCK]; ROWS];
                 products(tile, block, width, usize::MAX, &mut sums, |_| {});
                 for (row, sums) in sums.iter().enumerate().take(tile.count) {
-                    store(&mut args.y, place(row), part(sums, 0, lanes), bias.slice(channel, lanes), multipliers);
+                    store(&mut args.y, place(row), sums, bias.slice(channel, lanes), multipliers);
                 }
             }
             Bias::I64(bias) => {
                 let (mut sums, mut totals) = ([[0_i32; BLOCK]; ROWS], [[0_i64; BLOCK]; ROWS]);
                 products(tile, block, width, RUN, &mut sums, |sums| add_up(sums, &mut totals));
                 for (row, totals) in totals.iter().enumerate().take(tile.count) {
-                    store_wide(
-                        &mut args.y,
-                        place(row),
-                        part(totals, 0, lanes),
-                        bias.slice(channel, lanes),
-                        multipliers,
-                    );
+                    store_wide(&mut args.y, place(row), totals, bias.slice(channel, lanes), multipliers);
                 }
             }
         }
@@ -103,46 +97,80 @@ fn add_up(sums: &mut [[i32; BLOCK]; ROWS], totals: &mut [[i64; BLOCK]; ROWS]) {
     }
 }
 
-/// Stores the results of one row from `place` on.
+/// Stores the results of one row from `place` on: those of the first channels of `sums`, as many as there are of `bias`.
 #[inline(always)]
-pub(crate) fn store(y: &mut ConvI16Output<'_>, place: usize, sums: &[i32], bias: I32s<'_>, multipliers: F32s<'_>) {
-    let sums = sums.iter().zip(bias.iter()).map(|(sum, bias)| sum.wrapping_add(bias));
-    let scaled = sums.zip(multipliers.iter());
-    let len = bias.len();
+pub(crate) fn store<const N: usize>(
+    y: &mut ConvI16Output<'_>,
+    place: usize,
+    sums: &[i32; N],
+    bias: I32s<'_>,
+    multipliers: F32s<'_>,
+) {
+    let sums = sums_with(sums, bias.iter(), i32::wrapping_add);
+    let (factors, lanes) = (array_of(multipliers), bias.len());
     match y {
         ConvI16Output::I16(y, target) => {
-            let y = part_mut(y, place, len);
-            y.iter_mut().zip(scaled).for_each(|(y, (sum, m))| *y = target.requantize(sum, Multiplier::new(m)));
+            put(part_mut(y, place, lanes), &sums, &factors, |sum, m| target.requantize(sum, Multiplier::new(m)));
         }
         ConvI16Output::I8(y, target) => {
-            let y = part_mut(y, place, len);
-            y.iter_mut().zip(scaled).for_each(|(y, (sum, m))| *y = target.requantize(sum, Multiplier::new(m)));
+            put(part_mut(y, place, lanes), &sums, &factors, |sum, m| target.requantize(sum, Multiplier::new(m)));
         }
-        ConvI16Output::F32(y) => {
-            part_mut(y, place, len).iter_mut().zip(scaled).for_each(|(y, (sum, m))| *y = sum as f32 * m);
-        }
+        ConvI16Output::F32(y) => put(part_mut(y, place, lanes), &sums, &factors, |sum, m| sum as f32 * m),
     }
 }
 
 /// [`store`] of sums of 64 bits.
 #[inline(always)]
-pub(crate) fn store_wide(y: &mut ConvI16Output<'_>, place: usize, sums: &[i64], bias: I64s<'_>, multipliers: F32s<'_>) {
-    let sums = sums.iter().zip(bias.iter()).map(|(sum, bias)| sum.wrapping_add(bias));
-    let scaled = sums.zip(multipliers.iter());
-    let len = bias.len();
+pub(crate) fn store_wide<const N: usize>(
+    y: &mut ConvI16Output<'_>,
+    place: usize,
+    sums: &[i64; N],
+    bias: I64s<'_>,
+    multipliers: F32s<'_>,
+) {
+    let sums = sums_with(sums, bias.iter(), i64::wrapping_add);
+    let (factors, lanes) = (array_of(multipliers), bias.len());
     match y {
         ConvI16Output::I16(y, target) => {
-            let y = part_mut(y, place, len);
-            y.iter_mut().zip(scaled).for_each(|(y, (sum, m))| *y = target.requantize_wide(sum, Multiplier::new(m)));
+            put(part_mut(y, place, lanes), &sums, &factors, |sum, m| target.requantize_wide(sum, Multiplier::new(m)));
         }
         ConvI16Output::I8(y, target) => {
-            let y = part_mut(y, place, len);
-            y.iter_mut().zip(scaled).for_each(|(y, (sum, m))| *y = target.requantize_wide(sum, Multiplier::new(m)));
+            put(part_mut(y, place, lanes), &sums, &factors, |sum, m| target.requantize_wide(sum, Multiplier::new(m)));
         }
-        ConvI16Output::F32(y) => {
-            part_mut(y, place, len).iter_mut().zip(scaled).for_each(|(y, (sum, m))| *y = sum as f32 * m);
-        }
+        ConvI16Output::F32(y) => put(part_mut(y, place, lanes), &sums, &factors, |sum, m| sum as f32 * m),
     }
+}
+
+#[inline(always)]
+fn sums_with<T: Copy, const N: usize>(sums: &[T; N], bias: impl Iterator<Item = T>, add: fn(T, T) -> T) -> [T; N] {
+    let mut with = *sums;
+    with.iter_mut().zip(bias).for_each(|(sum, bias)| *sum = add(*sum, bias));
+    with
+}
+
+#[inline(always)]
+fn array_of<const N: usize>(values: F32s<'_>) -> [f32; N] {
+    let mut array = [0.0; N];
+    array.iter_mut().zip(values.iter()).for_each(|(to, from)| *to = from);
+    array
+}
+
+/// Puts results into `y`, as many as there is room for.
+#[inline(always)]
+fn put<S: Copy, T: Copy + Default, const N: usize>(
+    y: &mut [T],
+    sums: &[S; N],
+    factors: &[f32; N],
+    finish: impl Fn(S, f32) -> T,
+) {
+    if SMALL {
+        y.iter_mut().zip(sums).zip(factors).for_each(|((y, &sum), &m)| *y = finish(sum, m));
+        return;
+    }
+    // A width that the compiler knows.
+    let mut results = [T::default(); N];
+    results.iter_mut().zip(sums).zip(factors).for_each(|((y, &sum), &m)| *y = finish(sum, m));
+    copy(y, &results);
 }
 
 #[inline(always)]

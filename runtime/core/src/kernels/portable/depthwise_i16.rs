@@ -1,12 +1,10 @@
 //! Depthwise convolution of int16 with int8 weights: a few neighbouring channels at a time.
 
+use crate::kernels::portable::SMALL;
 use crate::kernels::portable::conv_i16::{store, store_wide};
 use crate::kernels::portable::pool::place;
 use crate::kernels::view::{chunk, i8s, part};
 use crate::kernels::{Bias, ConvI16Args};
-
-/// Channels at a time.
-const LANES: usize = 16;
 
 /// See [`crate::plan::step::DepthwiseI16`].
 #[inline(always)]
@@ -15,27 +13,46 @@ pub(crate) fn depthwise(mut args: ConvI16Args<'_>) {
     let channels = window.out_c as usize;
     let single = window.out_c == window.in_c;
     for position in 0..window.positions() {
+        let spot = Spot::of(&args, position);
         let mut start = 0;
         while start < channels {
-            let left = channels - start;
-            // The same sums either way; the first has a width that the compiler knows.
-            start += match left {
-                LANES.. if single => {
-                    let sums = sums_of::<LANES>(&args, position, start);
-                    finish(&mut args, position, start, &sums);
-                    LANES
-                }
-                4.. if single => {
-                    let sums = sums_of::<4>(&args, position, start);
-                    finish(&mut args, position, start, &sums);
-                    4
-                }
-                _ => {
-                    let sums = sums_of::<1>(&args, position, start);
-                    finish(&mut args, position, start, &sums);
-                    1
-                }
+            // The same sums either way, of as many channels as the compiler knows.
+            start += match channels - start {
+                32.. if single && !SMALL => some::<32>(&mut args, &spot, position, start),
+                16.. if single && !SMALL => some::<16>(&mut args, &spot, position, start),
+                4.. if single => some::<4>(&mut args, &spot, position, start),
+                _ => some::<1>(&mut args, &spot, position, start),
             };
+        }
+    }
+}
+
+/// `N` channels from `start` on; gives `N`.
+#[inline(always)]
+fn some<const N: usize>(args: &mut ConvI16Args<'_>, spot: &Spot<'_>, position: usize, start: usize) -> usize {
+    let sums = sums_of::<N>(args, spot, start);
+    finish(args, position, start, &sums);
+    N
+}
+
+/// Where a window lies.
+struct Spot<'a> {
+    /// Its image.
+    x: &'a [i16],
+    top: isize,
+    left: isize,
+}
+
+impl<'a> Spot<'a> {
+    #[inline(always)]
+    fn of(args: &ConvI16Args<'a>, position: usize) -> Self {
+        let w = args.window;
+        let len = w.in_h as usize * w.in_w as usize * w.in_c as usize;
+        let (image, row, column) = place(w, position);
+        Self {
+            x: part(args.x, image * len, len),
+            top: (row * w.stride_h as usize) as isize - w.pad_top as isize,
+            left: (column * w.stride_w as usize) as isize - w.pad_left as isize,
         }
     }
 }
@@ -43,24 +60,20 @@ pub(crate) fn depthwise(mut args: ConvI16Args<'_>) {
 /// `Σ x·w` of `N` channels from `start` on; of one only where a channel has several results. At most
 /// [`crate::weights::WIDE_RUN`] taps: the sums fit 32 bits.
 #[inline(always)]
-fn sums_of<const N: usize>(args: &ConvI16Args<'_>, position: usize, start: usize) -> [i32; N] {
+fn sums_of<const N: usize>(args: &ConvI16Args<'_>, spot: &Spot<'_>, start: usize) -> [i32; N] {
     let w = args.window;
     let (in_h, in_w, in_c, out_c) = (w.in_h as usize, w.in_w as usize, w.in_c as usize, w.out_c as usize);
-    let multiplicity = (out_c / in_c.max(1)).max(1);
-    let first = if multiplicity == 1 { start } else { start / multiplicity };
-    let (image, row, column) = place(w, position);
-    let top = (row * w.stride_h as usize) as isize - w.pad_top as isize;
-    let left = (column * w.stride_w as usize) as isize - w.pad_left as isize;
-    let x = part(args.x, image * in_h * in_w * in_c, in_h * in_w * in_c);
+    let first = if out_c == in_c { start } else { start / (out_c / in_c.max(1)).max(1) };
     let padding = [args.x_zero_point; N];
     let weights = i8s(args.weights);
     let mut sums = [0_i32; N];
     let mut tap = start;
-    for kernel_row in 0..w.kernel_h as usize {
-        let y = top + (kernel_row * w.dilation_h as usize) as isize;
-        let line = if y < 0 || y as usize >= in_h { &[] } else { part(x, y as usize * in_w * in_c, in_w * in_c) };
-        for kernel_column in 0..w.kernel_w as usize {
-            let pixel = left + (kernel_column * w.dilation_w as usize) as isize;
+    let mut y = spot.top;
+    for _ in 0..w.kernel_h {
+        let inside = y >= 0 && (y as usize) < in_h;
+        let line = if inside { part(spot.x, y as usize * in_w * in_c, in_w * in_c) } else { &[] };
+        let mut pixel = spot.left;
+        for _ in 0..w.kernel_w {
             let inside = pixel >= 0 && (pixel as usize) < in_w;
             let values = if inside { chunk::<N, _>(line, pixel as usize * in_c + first) } else { None };
             let values = values.unwrap_or(&padding);
@@ -70,7 +83,9 @@ fn sums_of<const N: usize>(args: &ConvI16Args<'_>, position: usize, start: usize
                 }
             }
             tap += out_c;
+            pixel += w.dilation_w as isize;
         }
+        y += w.dilation_h as isize;
     }
     sums
 }

@@ -3,6 +3,7 @@
 use core::cell::Cell;
 
 use crate::bytes::F32s;
+use crate::kernels::portable::SMALL;
 use crate::kernels::portable::movement::advance;
 use crate::kernels::view::copy;
 use crate::kernels::{Operand, Row, RowI8};
@@ -20,14 +21,17 @@ fn rows<T: Copy + Default>(a: &Operand<'_, T>, b: &Operand<'_, T>, y: &[Cell<T>]
     };
     match (a, b) {
         (Shared(a), Shared(b)) if a.len() == y.len() && b.len() == y.len() => {
-            y.iter().zip(*a).zip(*b).for_each(|((y, a), b)| y.set(f(a.get(), b.get())));
+            let (y_rest, a_rest, b_rest) = several(y, a, b, |a, b| f(a.get(), b.get()));
+            y_rest.iter().zip(a_rest).zip(b_rest).for_each(|((y, a), b)| y.set(f(a.get(), b.get())));
         }
         (Shared(a), Constant(b)) if a.len() == y.len() && b.len() == y.len() => {
-            y.iter().zip(*a).zip(*b).for_each(|((y, a), &b)| y.set(f(a.get(), b)));
+            let (y_rest, a_rest, b_rest) = several(y, a, b, |a, &b| f(a.get(), b));
+            y_rest.iter().zip(a_rest).zip(b_rest).for_each(|((y, a), &b)| y.set(f(a.get(), b)));
         }
         (Shared(a), b) if a.len() == y.len() && b.len() == 1 => {
             let b = b.get(0);
-            y.iter().zip(*a).for_each(|(y, a)| y.set(f(a.get(), b)));
+            let (y_rest, a_rest, _) = several(y, a, a, |a, _| f(a.get(), b));
+            y_rest.iter().zip(a_rest).for_each(|(y, a)| y.set(f(a.get(), b)));
         }
         (a, Shared(b)) if b.len() == y.len() && a.len() == 1 => {
             let a = a.get(0);
@@ -38,6 +42,29 @@ fn rows<T: Copy + Default>(a: &Operand<'_, T>, b: &Operand<'_, T>, y: &[Cell<T>]
             each(&|index| at(a, index), &|index| at(b, index));
         }
     }
+}
+
+/// `f(a[i], b[i])` into `y[i]`, several at once: all are read before one is written, as `a` or `b` may be `y`. Gives what
+/// is left at the ends.
+#[inline(always)]
+fn several<'s, T: Copy + Default, A, B>(
+    y: &'s [Cell<T>],
+    a: &'s [A],
+    b: &'s [B],
+    f: impl Fn(&A, &B) -> T,
+) -> (&'s [Cell<T>], &'s [A], &'s [B]) {
+    const LANES: usize = 16;
+    if SMALL {
+        return (y, a, b);
+    }
+    let ((y, y_rest), (a, a_rest), (b, b_rest)) =
+        (y.as_chunks::<LANES>(), a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    for ((y, a), b) in y.iter().zip(a).zip(b) {
+        let mut results = [T::default(); LANES];
+        results.iter_mut().zip(a).zip(b).for_each(|((result, a), b)| *result = f(a, b));
+        y.iter().zip(results).for_each(|(y, result)| y.set(result));
+    }
+    (y_rest, a_rest, b_rest)
 }
 
 /// `stored - zero_point`, which f32 holds exactly.

@@ -66,7 +66,7 @@ macro_rules! walk {
                             // SAFETY: the rows can be read as far as the reach, and the block has weights for it.
                             let sums = unsafe { products::<R>(rows, &reach, block.as_ptr(), width) };
                             for (row, sums) in sums.iter().enumerate().take(tile.count) {
-                                store(&mut args.y, place(row), &sums[..lanes], bias.slice(channel, lanes), multipliers);
+                                store(&mut args.y, place(row), sums, bias.slice(channel, lanes), multipliers);
                             }
                         }
                         Bias::I64(bias) => {
@@ -82,7 +82,7 @@ macro_rules! walk {
                             });
                             for (row, sums) in totals.iter().enumerate().take(tile.count) {
                                 let bias = bias.slice(channel, lanes);
-                                store_wide(&mut args.y, place(row), &sums[..lanes], bias, multipliers);
+                                store_wide(&mut args.y, place(row), sums, bias, multipliers);
                             }
                         }
                     }

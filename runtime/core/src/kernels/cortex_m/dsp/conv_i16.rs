@@ -45,9 +45,7 @@ fn multiply(args: &mut ConvI16Args<'_>, tile: &Tile<'_, ROWS, i16>, group: usize
                 let mut sums = [[0; 2 * ROWS]; BLOCK / 2];
                 products(tile, block, width, usize::MAX, &mut sums, |_| {});
                 for row in 0..tile.count {
-                    let sums = of_row(&sums, row);
-                    let sums = sums.get(..lanes).unwrap_or_default();
-                    store(&mut args.y, place(row), sums, bias.slice(channel, lanes), multipliers);
+                    store(&mut args.y, place(row), &of_row(&sums, row), bias.slice(channel, lanes), multipliers);
                 }
             }
             Bias::I64(bias) => {
@@ -59,7 +57,6 @@ fn multiply(args: &mut ConvI16Args<'_>, tile: &Tile<'_, ROWS, i16>, group: usize
                     *sums = Default::default();
                 });
                 for (row, totals) in totals.iter().enumerate().take(tile.count) {
-                    let totals = totals.get(..lanes).unwrap_or_default();
                     store_wide(&mut args.y, place(row), totals, bias.slice(channel, lanes), multipliers);
                 }
             }
