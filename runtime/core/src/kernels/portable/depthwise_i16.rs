@@ -2,8 +2,8 @@
 
 use crate::kernels::portable::SMALL;
 use crate::kernels::portable::conv_i16::{store, store_wide};
-use crate::kernels::portable::pool::place;
-use crate::kernels::view::{chunk, i8s, part};
+use crate::kernels::portable::pool::{inside, place};
+use crate::kernels::view::i8s;
 use crate::kernels::{Bias, ConvI16Args};
 
 /// See [`crate::plan::step::DepthwiseI16`].
@@ -29,65 +29,90 @@ pub(crate) fn depthwise(mut args: ConvI16Args<'_>) {
 
 /// `N` channels from `start` on; gives `N`.
 #[inline(always)]
-fn some<const N: usize>(args: &mut ConvI16Args<'_>, spot: &Spot<'_>, position: usize, start: usize) -> usize {
-    let sums = sums_of::<N>(args, spot, start);
+fn some<const N: usize>(args: &mut ConvI16Args<'_>, spot: &Spot, position: usize, start: usize) -> usize {
+    let mut sums = [0; N];
+    add_inside(args, spot, start, &mut sums);
+    if args.x_zero_point != 0 && !spot.is_inside {
+        add_padding(args, spot, start, &mut sums);
+    }
     finish(args, position, start, &sums);
     N
 }
 
 /// Where a window lies.
-struct Spot<'a> {
-    /// Its image.
-    x: &'a [i16],
-    top: isize,
-    left: isize,
+struct Spot {
+    /// Taps inside the image, by rows and columns.
+    rows: (usize, usize),
+    columns: (usize, usize),
+    /// The first channel of the first pixel that they see.
+    first: usize,
+    /// Whether no tap is outside.
+    is_inside: bool,
 }
 
-impl<'a> Spot<'a> {
+impl Spot {
     #[inline(always)]
-    fn of(args: &ConvI16Args<'a>, position: usize) -> Self {
+    fn of(args: &ConvI16Args<'_>, position: usize) -> Self {
         let w = args.window;
-        let len = w.in_h as usize * w.in_w as usize * w.in_c as usize;
+        let (in_h, in_w) = (w.in_h as usize, w.in_w as usize);
+        let (kernel_h, kernel_w) = (w.kernel_h as usize, w.kernel_w as usize);
+        let (dilation_h, dilation_w) = (w.dilation_h as usize, w.dilation_w as usize);
         let (image, row, column) = place(w, position);
+        let top = (row * w.stride_h as usize) as isize - w.pad_top as isize;
+        let left = (column * w.stride_w as usize) as isize - w.pad_left as isize;
+        let rows = inside(top, kernel_h, dilation_h, in_h);
+        let columns = inside(left, kernel_w, dilation_w, in_w);
+        let y = top.wrapping_add_unsigned(rows.0 * dilation_h).max(0).unsigned_abs();
+        let x = left.wrapping_add_unsigned(columns.0 * dilation_w).max(0).unsigned_abs();
         Self {
-            x: part(args.x, image * len, len),
-            top: (row * w.stride_h as usize) as isize - w.pad_top as isize,
-            left: (column * w.stride_w as usize) as isize - w.pad_left as isize,
+            rows,
+            columns,
+            first: ((image * in_h + y) * in_w + x) * w.in_c as usize,
+            is_inside: rows == (0, kernel_h) && columns == (0, kernel_w),
         }
     }
 }
 
-/// `Σ x·w` of `N` channels from `start` on; of one only where a channel has several results. At most
-/// [`crate::weights::WIDE_RUN`] taps: the sums fit 32 bits.
+/// Adds `x·w` of the taps inside the image for `N` channels from `start` on; of one only where a channel has several
+/// results. At most [`crate::weights::WIDE_RUN`] taps: the sums fit 32 bits.
 #[inline(always)]
-fn sums_of<const N: usize>(args: &ConvI16Args<'_>, spot: &Spot<'_>, start: usize) -> [i32; N] {
+fn add_inside<const N: usize>(args: &ConvI16Args<'_>, spot: &Spot, start: usize, sums: &mut [i32; N]) {
     let w = args.window;
-    let (in_h, in_w, in_c, out_c) = (w.in_h as usize, w.in_w as usize, w.in_c as usize, w.out_c as usize);
-    let first = if out_c == in_c { start } else { start / (out_c / in_c.max(1)).max(1) };
-    let padding = [args.x_zero_point; N];
-    let weights = i8s(args.weights);
-    let mut sums = [0_i32; N];
-    let mut tap = start;
-    let mut y = spot.top;
-    for _ in 0..w.kernel_h {
-        let inside = y >= 0 && (y as usize) < in_h;
-        let line = if inside { part(spot.x, y as usize * in_w * in_c, in_w * in_c) } else { &[] };
-        let mut pixel = spot.left;
-        for _ in 0..w.kernel_w {
-            let inside = pixel >= 0 && (pixel as usize) < in_w;
-            let values = if inside { chunk::<N, _>(line, pixel as usize * in_c + first) } else { None };
-            let values = values.unwrap_or(&padding);
-            if let Some(weights) = chunk::<N, _>(weights, tap) {
-                for ((sum, &x), &w) in sums.iter_mut().zip(values).zip(weights) {
+    let (in_c, out_c, kernel_w) = (w.in_c as usize, w.out_c as usize, w.kernel_w as usize);
+    let channel = if out_c == in_c { start } else { start / (out_c / in_c.max(1)).max(1) };
+    let taps = spot.columns.1 - spot.columns.0;
+    let (line_step, pixel_step) = (w.dilation_h as usize * w.in_w as usize * in_c, w.dilation_w as usize * in_c);
+    let mut line = spot.first + channel;
+    let mut row_of_weights = (spot.rows.0 * kernel_w + spot.columns.0) * out_c + start;
+    for _ in spot.rows.0..spot.rows.1 {
+        let pixels = args.x.get(line..).unwrap_or_default().chunks(pixel_step.max(1));
+        let weights = i8s(args.weights).get(row_of_weights..).unwrap_or_default().chunks(out_c.max(1));
+        for (x, w) in pixels.zip(weights).take(taps) {
+            if let (Some(x), Some(w)) = (x.first_chunk::<N>(), w.first_chunk::<N>()) {
+                for ((sum, &x), &w) in sums.iter_mut().zip(x).zip(w) {
                     *sum = sum.wrapping_add(i32::from(x) * i32::from(w));
                 }
             }
-            tap += out_c;
-            pixel += w.dilation_w as isize;
         }
-        y += w.dilation_h as isize;
+        line += line_step;
+        row_of_weights += kernel_w * out_c;
     }
-    sums
+}
+
+/// Adds the zero point times the weights of the taps outside the image.
+#[inline(never)]
+fn add_padding(args: &ConvI16Args<'_>, spot: &Spot, start: usize, sums: &mut [i32]) {
+    let w = args.window;
+    let (zero_point, kernel_w) = (i32::from(args.x_zero_point), w.kernel_w as usize);
+    let taps = i8s(args.weights).chunks(w.out_c.max(1) as usize).enumerate();
+    for (tap, weights) in taps.take(w.taps()) {
+        let (row, column) = (tap / kernel_w.max(1), tap % kernel_w.max(1));
+        let seen = (spot.rows.0..spot.rows.1).contains(&row) && (spot.columns.0..spot.columns.1).contains(&column);
+        if !seen {
+            let weights = weights.get(start..).unwrap_or_default();
+            sums.iter_mut().zip(weights).for_each(|(sum, &w)| *sum = sum.wrapping_add(zero_point * i32::from(w)));
+        }
+    }
 }
 
 /// Adds the bias and stores the results of channels from `start` on.
