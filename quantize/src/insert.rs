@@ -16,9 +16,9 @@ use cygnet_onnx::model::{Model, Node, Tensor};
 
 use crate::error::QuantizeError;
 use crate::graph::{drop_unused, redirect, remove_nodes};
-use crate::operators::{Role, bounds};
+use crate::operators::{Role, activation_inputs, bounds};
 use crate::opset;
-use crate::params::Params;
+use crate::params::{Activations, Params};
 use crate::placement::Placement;
 use crate::recipe::WeightForm;
 use crate::rounding::LayerWeights;
@@ -55,7 +55,10 @@ pub fn insert(
         .iter()
         .enumerate()
         .filter_map(|(index, node)| match placement.roles.get(index) {
-            Some(&Role::Weighted { channel_axis }) => Some((index, channel_axis, of(node.input(0)?)?)),
+            Some(&Role::Weighted { channel_axis }) => {
+                let group = placement.read_as(index, node.input(0)?)?;
+                Some((index, channel_axis, *params.get(group)?))
+            }
             _ => None,
         })
         .collect();
@@ -64,9 +67,10 @@ pub fn insert(
         let label = model.nodes[index].label();
         let form = forms.get(&label).copied().unwrap_or_default();
         let rounded = rounded.get(&label);
-        weights::quantize(model, &mut store, &mut ahead, index, channel_axis, input.scale, form, rounded)?;
+        weights::quantize(model, &mut store, &mut ahead, index, channel_axis, input, form, rounded)?;
         inserted.weighted += 1;
     }
+    narrow(model, &mut store, placement, params);
     drop_redundant(model, placement, &of, &mut inserted);
     let outputs: BTreeSet<String> = model.outputs.iter().map(|o| o.name.clone()).collect();
     let inputs: BTreeSet<String> = model.inputs.iter().map(|i| i.name.clone()).collect();
@@ -82,14 +86,45 @@ pub fn insert(
             inserted.dequantized.insert(tensor.clone(), dequantized);
         }
     }
-    if model.initializers.values().any(|tensor| tensor.dtype.is_packed()) {
-        opset::raise_for_int4(model)?;
-    }
     model.nodes.splice(0..0, ahead);
+    let is_packed = model.initializers.values().any(|tensor| tensor.dtype.is_packed());
+    if is_packed || params.iter().any(|params| params.activations == Activations::Int16) {
+        opset::raise_to_21(model)?;
+    }
     model.value_info.clear();
     drop_unused(model);
     model.sort()?;
     Ok(inserted)
+}
+
+/// Makes layers of 8 bits read levels of 8 bits where their inputs have 16.
+fn narrow(model: &mut Model, store: &mut Store, placement: &Placement, params: &[Params]) {
+    let mut narrowed: BTreeMap<String, String> = BTreeMap::new();
+    let mut pairs = Vec::new();
+    for index in 0..model.nodes.len() {
+        for input in activation_inputs(&model.nodes[index]) {
+            let Some(tensor) = model.nodes[index].inputs.get(input).cloned() else { continue };
+            let group =
+                placement.read_as(index, &tensor).filter(|group| placement.group_of.get(&tensor) != Some(group));
+            let Some(&params) = group.and_then(|group| params.get(group)) else { continue };
+            let name = narrowed.entry(tensor.clone()).or_insert_with(|| {
+                let [quantized, dequantized] = ["q8", "dq8"].map(|suffix| store.name(&tensor, suffix));
+                pairs.extend(both(model, store, [&tensor, &quantized, &dequantized], params));
+                dequantized
+            });
+            model.nodes[index].inputs[input].clone_from(name);
+        }
+    }
+    model.nodes.extend(pairs);
+}
+
+/// QuantizeLinear and DequantizeLinear of a tensor: names of its value, its levels, and its value again.
+fn both(model: &mut Model, store: &mut Store, [float, quantized, dequantized]: [&str; 3], params: Params) -> [Node; 2] {
+    let [scale, zero_point] = parameters(model, store, float, params);
+    [
+        Node::new("QuantizeLinear", "", &[float, &scale, &zero_point], &[quantized]),
+        Node::new("DequantizeLinear", "", &[quantized, &scale, &zero_point], &[dequantized]),
+    ]
 }
 
 /// Drops activations whose bounds the integers cannot pass anyway.
@@ -120,12 +155,12 @@ fn drop_redundant(
 fn parameters(model: &mut Model, store: &mut Store, tensor: &str, params: Params) -> [String; 2] {
     let scale = store.scale(model, tensor, Tensor::scalar_f32(params.scale));
     let zero_point = params.activations.tensor(Vec::new(), &[params.zero_point]);
-    [scale, store.shared(model, &format!("z{}", params.zero_point), zero_point)]
+    let bits = if params.activations == Activations::Int16 { "w" } else { "" };
+    [scale, store.shared(model, &format!("z{}{bits}", params.zero_point), zero_point)]
 }
 
 /// Quantizes and dequantizes `tensor` and makes all its readers read the result; returns the result's name.
 fn pair(model: &mut Model, store: &mut Store, tensor: &str, params: Params, is_output: bool) -> String {
-    let [scale, zero_point] = parameters(model, store, tensor, params);
     let quantized = store.name(tensor, "q");
     let (float, dequantized) = if is_output {
         // The output's name belongs to what leaves the model.
@@ -139,8 +174,8 @@ fn pair(model: &mut Model, store: &mut Store, tensor: &str, params: Params, is_o
         redirect(model, tensor, &dequantized);
         (tensor.to_string(), dequantized)
     };
-    model.nodes.push(Node::new("QuantizeLinear", "", &[&float, &scale, &zero_point], &[&quantized]));
-    model.nodes.push(Node::new("DequantizeLinear", "", &[&quantized, &scale, &zero_point], &[&dequantized]));
+    let nodes = both(model, store, [&float, &quantized, &dequantized], params);
+    model.nodes.extend(nodes);
     dequantized
 }
 

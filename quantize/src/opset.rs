@@ -1,6 +1,7 @@
 //! Raises a model to operator set 13, the first whose QuantizeLinear knows one scale per channel.
 //!
-//! Only forms that changed between 7 and 13 are touched: <https://onnx.ai/onnx/operators/>.
+//! Only forms that changed between 7 and 13 are touched: <https://onnx.ai/onnx/operators/>. Models with levels of 16 bits
+//! are raised further, by [`raise_to_21`].
 
 use cygnet_onnx::model::{Attribute, Model, Node, Tensor};
 
@@ -38,42 +39,70 @@ pub fn raise(model: &mut Model, facts: &Facts) -> Result<(), QuantizeError> {
     Ok(())
 }
 
-/// The first operator set with int4, and with scales per block.
-const INT4: i64 = 21;
+/// The first operator set with int4, with scales per block, and whose QuantizeLinear makes int16.
+const LATEST: i64 = 21;
 
-/// Raises a model of operator set 13 or later to the first that has int4. Only forms that changed in between are touched.
+/// Rewrites the nodes of a model of operator set 13 or later so that they mean the same in 21.
 ///
 /// # Errors
-/// [`QuantizeError::Node`] for a node with a subgraph: what is inside would have to be raised too.
-pub fn raise_for_int4(model: &mut Model) -> Result<(), QuantizeError> {
+/// [`QuantizeError::Node`] for a node with a subgraph.
+pub fn raise_to_21(model: &mut Model) -> Result<(), QuantizeError> {
     // Format version 10 came with operator set 21.
     model.ir_version = model.ir_version.max(10);
     let from = model.opset();
-    if from >= INT4 {
+    if from >= LATEST {
         return Ok(());
     }
     let mut names = Names::of(model);
-    let Model { nodes, initializers, .. } = model;
+    let mut nodes = std::mem::take(&mut model.nodes);
     for node in nodes.iter_mut().filter(|node| node.domain.is_empty()) {
         if node.attributes.values().any(|a| matches!(a, Attribute::Graph(_))) {
-            let problem = "holds a subgraph of an older operator set than 4-bit weights need; export the model with \
-                           operator set 21, or keep its weights int8";
+            let problem = "holds a subgraph, which levels of 16 bits cannot stand beside; export the model with operator \
+                           set 21 or later";
             return Err(QuantizeError::node(node, problem));
         }
-        // Since 18 the axes of all reductions are an input, and Split says into how many parts.
-        let reduces = node.op_type.starts_with("Reduce");
-        if reduces && let Some(Attribute::Ints(axes)) = node.attributes.remove("axes") {
-            let name = names.fresh(&format!("{}_axes", node.label()));
-            initializers.insert(name.clone(), Tensor::from_i64(vec![axes.len()], &axes));
-            node.inputs.truncate(1);
-            node.inputs.push(name);
-        }
-        if node.is("Split") && node.input(1).is_none() && node.int("num_outputs").is_none() {
-            node.attributes.insert("num_outputs".into(), Attribute::Int(node.outputs.len() as i64));
+        let text = |node: &Node, attribute: &str, default: &str| node.string(attribute).unwrap_or(default).to_string();
+        match node.op_type.as_str() {
+            "ReduceMean" | "ReduceMax" | "ReduceMin" | "ReduceProd" | "ReduceL1" | "ReduceL2" | "ReduceLogSum"
+            | "ReduceLogSumExp" | "ReduceSumSquare"
+                if from < 18 =>
+            {
+                attribute_to_input(model, &mut names, node, "axes", 1);
+            }
+            "Split" if from < 18 && node.input(1).is_none() => {
+                node.attributes.insert("num_outputs".into(), Attribute::Int(node.outputs.len() as i64));
+            }
+            "RoiAlign" if from < 16 => {
+                let mode = text(node, "coordinate_transformation_mode", "output_half_pixel");
+                node.attributes.insert("coordinate_transformation_mode".into(), Attribute::String(mode));
+            }
+            "GridSample" if from < 20 => {
+                let mode = text(node, "mode", "bilinear").replace("bilinear", "linear").replace("bicubic", "cubic");
+                node.attributes.insert("mode".into(), Attribute::String(mode));
+            }
+            _ => {}
         }
     }
-    model.opsets.insert(String::new(), INT4);
+    model.nodes = nodes;
+    model.opsets.insert(String::new(), LATEST);
     Ok(())
+}
+
+/// Makes an attribute the constant input at `position`.
+fn attribute_to_input(model: &mut Model, names: &mut Names, node: &mut Node, attribute: &str, position: usize) {
+    let value = match node.attributes.remove(attribute) {
+        Some(Attribute::Ints(v)) => Tensor::from_i64(vec![v.len()], &v),
+        Some(Attribute::Int(v)) => Tensor::from_i64(vec![1], &[v]),
+        Some(Attribute::Float(v)) => Tensor::scalar_f32(v),
+        Some(Attribute::Floats(v)) => Tensor::from_f32(vec![v.len()], &v),
+        _ => return,
+    };
+    let name = names.fresh(&format!("{}_{attribute}", node.label()));
+    model.initializers.insert(name.clone(), value);
+    if node.inputs.len() <= position {
+        node.inputs.resize(position + 1, String::new());
+    }
+    node.inputs[position] = name;
 }
 
 fn raise_node(
@@ -91,19 +120,7 @@ fn raise_node(
         return Ok(());
     }
     let mut input = |node: &mut Node, attribute: &str, position: usize| {
-        let value = match node.attributes.remove(attribute) {
-            Some(Attribute::Ints(v)) => Tensor::from_i64(vec![v.len()], &v),
-            Some(Attribute::Int(v)) => Tensor::from_i64(vec![1], &[v]),
-            Some(Attribute::Float(v)) => Tensor::scalar_f32(v),
-            Some(Attribute::Floats(v)) => Tensor::from_f32(vec![v.len()], &v),
-            _ => return,
-        };
-        let name = names.fresh(&format!("{}_{attribute}", node.label()));
-        model.initializers.insert(name.clone(), value);
-        if node.inputs.len() <= position {
-            node.inputs.resize(position + 1, String::new());
-        }
-        node.inputs[position] = name;
+        attribute_to_input(model, names, node, attribute, position);
     };
     match node.op_type.as_str() {
         "Squeeze" | "Unsqueeze" | "ReduceSum" => input(node, "axes", 1),
@@ -191,6 +208,19 @@ mod tests {
             (node.inputs, model.initializers["u_axes"].to_i64s().unwrap()),
             (vec!["x".into(), "u_axes".into()], vec![0, 2])
         );
+    }
+
+    #[test]
+    fn int16_needs_set_21() {
+        let mean = Node::new("ReduceMean", "m", &["x"], &["y"]).with("axes", Attribute::Ints(vec![2, 3]));
+        let split = Node::new("Split", "s", &["y"], &["a", "b"]);
+        let nodes = vec![mean, split];
+        let mut model = Model { opsets: [(String::new(), 13)].into(), nodes, ..Model::default() };
+        raise_to_21(&mut model).unwrap();
+        // https://onnx.ai/onnx/operators/onnx__ReduceMean.html and onnx__Split.html, version 18.
+        assert_eq!(model.nodes[0].inputs, ["x", "m_axes"]);
+        assert_eq!(model.initializers["m_axes"].to_i64s().unwrap(), [2, 3]);
+        assert_eq!((model.nodes[1].int("num_outputs"), model.opset(), model.ir_version), (Some(2), 21, 10));
     }
 
     #[test]

@@ -1,6 +1,6 @@
-//! Scale and zero point: how a range of real numbers becomes 256 levels.
+//! Scale and zero point: how a range of real numbers becomes 256 levels, or 65,536.
 
-use cygnet_onnx::model::Tensor;
+use cygnet_onnx::model::{DType, Tensor};
 
 /// The integer type of activations.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, clap::ValueEnum, serde::Serialize)]
@@ -11,6 +11,8 @@ pub enum Activations {
     Uint8,
     /// -128 … 127
     Int8,
+    /// -32768 … 32767 with 0 at 0, for the accuracy of float
+    Int16,
 }
 
 impl Activations {
@@ -19,6 +21,7 @@ impl Activations {
         match self {
             Activations::Uint8 => (0, 255),
             Activations::Int8 => (-128, 127),
+            Activations::Int16 => (-32768, 32767),
         }
     }
 
@@ -29,6 +32,10 @@ impl Activations {
         match self {
             Activations::Uint8 => Tensor::from_u8(shape, &clamped.map(|l| l as u8).collect::<Vec<_>>()),
             Activations::Int8 => Tensor::from_i8(shape, &clamped.map(|l| l as i8).collect::<Vec<_>>()),
+            Activations::Int16 => {
+                let data = clamped.flat_map(|l| (l as i16).to_le_bytes()).collect();
+                Tensor { dtype: DType::I16, shape, data }
+            }
         }
     }
 }
@@ -45,10 +52,15 @@ pub struct Params {
 }
 
 impl Params {
-    /// The parameters that spread 256 levels over `low … high`, widened to hold 0, on which a level falls exactly.
+    /// The parameters that spread all levels over `low … high`, widened to hold 0, on which a level falls exactly; those of
+    /// int16 reach as far to both sides.
     pub fn of_range(low: f32, high: f32, activations: Activations) -> Params {
         let (low, high) = (f64::from(low).min(0.0), f64::from(high).max(0.0));
         let (lowest, highest) = activations.levels();
+        if activations == Activations::Int16 {
+            let scale = (high.max(-low) / f64::from(highest)) as f32;
+            return Params { scale: if scale.is_normal() { scale } else { 1.0 }, zero_point: 0, activations };
+        }
         let scale = ((high - low) / 255.0) as f32;
         if !scale.is_normal() {
             return Params { scale: 1.0, zero_point: lowest, activations };
@@ -58,8 +70,11 @@ impl Params {
         Params { scale, zero_point, activations }
     }
 
-    /// The fixed parameters of values between 0 and 1: scale 1/256, 0 at the lowest level.
+    /// The fixed parameters of values between 0 and 1: scale 1/256, 0 at the lowest level; of int16 1/32768, 0 at 0.
     pub fn unit(activations: Activations) -> Params {
+        if activations == Activations::Int16 {
+            return Params { scale: 1.0 / 32768.0, zero_point: 0, activations };
+        }
         Params { scale: 1.0 / 256.0, zero_point: activations.levels().0, activations }
     }
 
@@ -112,11 +127,13 @@ impl Weights {
     }
 }
 
-/// The least weight scale with which `bias` stays below 2^28 levels of `input_scale * weight_scale`.
+/// The least weight scale with which `bias` stays below 2^28 levels of `input.scale * weight_scale`; 2^30 where the input
+/// is int16, whose sums may be of 64 bits while the bias is stored in 32.
 ///
-/// Channels whose weights are (nearly) nothing would otherwise have a bias beyond the int32 accumulator.
-pub fn least_scale(bias: f32, input_scale: f32) -> f32 {
-    bias.abs() / (input_scale * (1u32 << 28) as f32)
+/// Channels whose weights are (nearly) nothing would otherwise have a bias beyond int32.
+pub fn least_scale(bias: f32, input: Params) -> f32 {
+    let most = if input.activations == Activations::Int16 { 1u32 << 30 } else { 1 << 28 };
+    bias.abs() / (input.scale * most as f32)
 }
 
 /// A bias in levels of `scale`, rounded half to even.
@@ -146,6 +163,12 @@ mod tests {
             assert_eq!(Params::of_range(low, high, Activations::Int8).zero_point, signed, "{low} … {high}");
         }
         assert_eq!(Params::of_range(0.0, 0.0, Activations::Uint8).scale, 1.0);
+        // The farther side decides: 65.534 / 32767.
+        for (low, high) in [(-1.0, 65.534), (-65.534, 3.0)] {
+            let params = Params::of_range(low, high, Activations::Int16);
+            assert!((params.scale - 0.002).abs() < 1e-9 && params.zero_point == 0, "{low} … {high}: {params:?}");
+        }
+        assert_eq!(Params::of_range(0.0, 0.0, Activations::Int16).scale, 1.0);
     }
 
     #[test]
@@ -170,8 +193,10 @@ mod tests {
 
     #[test]
     fn no_bias_leaves_the_accumulator() {
-        let scale = least_scale(-3.0, 0.5);
-        assert!(bias_level(-3.0, 0.5 * scale).abs() <= 1 << 28);
+        for (activations, most) in [(Activations::Uint8, 1 << 28), (Activations::Int16, 1 << 30)] {
+            let scale = least_scale(-3.0, Params { scale: 0.5, zero_point: 0, activations });
+            assert!(bias_level(-3.0, 0.5 * scale).abs() <= most && bias_level(-3.0, 0.25 * scale).abs() > most);
+        }
         assert_eq!(bias_level(0.75, 0.5), 2); // 1.5 → 2
         assert_eq!(bias_level(1.25, 0.5), 2); // 2.5 → 2
     }

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cygnet_onnx::model::{DType, Model};
+use cygnet_onnx::model::{DType, Model, Node};
 
 use crate::error::QuantizeError;
 use crate::facts::Facts;
@@ -21,6 +21,8 @@ pub struct Group {
     pub sources: Vec<String>,
     /// Whether all values lie between 0 and 1 by definition.
     pub is_unit: bool,
+    /// Whether the levels have 16 bits.
+    pub is_wide: bool,
 }
 
 /// Which tensors become integers.
@@ -36,9 +38,21 @@ pub struct Placement {
     pub group_of: BTreeMap<String, usize>,
     /// Activations computed together with the node before them: the activation's position by the node's.
     pub fused: BTreeMap<usize, usize>,
+    /// For groups of 16 bits that layers of 8 bits read: the group, without tensors of its own, whose levels they read.
+    pub narrowed: BTreeMap<usize, usize>,
+    /// Positions of the nodes that read levels of 16 bits.
+    pub wide: BTreeSet<usize>,
 }
 
 impl Placement {
+    /// The group in which the node at a position reads a tensor.
+    pub fn read_as(&self, node: usize, tensor: &str) -> Option<usize> {
+        let group = *self.group_of.get(tensor)?;
+        let integer = !matches!(self.roles.get(node), None | Some(Role::Float | Role::Move));
+        let narrowed = self.narrowed.get(&group).filter(|_| integer && !self.wide.contains(&node));
+        Some(narrowed.copied().unwrap_or(group))
+    }
+
     /// Tensors to observe in calibration: the sources of all groups that are no constants and have no fixed range.
     pub fn observed(&self, model: &Model) -> Vec<String> {
         let open = self.groups.iter().filter(|g| !g.is_unit).flat_map(|g| &g.sources);
@@ -46,7 +60,9 @@ impl Placement {
     }
 }
 
-/// Decides for the whole model; `recipe` tells which layers stay in float, `outputs` whether its tail does.
+/// Decides for the whole model. `recipe` tells which layers stay in float, and which compute on levels of 16 bits: those
+/// read 16 bits, and what they make has as many as its readers want, or 16 where none of them is an integer layer.
+/// `outputs` tells whether the model's tail stays in float.
 ///
 /// # Errors
 /// [`QuantizeError::Unsuitable`] where nothing can be quantized.
@@ -61,6 +77,8 @@ pub fn place(model: &Model, facts: &Facts, recipe: &Recipe, outputs: Outputs) ->
         Outputs::Int8 => Tail::default(),
     };
     tail.nodes.iter().for_each(|&node| roles[node] = Role::Float);
+    let wide = |(_, node): &(usize, &Node)| recipe.form(node).precision == Precision::Int16;
+    let wide: BTreeSet<usize> = model.nodes.iter().enumerate().filter(wide).map(|(index, _)| index).collect();
     let fused = fused_activations(model, &roles);
     let inside: BTreeSet<&str> = fused.keys().filter_map(|&node| model.nodes[node].output(0)).collect();
     let is_float = |t: &str| facts.get(t).is_some_and(|(dtype, _)| *dtype == DType::F32);
@@ -90,13 +108,47 @@ pub fn place(model: &Model, facts: &Facts, recipe: &Recipe, outputs: Outputs) ->
         return Err(QuantizeError::Unsuitable(problem.into()));
     }
     let forms = forms(model, &roles, recipe);
-    Ok(Placement { forms, ..collect(model, roles, fused, &mut sets, &active) })
+    let mut placement = Placement { forms, ..collect(model, roles, fused, &mut sets, &active) };
+    placement.wide = wide;
+    widen(model, &mut placement);
+    Ok(placement)
+}
+
+/// Finds the groups of 16 bits, and those of them that layers of 8 bits read.
+fn widen(model: &Model, placement: &mut Placement) {
+    let (mut wanted, mut made, mut narrow) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
+    let group = |tensor: &String| placement.group_of.get(tensor).copied();
+    for (index, node) in model.nodes.iter().enumerate() {
+        if matches!(placement.roles[index], Role::Float | Role::Move) {
+            continue;
+        }
+        let inputs = activation_inputs(node).filter_map(|i| node.inputs.get(i)).filter_map(group);
+        let outputs = node.outputs.iter().filter_map(group);
+        // An activation that is computed together with its layer is as wide as the layer.
+        let fused = placement.fused.iter().find(|(_, activation)| **activation == index).map(|(layer, _)| *layer);
+        let wide = placement.wide.contains(&fused.unwrap_or(index));
+        if wide {
+            wanted.extend(inputs);
+            made.extend(outputs);
+        } else {
+            narrow.extend(inputs);
+        }
+    }
+    let wanted: BTreeSet<usize> = made.difference(&narrow).chain(&wanted).copied().collect();
+    for number in wanted {
+        placement.groups[number].is_wide = true;
+        if narrow.contains(&number) {
+            let group = Group { tensors: Vec::new(), is_wide: false, ..placement.groups[number].clone() };
+            placement.groups.push(group);
+            placement.narrowed.insert(number, placement.groups.len() - 1);
+        }
+    }
 }
 
 /// Pairs of a node and the cutting activation that alone reads its output.
 fn fused_activations(model: &Model, roles: &[Role]) -> BTreeMap<usize, usize> {
     let readers = Readers::of(model);
-    let pair = |(index, node): (usize, &cygnet_onnx::model::Node)| {
+    let pair = |(index, node): (usize, &Node)| {
         let activation = readers.only(node.output(0)?)?;
         let follows = &model.nodes[activation];
         let is_data = follows.input(0) == node.output(0);
@@ -122,7 +174,7 @@ fn collect(
             continue;
         }
         let number = *number_of.entry(set).or_insert_with(|| {
-            placement.groups.push(Group { tensors: Vec::new(), sources: Vec::new(), is_unit: true });
+            placement.groups.push(Group { tensors: Vec::new(), sources: Vec::new(), is_unit: true, is_wide: false });
             placement.groups.len() - 1
         });
         let maker = makers.get(&tensor).map(|&index| placement.roles[index]);

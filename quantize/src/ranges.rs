@@ -75,6 +75,7 @@ fn group_parameters(
     ranges: Ranges,
     activations: Activations,
 ) -> Result<Params, QuantizeError> {
+    let activations = if group.is_wide { Activations::Int16 } else { activations };
     if group.is_unit {
         return Ok(Params::unit(activations));
     }
@@ -94,6 +95,8 @@ fn range(seen: &Distribution, ranges: Ranges, activations: Activations) -> (f32,
         return (0.0, 0.0);
     }
     match ranges {
+        // So many levels need not be saved by cutting values off.
+        _ if activations == Activations::Int16 => (seen.low, seen.high),
         Ranges::MinMax => (seen.low, seen.high),
         Ranges::Moving => seen.moving(),
         Ranges::Percentile(percent) => seen.percentile(percent),

@@ -43,10 +43,10 @@ pub fn repaired(
         for pass in moments::passes(stage.to_vec()) {
             let moments = moments::collect(&quantized, &pass, data)?;
             for layer in &pass {
-                let input = placement.group_of.get(&layer.input).and_then(|&group| params.get(group));
-                if let Some((moments, input)) = moments.get(&layer.label).zip(input) {
+                let input = placement.read_as(layer.node, &layer.input).and_then(|group| params.get(group));
+                if let Some((moments, &input)) = moments.get(&layer.label).zip(input) {
                     let form = placement.forms.get(&layer.label).copied().unwrap_or_default();
-                    let weights = round_layer(&prepared.model, layer, moments, input.scale, rounding, form)?;
+                    let weights = round_layer(&prepared.model, layer, moments, input, rounding, form)?;
                     rounded.insert(layer.label.clone(), weights);
                 }
             }
@@ -60,14 +60,14 @@ fn round_layer(
     model: &Model,
     layer: &Layer,
     moments: &Moments,
-    input_scale: f32,
+    input: Params,
     rounding: Rounding,
     form: WeightForm,
 ) -> Result<LayerWeights, QuantizeError> {
     let node = &model.nodes[layer.node];
     let weights = layer.weights(model)?;
     let bias = constant(model, node, 2).map(Tensor::to_f32s).transpose()?;
-    let least: Vec<f32> = bias.iter().flatten().map(|&b| least_scale(b, input_scale)).collect();
+    let least: Vec<f32> = bias.iter().flatten().map(|&b| least_scale(b, input)).collect();
     // Errors weigh as much as the mean square of the input that they meet.
     let square = |place: usize| {
         let group = &moments.groups[place / layer.depth * layer.groups / layer.outputs];

@@ -1,13 +1,16 @@
 //! The whole way on a small network, against what onnxruntime says of it (`golden/make.py`).
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use cygnet::input::read_arrays;
 use cygnet_onnx::model::{Model, Tensor};
 use cygnet_onnx::reference::Reference;
 use quantize::data::Data;
+use quantize::engine::Engine;
 use quantize::params::Activations;
 use quantize::ranges::Ranges;
+use quantize::recipe::{LayerForm, Precision, Recipe};
 use quantize::tail::Outputs;
 use quantize::{Options, Quantized};
 
@@ -119,6 +122,62 @@ fn int8_answers_are_near_whatever_the_options() {
             assert!(decibels > 30.0, "{activations:?} {ranges:?}: {decibels} dB");
         }
     }
+}
+
+/// The signal of onnxruntime's float answers over the error of ours, as the engine computes them.
+fn decibels(quantized: &Quantized) -> f32 {
+    let engine = Engine::new(quantize::engine::plan(&quantized.model, &quantized.dims, None).unwrap()).unwrap();
+    let mut session = engine.session().unwrap();
+    let data = Data::open(&golden("samples.npz"), &quantized.model, None).unwrap();
+    let outputs: Vec<f32> = data.samples().flat_map(|sample| session.run(&sample.unwrap()).unwrap()).collect();
+    let expected = answer("y");
+    let error: f32 = outputs.iter().zip(&expected).map(|(a, b)| (a - b).powi(2)).sum();
+    10.0 * (expected.iter().map(|v| v * v).sum::<f32>() / error).log10()
+}
+
+#[test]
+fn levels_of_16_bits_leave_the_error_of_the_weights() {
+    let int8 = decibels(&quantized(Options::default()));
+    let int16 = quantized(Options { activations: Activations::Int16, ..Options::default() });
+    let found = decibels(&int16);
+    println!("int8 {int8} dB, int16 {found} dB");
+    assert!(found > int8 + 3.0, "{found} dB, int8 {int8} dB");
+    assert_eq!(int16.model.opset(), 21);
+    // The reference computes the same but for the last bit of each step.
+    let data = Data::open(&golden("samples.npz"), &int16.model, None).unwrap();
+    let expected = answer("y");
+    let error: f32 = outputs(&int16.model, &data).iter().zip(&expected).map(|(a, b)| (a - b).powi(2)).sum();
+    let signal: f32 = expected.iter().map(|v| v * v).sum();
+    assert!((10.0 * (signal / error).log10() - found).abs() < 1.0);
+}
+
+#[test]
+fn single_layers_read_16_bits() {
+    let Quantized { float, .. } = quantized(Options::default());
+    let types = |model: &Model, op_type: &str| {
+        let quantizers = model.nodes.iter().filter(|node| node.is(op_type));
+        let types: BTreeSet<String> =
+            quantizers.map(|node| model.initializers[&node.inputs[2]].dtype.to_string()).collect();
+        types
+    };
+    let mut layers = 0;
+    for node in float.nodes.iter().filter(|node| node.is("Conv") || node.is("Gemm")) {
+        let wide = LayerForm { precision: Precision::Int16, ..LayerForm::default() };
+        let recipe = Recipe { layers: [(node.label(), wide)].into(), ..Recipe::default() };
+        let mixed = quantized(Options { recipe, ..Options::default() });
+        let found = decibels(&mixed);
+        println!("{} at int16: {found} dB", node.label());
+        assert!(found > 30.0, "{}: {found} dB", node.label());
+        assert_eq!(types(&mixed.model, "QuantizeLinear"), BTreeSet::from(["int16".into(), "uint8".into()]));
+        // The layer itself reads int16, all others int8.
+        for other in mixed.model.nodes.iter().filter(|node| node.is("Conv") || node.is("Gemm")) {
+            let made = mixed.model.nodes.iter().find(|node| node.outputs[0] == other.inputs[0]).unwrap();
+            let dtype = mixed.model.initializers[&made.inputs[2]].dtype.to_string();
+            assert_eq!(dtype == "int16", other.label() == node.label(), "{} reads {dtype}", other.label());
+        }
+        layers += 1;
+    }
+    assert_eq!(layers, 4);
 }
 
 #[test]

@@ -21,6 +21,7 @@ pub fn read_npz(path: &Path) -> BTreeMap<String, Tensor> {
                 ElementType::F32 => DType::F32,
                 ElementType::I8 => DType::I8,
                 ElementType::U8 => DType::U8,
+                ElementType::I16 => DType::I16,
                 ElementType::I32 => DType::I32,
                 ElementType::I64 => DType::I64,
                 ElementType::Bool => DType::Bool,

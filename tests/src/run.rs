@@ -38,6 +38,7 @@ fn declared(port: &Port) -> model::DType {
     match port.dtype {
         DType::I8 => model::DType::I8,
         DType::U8 => model::DType::U8,
+        DType::I16 => model::DType::I16,
         DType::I32 => model::DType::I32,
         DType::I64 => model::DType::I64,
         DType::Bool => model::DType::Bool,

@@ -73,6 +73,9 @@ fn onnx_files() -> Vec<Vec<u8>> {
         "qdq_other/concat_three_axis2.onnx",
         "narrow/blocks16_k3x3.onnx",
         "narrow/table_odd.onnx",
+        "int16/residual_with_int8_inside.onnx",
+        "int16/conv_sums_of_64_bits.onnx",
+        "int16/add_constant.onnx",
     ]
     .map(golden)
     .to_vec()
@@ -202,6 +205,26 @@ fn rules_that_random_damage_seldom_meets_are_kept() {
     assert!(matches!(error, Error::Step { rule: "its weights go on behind the end of a kernel row", .. }), "{error}");
     let error = refusal(&with_byte(weights, 128));
     assert!(matches!(error, Error::Step { rule: "it has weights of -128 and denies it", .. }), "{error}");
+
+    // A bias of int16 sums that takes them beyond 32 bits, and a limit beyond int16: the last word of the record.
+    let plan = compiled("int16/conv.onnx");
+    let header = *Plan::parse(&plan).expect("verified").header();
+    let conv = Plan::parse(&plan).expect("verified").steps().find_map(|record| match record.step {
+        StepKind::ConvI16(conv) => Some(conv),
+        _ => None,
+    });
+    let conv = conv.expect("a convolution");
+    assert_eq!(conv.wide, 0);
+    let error = refusal(&with_word(&plan, conv.bias.offset as usize, i32::MAX as u32));
+    assert!(matches!(error, Error::Step { rule: "an accumulator could overflow", .. }), "{error}");
+    let mut step = header.step_table.offset as usize;
+    while word(&plan, step) & 0xffff != 24 {
+        step += (word(&plan, step) >> 16) as usize * 4;
+    }
+    let last = step + (word(&plan, step) >> 16) as usize * 4 - 4;
+    assert_eq!(word(&plan, last), conv.high as u32);
+    let error = refusal(&with_word(&plan, last, 32_768));
+    assert!(matches!(error, Error::Step { rule: "its limits are no range of its results", .. }), "{error}");
 
     // Matrices without columns: word 10 of the record of MatMul, opcode 5.
     let plan = compiled("qdq_other/matmul_two_activations.onnx");

@@ -140,6 +140,11 @@ fn whole_models_of_onnxruntimes_quantizer() {
 }
 
 #[test]
+fn int16_activations() {
+    family_of("int16.json", "int16");
+}
+
+#[test]
 fn forms_that_went_wrong_once() {
     family_of("regressions.json", "regressions");
 }

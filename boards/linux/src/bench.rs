@@ -155,8 +155,9 @@ impl RandomInput {
             let tensor = plan.tensor(port.tensor);
             for _ in 0..port.len() {
                 match (port.dtype, tensor) {
-                    (DType::F32, Some(tensor)) if tensor.dtype == DType::I8 => {
-                        let stored = random.i32(-128..=127);
+                    (DType::F32, Some(tensor)) if matches!(tensor.dtype, DType::I8 | DType::I16) => {
+                        let (low, high) = if tensor.dtype == DType::I8 { (-128, 127) } else { (-32_768, 32_767) };
+                        let stored = random.i32(low..=high);
                         bytes.extend(((stored - tensor.zero_point) as f32 * tensor.scale).to_le_bytes());
                     }
                     (DType::F32, _) => bytes.extend((random.f32() * 2.0 - 1.0).to_le_bytes()),

@@ -6,7 +6,7 @@ use super::store::Store;
 use crate::error::QuantizeError;
 use crate::graph::constant;
 use crate::narrow::{Grid, Layout, Narrow};
-use crate::params::{bias_level, least_scale};
+use crate::params::{Params, bias_level, least_scale};
 use crate::recipe::WeightForm;
 use crate::rounding::LayerWeights;
 
@@ -22,7 +22,7 @@ pub(super) fn quantize(
     ahead: &mut Vec<Node>,
     index: usize,
     channel_axis: usize,
-    input_scale: f32,
+    input: Params,
     form: WeightForm,
     rounded: Option<&LayerWeights>,
 ) -> Result<(), QuantizeError> {
@@ -37,7 +37,7 @@ pub(super) fn quantize(
     let LayerWeights { weights: narrow, bias } = match rounded {
         Some(rounded) => rounded.clone(),
         None => {
-            let least: Vec<f32> = bias.iter().flatten().map(|&b| least_scale(b, input_scale)).collect();
+            let least: Vec<f32> = bias.iter().flatten().map(|&b| least_scale(b, input)).collect();
             LayerWeights { weights: Narrow::of(form, &values, layout, &least, &[]), bias }
         }
     };
@@ -46,7 +46,7 @@ pub(super) fn quantize(
     model.nodes[index].inputs[1] = stored;
     if let Some(bias) = bias {
         // One f32 multiplication, as the engine does it.
-        let scales: Vec<f32> = narrow.scales.iter().map(|s| input_scale * s).collect();
+        let scales: Vec<f32> = narrow.scales.iter().map(|s| input.scale * s).collect();
         let levels: Vec<i32> = bias.iter().zip(&scales).map(|(&b, &s)| bias_level(b, s)).collect();
         let levels = Tensor::from_i32(vec![levels.len()], &levels);
         let name = match node.input(2) {

@@ -150,6 +150,8 @@ enum CygnetType
     CYGNET_TYPE_BOOL = 5,
     // A type that this header does not know.
     CYGNET_TYPE_OTHER = 6,
+    // Signed 16-bit.
+    CYGNET_TYPE_INT16 = 7,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L
@@ -370,7 +372,7 @@ typedef struct CygnetTensor {
     struct CygnetText name;
     // The type that the ONNX model declares: what the calls for bytes take and give.
     CygnetType element_type;
-    // The type that lies in the arena: int8 may stand for float32, and for uint8 (then 128 less).
+    // The type that lies in the arena: int8 may stand for float32, and for uint8 (then 128 less), int16 for float32.
     CygnetType stored_type;
     // Number of dimensions.
     uint32_t rank;

@@ -40,6 +40,8 @@ pub enum CygnetType {
     Bool = 5,
     /// A type that this header does not know.
     Other = 6,
+    /// Signed 16-bit.
+    Int16 = 7,
 }
 
 impl From<DType> for CygnetType {
@@ -48,6 +50,7 @@ impl From<DType> for CygnetType {
             DType::I8 => Self::Int8,
             DType::F32 => Self::Float32,
             DType::U8 => Self::Uint8,
+            DType::I16 => Self::Int16,
             DType::I32 => Self::Int32,
             DType::I64 => Self::Int64,
             DType::Bool => Self::Bool,
@@ -64,7 +67,7 @@ pub struct CygnetTensor {
     pub name: CygnetText,
     /// The type that the ONNX model declares: what the calls for bytes take and give.
     pub element_type: CygnetType,
-    /// The type that lies in the arena: int8 may stand for float32, and for uint8 (then 128 less).
+    /// The type that lies in the arena: int8 may stand for float32, and for uint8 (then 128 less), int16 for float32.
     pub stored_type: CygnetType,
     /// Number of dimensions.
     pub rank: u32,

@@ -67,7 +67,7 @@ fn conv_i8(bencher: Bencher<'_, '_>, w: &Window, depthwise: bool, kernel: fn(Con
     let words = vec![0_u8; 4 * w.out_c as usize];
     let multipliers: Vec<u8> = (0..w.out_c).flat_map(|_| 1e-4_f32.to_le_bytes()).collect();
     let source = if depthwise { Source::of_depthwise(w) } else { Source::of(w) };
-    let mut scratch = vec![0; source.scratch_bytes(w, 8.min(w.out_h as usize))];
+    let mut scratch = vec![0; source.scratch_len(w, 8.min(w.out_h as usize))];
     let mut y = vec![0; w.positions() * w.out_c as usize];
     bencher.counter(macs(w)).bench_local(|| {
         kernel(ConvI8Args {

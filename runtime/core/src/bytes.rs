@@ -29,16 +29,16 @@ impl Span {
 }
 
 macro_rules! numbers {
-    ($(#[$doc:meta])* $name:ident, $number:ty) => {
+    ($(#[$doc:meta])* $name:ident, $number:ty, $size:literal) => {
         $(#[$doc])*
         #[derive(Clone, Copy, Debug)]
-        pub struct $name<'a>(&'a [[u8; 4]]);
+        pub struct $name<'a>(&'a [[u8; $size]]);
 
         impl<'a> $name<'a> {
-            /// Views `bytes`; a remainder of fewer than four bytes is left out.
+            /// Views `bytes`; a remainder that is no whole element is left out.
             #[must_use]
             pub fn new(bytes: &'a [u8]) -> Self {
-                Self(bytes.as_chunks::<4>().0)
+                Self(bytes.as_chunks::<$size>().0)
             }
 
             /// Number of elements.
@@ -97,17 +97,26 @@ macro_rules! numbers {
 numbers!(
     /// `f32` values.
     F32s,
-    f32
+    f32,
+    4
 );
 numbers!(
     /// `i32` values.
     I32s,
-    i32
+    i32,
+    4
 );
 numbers!(
     /// `u32` values.
     U32s,
-    u32
+    u32,
+    4
+);
+numbers!(
+    /// `i64` values.
+    I64s,
+    i64,
+    8
 );
 
 /// Reads 32-bit words one after the other.

@@ -1,4 +1,4 @@
-//! The number contract: how a real number becomes an int8 and back.
+//! The number contract: how a real number becomes an int8 or int16 and back.
 //!
 //! A tensor has one scale and one zero point: `real = (stored - zero_point) × scale`. Rounding is
 //! half to even, as in ONNX [QuantizeLinear](https://onnx.ai/onnx/operators/onnx__QuantizeLinear.html).
@@ -6,6 +6,8 @@
 //! that each machine computes the same bits.
 
 mod integer;
+
+use core::marker::PhantomData;
 
 /// Whether float operations are calls of functions here: on Arm cores whose float ABI has no FPU, such as Cortex-M0, M3
 /// and what is built for `thumbv7em-none-eabi`. There [`Multiplier`] computes the same bits from integers.
@@ -22,15 +24,65 @@ pub fn round_half_even(value: f32) -> i32 {
     (value + ROUNDING).to_bits().wrapping_sub(ROUNDING.to_bits()).cast_signed()
 }
 
-/// Limits and shift of an int8 result, prepared once per step.
+/// An integer type that tensors hold real numbers in.
+pub trait Stored: Copy + Default + Ord + Into<i32> + core::fmt::Debug {
+    /// The least value.
+    const LEAST: i32;
+    /// The greatest value.
+    const GREATEST: i32;
+
+    /// The low bits of `value`, which is a value of the type.
+    fn of(value: i32) -> Self;
+
+    /// `round_half_even(f32(accumulator) × multiplier)` from integers; where that is beyond all limits around any zero
+    /// point, anything that is too.
+    fn rounded(accumulator: i32, multiplier: Multiplier) -> i32;
+}
+
+impl Stored for i8 {
+    const LEAST: i32 = i8::MIN as i32;
+    const GREATEST: i32 = i8::MAX as i32;
+
+    #[inline(always)]
+    fn of(value: i32) -> Self {
+        value as i8
+    }
+    #[inline(always)]
+    fn rounded(accumulator: i32, multiplier: Multiplier) -> i32 {
+        multiplier.scale.apply(accumulator)
+    }
+}
+
+impl Stored for i16 {
+    const LEAST: i32 = i16::MIN as i32;
+    const GREATEST: i32 = i16::MAX as i32;
+
+    #[inline(always)]
+    fn of(value: i32) -> Self {
+        value as i16
+    }
+    #[inline(always)]
+    fn rounded(accumulator: i32, multiplier: Multiplier) -> i32 {
+        integer::product(i64::from(accumulator), multiplier.value)
+    }
+}
+
+/// Limits and shift of a result, prepared once per step.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Target {
+pub struct TargetOf<E> {
     low: f32,
     high: f32,
-    least: i16,
-    greatest: i16,
+    least: i32,
+    greatest: i32,
     zero_point: i32,
+    elements: PhantomData<E>,
 }
+
+/// Of int8 results.
+pub type Target = TargetOf<i8>;
+
+/// Of int16 results.
+pub type TargetI16 = TargetOf<i16>;
 
 /// What accumulators are multiplied with, prepared once for many of them.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -49,15 +101,21 @@ impl Multiplier {
     }
 }
 
-impl Target {
-    /// Results are clamped to `low..=high` (stored values, within -128..=127) around `zero_point`.
+impl<E: Stored> TargetOf<E> {
+    /// Results are clamped to `low..=high` (stored values) around `zero_point`.
     #[must_use]
     pub fn new(zero_point: i32, low: i32, high: i32) -> Self {
-        let zero_point = zero_point.clamp(-128, 127);
-        let low = low.clamp(-128, 127);
-        let high = high.clamp(low, 127);
-        let (least, greatest) = ((low - zero_point) as i16, (high - zero_point) as i16);
-        Self { low: f32::from(least), high: f32::from(greatest), least, greatest, zero_point }
+        let zero_point = zero_point.clamp(E::LEAST, E::GREATEST);
+        let low = low.clamp(E::LEAST, E::GREATEST);
+        let high = high.clamp(low, E::GREATEST);
+        let (least, greatest) = (low - zero_point, high - zero_point);
+        Self { low: least as f32, high: greatest as f32, least, greatest, zero_point, elements: PhantomData }
+    }
+
+    /// Results take all values of the type.
+    #[must_use]
+    pub fn whole(zero_point: i32) -> Self {
+        Self::new(zero_point, E::LEAST, E::GREATEST)
     }
 
     /// Limits before the zero point is added, and the zero point, for kernels that work on many at once.
@@ -67,32 +125,35 @@ impl Target {
         (self.low, self.high, self.zero_point)
     }
 
-    /// Least and greatest result, and the zero point.
-    #[must_use]
-    #[inline(always)]
-    pub fn limits(self) -> (i8, i8, i16) {
-        let stored = |limit: i16| (i32::from(limit) + self.zero_point) as i8;
-        (stored(self.least), stored(self.greatest), self.zero_point as i16)
-    }
-
     /// `clamp(round_half_even(value) + zero_point)`, `value` in units of the output scale.
     ///
     /// Clamping before rounding gives the same result, because the limits are whole numbers, and
     /// keeps the value where [`round_half_even`] is exact. NaN becomes the lower limit.
     #[must_use]
     #[inline(always)]
-    pub fn store(self, value: f32) -> i8 {
+    pub fn store(self, value: f32) -> E {
         let clamped = if value > self.low { value } else { self.low };
         let clamped = if clamped < self.high { clamped } else { self.high };
-        (round_half_even(clamped) + self.zero_point) as i8
+        E::of(round_half_even(clamped) + self.zero_point)
     }
 
     /// `clamp(round_half_even(f32(accumulator) × multiplier) + zero_point)`: the requantization of the contract.
     #[must_use]
     #[inline(always)]
-    pub fn requantize(self, accumulator: i32, multiplier: Multiplier) -> i8 {
+    pub fn requantize(self, accumulator: i32, multiplier: Multiplier) -> E {
         if FLOAT_BY_CALLS {
-            self.stored(multiplier.scale.apply(accumulator))
+            self.stored(E::rounded(accumulator, multiplier))
+        } else {
+            self.store(accumulator as f32 * multiplier.value)
+        }
+    }
+
+    /// [`Self::requantize`] of an accumulator of 64 bits; f32 of it is the nearest float, of two the even one.
+    #[must_use]
+    #[inline(always)]
+    pub fn requantize_wide(self, accumulator: i64, multiplier: Multiplier) -> E {
+        if FLOAT_BY_CALLS {
+            self.stored(integer::product(accumulator, multiplier.value))
         } else {
             self.store(accumulator as f32 * multiplier.value)
         }
@@ -100,24 +161,35 @@ impl Target {
 
     /// A rounded value, between the limits.
     #[inline(always)]
-    fn stored(self, rounded: i32) -> i8 {
-        (rounded.min(i32::from(self.greatest)).max(i32::from(self.least)) + self.zero_point) as i8
+    fn stored(self, rounded: i32) -> E {
+        E::of(rounded.min(self.greatest).max(self.least) + self.zero_point)
     }
 }
 
-/// `clamp(round_half_even(value / scale) + zero_point, -128, 127)`; NaN becomes the zero point.
+impl Target {
+    /// Least and greatest result, and the zero point.
+    #[must_use]
+    #[inline(always)]
+    pub fn limits(self) -> (i8, i8, i16) {
+        let stored = |limit: i32| (limit + self.zero_point) as i8;
+        (stored(self.least), stored(self.greatest), self.zero_point as i16)
+    }
+}
+
+/// `clamp(round_half_even(value / scale) + zero_point)`; NaN becomes the zero point.
 #[must_use]
 #[inline(always)]
-pub fn quantize(value: f32, scale: f32, zero_point: i32) -> i8 {
+pub fn quantize<E: Stored>(value: f32, scale: f32, zero_point: i32) -> E {
     let value = if value.is_nan() { 0.0 } else { value };
-    Target::new(zero_point, -128, 127).store(value / scale)
+    TargetOf::whole(zero_point).store(value / scale)
 }
 
 /// `(stored - zero_point) × scale`.
 #[must_use]
 #[inline(always)]
-pub fn dequantize(stored: i8, scale: f32, zero_point: i32) -> f32 {
-    (i32::from(stored) - zero_point) as f32 * scale
+pub fn dequantize<E: Stored>(stored: E, scale: f32, zero_point: i32) -> f32 {
+    let stored: i32 = stored.into();
+    (stored - zero_point) as f32 * scale
 }
 
 #[cfg(test)]
@@ -147,8 +219,8 @@ mod tests {
         // onnx QuantizeLinear reference: x = [0, 2, 3, 1000, -254, -1000], scale 2, zero point 128 (uint8).
         let expected_uint8 = [128, 129, 130, 255, 1, 0];
         for (value, expected) in [0.0, 2.0, 3.0, 1000.0, -254.0, -1000.0].into_iter().zip(expected_uint8) {
-            assert_eq!(i32::from(quantize(value, 2.0, 0)) + 128, expected, "{value}");
+            assert_eq!(i32::from(quantize::<i8>(value, 2.0, 0)) + 128, expected, "{value}");
         }
-        assert_eq!(quantize(f32::NAN, 0.5, 7), 7);
+        assert_eq!(quantize::<i8>(f32::NAN, 0.5, 7), 7);
     }
 }

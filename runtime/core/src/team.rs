@@ -4,9 +4,10 @@ use core::ops::Range;
 
 use crate::bytes::{F32s, I32s};
 use crate::kernels::source::Source;
-use crate::kernels::view::i8s_mut;
-use crate::kernels::{ConvF32Args, ConvI8Args, ConvOutput, ReduceI8Args};
+use crate::kernels::view::{i8s_mut, i16s_inside};
+use crate::kernels::{Bias, ConvF32Args, ConvI8Args, ConvI16Args, ConvI16Output, ConvOutput, ReduceArgs};
 use crate::plan::step::{Pool, Step, Window};
+use crate::quantization::{Stored, Target, TargetI16};
 use crate::weights::{BLOCK, F32_BLOCK, LANES, Segments};
 
 /// Threads that work on one step together.
@@ -42,6 +43,8 @@ pub(crate) fn pays(step: &Step) -> bool {
         Step::DepthwiseI8(s) => (&s.window, false),
         Step::IndexedConvI8(s) => (&s.conv.window, true),
         Step::SparseConvI8(s) => (&s.conv.window, true),
+        Step::ConvI16(s) => (&s.window, true),
+        Step::DepthwiseI16(s) => (&s.window, false),
         Step::ConvF32(s) => (&s.window, true),
         Step::DepthwiseF32(s) => (&s.window, false),
         Step::Pool(s) => (&s.window, false),
@@ -186,7 +189,7 @@ fn cut<'t>(team: Option<&'t dyn Team>, window: &Window, dense: bool) -> Option<(
 pub(crate) fn conv_i8(team: Option<&dyn Team>, dense: bool, args: ConvI8Args<'_>, kernel: fn(ConvI8Args<'_>)) {
     let Some((team, parts)) = cut(team, args.window, dense) else { return kernel(args) };
     enum Out {
-        I8(Shared<i8>, crate::quantization::Target),
+        I8(Shared<i8>, Target),
         F32(Shared<f32>),
     }
     let (x, x_zero_point, weights, narrow) = (args.x, args.x_zero_point, args.weights, args.narrow);
@@ -229,6 +232,54 @@ pub(crate) fn conv_i8(team: Option<&dyn Team>, dense: bool, args: ConvI8Args<'_>
     });
 }
 
+/// Runs an int16 convolution of either kind, by the whole team where that pays.
+pub(crate) fn conv_i16(team: Option<&dyn Team>, dense: bool, args: ConvI16Args<'_>, kernel: fn(ConvI16Args<'_>)) {
+    let Some((team, parts)) = cut(team, args.window, dense) else { return kernel(args) };
+    enum Out {
+        I16(Shared<i16>, TargetI16),
+        I8(Shared<i8>, Target),
+        F32(Shared<f32>),
+    }
+    let ConvI16Args { window, x, x_zero_point, y, weights, multipliers, bias, .. } = args;
+    let channel_bytes = Segments::of(window).packed_len();
+    let y = match y {
+        ConvI16Output::I16(y, target) => Out::I16(Shared::new(y), target),
+        ConvI16Output::I8(y, target) => Out::I8(Shared::new(y), target),
+        ConvI16Output::F32(y) => Out::F32(Shared::new(y)),
+    };
+    team.run(parts.count, &|part, room| {
+        let part = parts.get(part, window.out_c as usize);
+        let weights = match parts.axis {
+            Axis::Channels => {
+                let end = part.channels.end.next_multiple_of(LANES);
+                &weights[part.channels.start * channel_bytes..end * channel_bytes]
+            }
+            _ => weights,
+        };
+        let (first, count) = (part.channels.start, part.channels.len());
+        kernel(ConvI16Args {
+            window: &part.window,
+            x: &x[part.x],
+            x_zero_point,
+            y: match &y {
+                // SAFETY: the parts of a window are disjoint in the output, and each is run once.
+                Out::I16(y, target) => ConvI16Output::I16(unsafe { y.part(part.y) }, *target),
+                // SAFETY: as above.
+                Out::I8(y, target) => ConvI16Output::I8(unsafe { y.part(part.y) }, *target),
+                // SAFETY: as above.
+                Out::F32(y) => ConvI16Output::F32(unsafe { y.part(part.y) }),
+            },
+            scratch: i16s_inside(room),
+            weights,
+            multipliers: multipliers.slice(first, count),
+            bias: match bias {
+                Bias::I32(bias) => Bias::I32(bias.slice(first, count)),
+                Bias::I64(bias) => Bias::I64(bias.slice(first, count)),
+            },
+        });
+    });
+}
+
 /// Runs a float convolution of either kind, by the whole team where that pays.
 pub(crate) fn conv_f32(team: Option<&dyn Team>, dense: bool, args: ConvF32Args<'_>, kernel: fn(ConvF32Args<'_>)) {
     let Some((team, parts)) = cut(team, args.window, dense) else { return kernel(args) };
@@ -257,17 +308,21 @@ pub(crate) fn conv_f32(team: Option<&dyn Team>, dense: bool, args: ConvF32Args<'
     });
 }
 
-/// Runs an int8 pooling, by the whole team where that pays.
-pub(crate) fn pool_i8(team: Option<&dyn Team>, args: ReduceI8Args<'_, Pool>, kernel: fn(ReduceI8Args<'_, Pool>)) {
+/// Runs a pooling of stored elements, by the whole team where that pays.
+pub(crate) fn pool<E: Stored + Send + Sync>(
+    team: Option<&dyn Team>,
+    args: ReduceArgs<'_, Pool, E>,
+    kernel: fn(ReduceArgs<'_, Pool, E>),
+) {
     let Some((team, parts)) = cut(team, &args.step.window, false) else { return kernel(args) };
-    let ReduceI8Args { step, x, x_zero_point, y, target } = args;
+    let ReduceArgs { step, x, x_zero_point, y, target } = args;
     let y = Shared::new(y);
     team.run(parts.count, &|part, _| {
         let part = parts.get(part, step.window.out_c as usize);
         let step = &Pool { window: part.window, ..*step };
         // SAFETY: the parts of a window are disjoint in the output, and each is run once.
         let y = unsafe { y.part(part.y) };
-        kernel(ReduceI8Args { step, x: &x[part.x], x_zero_point, y, target });
+        kernel(ReduceArgs { step, x: &x[part.x], x_zero_point, y, target });
     });
 }
 
@@ -312,7 +367,7 @@ mod tests {
         #[test]
         fn parts_cover_the_output_and_need_no_more_room((window, dense) in window(), size in 2..6_usize) {
             let elements = |h: u32, w: u32, c: u32| h as usize * w as usize * c as usize;
-            let room = |w: &Window| if dense { Source::of(w) } else { Source::of_depthwise(w) }.scratch_bytes(w, 1);
+            let room = |w: &Window| if dense { Source::of(w) } else { Source::of_depthwise(w) }.scratch_len(w, 1);
             let Some(parts) = Parts::of(&window, dense, size, 0) else { return Ok(()) };
             let mut covered = 0;
             for part in 0..parts.count {

@@ -8,7 +8,7 @@ mod shapes;
 use crate::bytes::{Record, Span};
 use crate::error::Error;
 use crate::plan::step::{Access, StepRecord};
-use crate::plan::{ALIGNMENT, HEADER_BYTES, MAX_RANK, Metadata, Plan, Port, Tensor, TensorId};
+use crate::plan::{ALIGNMENT, DType, HEADER_BYTES, MAX_RANK, Metadata, Plan, Port, Tensor, TensorId};
 
 /// Checks a plan whose header has been decoded.
 ///
@@ -89,7 +89,8 @@ fn check_tensor(plan: &Plan<'_>, index: u32) -> Result<(), &'static str> {
     if end > plan.arena_bytes() {
         return Err("it lies outside the arena");
     }
-    if !(tensor.scale.is_finite() && tensor.scale > 0.0 && (-128..=127).contains(&tensor.zero_point)) {
+    let points = if tensor.dtype == DType::I16 { -32768..=32767 } else { -128..=127 };
+    if !(tensor.scale.is_finite() && tensor.scale > 0.0 && points.contains(&tensor.zero_point)) {
         return Err("its scale or zero point is not usable");
     }
     if tensor.first > tensor.last || tensor.last > plan.header().steps.saturating_add(1) {
@@ -123,8 +124,8 @@ fn check_port(plan: &Plan<'_>, port: Option<&Port>, lives: fn(&Tensor, u32) -> b
     if port.name.of(plan.bytes()).is_none() {
         return Err(rule("the name of an input or output lies outside the file"));
     }
-    use crate::plan::DType::{F32, I8, U8};
-    if port.dtype != tensor.dtype && !(tensor.dtype == I8 && matches!(port.dtype, F32 | U8)) {
+    use crate::plan::DType::{F32, I8, I16, U8};
+    if port.dtype != tensor.dtype && !matches!((tensor.dtype, port.dtype), (I8, F32 | U8) | (I16, F32)) {
         return Err(rule("an input or output has a type that cannot be converted"));
     }
     if !lives(tensor, plan.header().steps.saturating_add(1)) {

@@ -22,12 +22,15 @@ pub const LANES: usize = 4;
 /// Neighbours along the reduction axis that are stored together.
 pub const GROUP: usize = 4;
 
+/// Products of int16 activations with int8 weights whose sum fits 32 bits, whatever they are; a multiple of [`GROUP`].
+pub const WIDE_RUN: usize = 508;
+
 /// How the reduction axis of a convolution is cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Segments {
     /// Number of segments.
     pub count: usize,
-    /// Bytes of one segment that come from the input.
+    /// Elements of one segment that come from the input.
     pub len: usize,
     /// Bytes of one segment as stored.
     pub padded: usize,

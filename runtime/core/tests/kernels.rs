@@ -1,6 +1,8 @@
 //! Every kernel of every instruction set against the formulas of the step records, written down once
 //! more in the plainest way: one output element at a time, sums in i64.
 
+mod window;
+
 use core::cell::Cell;
 
 use cygnet_core::bytes::{F32s, I32s};
@@ -10,6 +12,7 @@ use cygnet_core::plan::step::Window;
 use cygnet_core::quantization::Target;
 use cygnet_core::weights;
 use proptest::prelude::*;
+use window::window;
 
 /// A convolution with everything that shapes it.
 #[derive(Clone, Debug)]
@@ -27,43 +30,6 @@ struct Case {
     scratch_rows: usize,
     /// Elements between the results of a dense convolution's positions that belong to others.
     gap: usize,
-}
-
-fn window() -> impl Strategy<Value = Window> {
-    let sizes = (1..=2_u32, 1..=9_u32, 1..=9_u32, 1..=6_u32, 1..=20_u32);
-    let kernel = (1..=4_u32, 1..=4_u32, 1..=3_u32, 1..=3_u32, 1..=2_u32, 1..=2_u32);
-    let rest = (0..=3_u32, 0..=3_u32, 0..=2_u32, 0..=2_u32, 1..=3_u32, any::<bool>());
-    (sizes, kernel, rest).prop_filter_map("the window fits", |(sizes, kernel, rest)| {
-        let (batch, in_h, in_w, in_c, out_c) = sizes;
-        let (kernel_h, kernel_w, stride_h, stride_w, dilation_h, dilation_w) = kernel;
-        let (pad_top, pad_left, pad_bottom, pad_right, groups, depthwise) = rest;
-        let out = |input: u32, pads: u32, kernel: u32, stride: u32, dilation: u32| {
-            (input + pads).checked_sub((kernel - 1) * dilation + 1).map(|room| room / stride + 1)
-        };
-        let out_h = out(in_h, pad_top + pad_bottom, kernel_h, stride_h, dilation_h)?;
-        let out_w = out(in_w, pad_left + pad_right, kernel_w, stride_w, dilation_w)?;
-        let in_c = in_c * groups;
-        let groups = if depthwise { in_c } else { groups };
-        let out_c = if depthwise { in_c * (out_c % 3 + 1) } else { out_c * groups };
-        Some(Window {
-            batch,
-            in_h,
-            in_w,
-            in_c,
-            out_h,
-            out_w,
-            out_c,
-            kernel_h,
-            kernel_w,
-            stride_h,
-            stride_w,
-            dilation_h,
-            dilation_w,
-            pad_top,
-            pad_left,
-            groups,
-        })
-    })
 }
 
 fn case() -> impl Strategy<Value = Case> {
@@ -201,7 +167,7 @@ proptest! {
         let y_step = w.out_c as usize + if depthwise { 0 } else { case.gap };
         let (expected, expected_reals) = (spread(&expected, w, y_step, 77), spread(&expected_reals, w, y_step, 77.0));
         for kernels in available() {
-            let mut scratch = vec![99_i8; source.scratch_bytes(w, case.scratch_rows)];
+            let mut scratch = vec![99_i8; source.scratch_len(w, case.scratch_rows)];
             let mut found = vec![77_i8; expected.len()];
             let mut reals = vec![77_f32; expected.len()];
             let kernel = if depthwise { kernels.depthwise_i8 } else { kernels.conv_i8 };

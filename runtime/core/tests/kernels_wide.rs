@@ -117,7 +117,7 @@ fn run(
     let multipliers: Vec<u8> =
         (0..channels).flat_map(|_| (multiplier * (f32::from(bytes.next()) + 1.0) / 256.0).to_le_bytes()).collect();
     let source = if is_depthwise { Source::of_depthwise(w) } else { Source::of(w) };
-    let mut scratch = vec![99_i8; source.scratch_bytes(w, lines)];
+    let mut scratch = vec![99_i8; source.scratch_len(w, lines)];
     let (mut stored, mut reals) = (vec![77_i8; w.positions() * channels], vec![7.0_f32; w.positions() * channels]);
     let kernel = if is_depthwise { kernels.depthwise_i8 } else { kernels.conv_i8 };
     kernel(ConvI8Args {

@@ -157,6 +157,7 @@ fn onnx_type(dtype: PlanType) -> Result<DType, String> {
         PlanType::I8 => DType::I8,
         PlanType::F32 => DType::F32,
         PlanType::U8 => DType::U8,
+        PlanType::I16 => DType::I16,
         PlanType::I32 => DType::I32,
         PlanType::I64 => DType::I64,
         PlanType::Bool => DType::Bool,

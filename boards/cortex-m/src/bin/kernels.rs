@@ -6,11 +6,14 @@
 use core::cell::Cell;
 
 use cortex_m_rt::entry;
-use cygnet_core::bytes::{F32s, I32s};
+use cygnet_core::bytes::{F32s, I32s, I64s};
 use cygnet_core::kernels::source::Source;
-use cygnet_core::kernels::{ConvI8Args, ConvOutput, Kernels, Operand, ReduceI8Args, RowI8, available};
+use cygnet_core::kernels::view::{f32s_mut, i16s, i16s_mut};
+use cygnet_core::kernels::{
+    Bias, ConvI8Args, ConvI16Args, ConvI16Output, ConvOutput, Kernels, Operand, ReduceI8Args, RowI8, available,
+};
 use cygnet_core::plan::step::{Pool, PoolKind, Reduce, ReduceKind, Window};
-use cygnet_core::quantization::Target;
+use cygnet_core::quantization::{Target, TargetI16};
 use cygnet_core::weights;
 use cygnet_cortex_m::console::{self, Word};
 
@@ -39,6 +42,7 @@ struct Room {
     bias: [[u8; 4]; CHANNELS],
     multipliers: [[u8; 4]; CHANNELS],
     zero_points: [[u8; 4]; CHANNELS],
+    wide_bias: [[u8; 8]; CHANNELS],
 }
 
 impl Room {
@@ -52,6 +56,7 @@ impl Room {
         bias: [[0; 4]; CHANNELS],
         multipliers: [[0; 4]; CHANNELS],
         zero_points: [[0; 4]; CHANNELS],
+        wide_bias: [[0; 8]; CHANNELS],
     };
 }
 
@@ -193,7 +198,7 @@ fn convolution(random: &mut Random, room: &mut Room, kernels: &Kernels) -> Optio
     let results = w.positions() * y_step;
     let stored = if depthwise { w.taps() * channels } else { weights::packed_bytes(w) };
     let source = if depthwise { Source::of_depthwise(w) } else { Source::of(w) };
-    let least = source.scratch_bytes(w, 1);
+    let least = source.scratch_len(w, 1);
     let float = random.rarely(4);
     let room_needed = if float { 4 * results } else { results };
     if images > TENSOR || room_needed > TENSOR || stored > WEIGHTS || channels > CHANNELS || least > SCRATCH {
@@ -236,11 +241,65 @@ fn convolution(random: &mut Random, room: &mut Room, kernels: &Kernels) -> Optio
     };
     for (kernels, y) in [(Kernels::portable(), &mut room.expected), (kernels, &mut room.found)] {
         if float {
-            let (results, _) = cygnet_core::kernels::view::f32s_mut(bytes(y)).split_at_mut(results);
+            let (results, _) = f32s_mut(bytes(y)).split_at_mut(results);
             run(kernels, ConvOutput::F32(results));
         } else {
             run(kernels, ConvOutput::I8(&mut y[..results], target));
         }
+    }
+    Some(same(room))
+}
+
+/// One convolution of int16; `None` where the numbers give none that fits.
+fn convolution_i16(random: &mut Random, room: &mut Room, kernels: &Kernels) -> Option<bool> {
+    let window = random.window()?;
+    let w = &window;
+    let depthwise = w.groups == w.in_c && w.in_c > 1 && !random.rarely(5);
+    let images = (w.batch * w.in_h * w.in_w * w.in_c) as usize;
+    let (channels, results) = (w.out_c as usize, w.positions() * w.out_c as usize);
+    let stored = if depthwise { w.taps() * channels } else { weights::packed_bytes(w) };
+    let source = if depthwise { Source::of_depthwise(w) } else { Source::of(w) };
+    let least = source.scratch_len(w, 1);
+    let kind = random.within(0, 2);
+    let room_needed = results * [2, 1, 4][kind as usize];
+    if 2 * images > TENSOR || room_needed > TENSOR || stored > WEIGHTS || channels > CHANNELS || 2 * least > SCRATCH {
+        return None;
+    }
+    room.x[..2 * images].fill_with(|| random.byte());
+    if depthwise {
+        room.weights[..stored].fill_with(|| random.byte().cast_unsigned());
+    } else {
+        weights::pack(w, &mut |_, _, _, _| random.byte(), &mut room.weights[..stored]);
+    }
+    room.bias.fill_with(|| random.within(-100_000, 100_000).to_le_bytes());
+    room.wide_bias.fill_with(|| (i64::from(random.within(-100_000, 100_000)) << 20).to_le_bytes());
+    room.multipliers.fill_with(|| random.multiplier().to_le_bytes());
+    let wide = random.rarely(3);
+    let scratch = if random.rarely(2) { least } else { SCRATCH / 2 };
+    let x_zero_point = i16::from(random.byte()) << 8;
+    let target = random.target();
+    let wide_target = TargetI16::new(random.within(-32_768, 32_767), random.within(-32_768, 0), random.within(0, 32_767));
+    for (kernels, y) in [(Kernels::portable(), &mut room.expected), (kernels, &mut room.found)] {
+        let y = match kind {
+            0 => ConvI16Output::I16(i16s_mut(bytes(y)).split_at_mut(results).0, wide_target),
+            1 => ConvI16Output::I8(&mut y[..results], target),
+            _ => ConvI16Output::F32(f32s_mut(bytes(y)).split_at_mut(results).0),
+        };
+        let kernel = if depthwise { kernels.i16.depthwise } else { kernels.i16.conv };
+        kernel(ConvI16Args {
+            window: w,
+            x: &i16s(bytes(&mut room.x))[..images],
+            x_zero_point,
+            y,
+            scratch: &mut i16s_mut(bytes(&mut room.scratch))[..scratch],
+            weights: &room.weights[..stored],
+            multipliers: F32s::new(room.multipliers[..channels].as_flattened()),
+            bias: if wide {
+                Bias::I64(I64s::new(room.wide_bias[..channels].as_flattened()))
+            } else {
+                Bias::I32(I32s::new(room.bias[..channels].as_flattened()))
+            },
+        });
     }
     Some(same(room))
 }
@@ -351,6 +410,7 @@ fn cases(kernels: &Kernels, room: &mut Room) -> Option<u64> {
     for case in 0..CASES {
         let results = [
             ("convolution", convolution(&mut random, room, kernels)),
+            ("convolution of int16", if case % 2 == 0 { convolution_i16(&mut random, room, kernels) } else { None }),
             ("pooling", if case % 2 == 0 { pooling(&mut random, room, kernels) } else { None }),
             ("element-wise", (case % 2 == 0).then(|| element_wise(&mut random, room, kernels))),
             ("reduction", (case % 4 == 0).then(|| reduction(&mut random, room, kernels))),

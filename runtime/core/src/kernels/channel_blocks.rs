@@ -69,11 +69,11 @@ pub(crate) fn for_each_block<'a>(mut args: ConvI8Args<'a>, mut visit: impl FnMut
         let row_step = window.dilation_h as usize * strip.pitch;
         let last_column = (columns - 1) * position_step + (window.kernel_w as usize - 1) * column_step;
         let last_line = (strip.lines - 1) * line_step + (window.kernel_h as usize - 1) * row_step;
-        assert!(last_line + last_column + channels.max(BLOCK) <= strip.bytes.len());
+        assert!(last_line + last_column + channels.max(BLOCK) <= strip.elements.len());
         for start in (0..channels).step_by(BLOCK) {
             let channel = start.min(channels.saturating_sub(BLOCK));
             let block = Block {
-                bytes: strip.bytes,
+                bytes: strip.elements,
                 channel,
                 lanes: channels.min(BLOCK),
                 lines: strip.lines,

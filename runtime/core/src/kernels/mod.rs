@@ -25,11 +25,11 @@ mod x86;
 
 use core::cell::Cell;
 
-use crate::bytes::{F32s, I32s};
+use crate::bytes::{F32s, I32s, I64s};
 use crate::math::Function;
 use crate::plan::StepSet;
 use crate::plan::step::{BinaryOp, MatMul, Pool, Reduce, Softmax, Window};
-use crate::quantization::Target;
+use crate::quantization::{Stored, Target, TargetI16, TargetOf};
 use crate::session::executors::Executors;
 use crate::weights::compressed::{Factors, LEVELS};
 
@@ -116,6 +116,46 @@ fn sparse_places(mask: u8) -> &'static [u8; 8] {
     &PLACES[mask as usize]
 }
 
+/// Where a convolution of int16 puts its results.
+pub enum ConvI16Output<'a> {
+    /// Requantized.
+    I16(&'a mut [i16], TargetI16),
+    /// Requantized to int8.
+    I8(&'a mut [i8], Target),
+    /// Accumulator times multiplier.
+    F32(&'a mut [f32]),
+}
+
+/// What the sums of a convolution of int16 start from, one for each output channel; the type is that of the sums.
+#[derive(Clone, Copy)]
+pub enum Bias<'a> {
+    /// All sums fit 32 bits.
+    I32(I32s<'a>),
+    /// Sums of up to [`crate::weights::WIDE_RUN`] products do.
+    I64(I64s<'a>),
+}
+
+/// Operands of [`Kernels::conv_i16`] and [`Kernels::depthwise_i16`]; see
+/// [`crate::plan::step::ConvI16`] for shapes and the formula.
+pub struct ConvI16Args<'a> {
+    /// Shapes.
+    pub window: &'a Window,
+    /// Input, channels last.
+    pub x: &'a [i16],
+    /// Zero point of the input: the value of padding.
+    pub x_zero_point: i16,
+    /// Result, channels last.
+    pub y: ConvI16Output<'a>,
+    /// Room as [`source::Source`] demands, in elements.
+    pub scratch: &'a mut [i16],
+    /// Packed weights.
+    pub weights: &'a [u8],
+    /// One for each output channel.
+    pub multipliers: F32s<'a>,
+    /// One for each output channel.
+    pub bias: Bias<'a>,
+}
+
 /// Operands of [`Kernels::conv_f32`] and [`Kernels::depthwise_f32`].
 pub struct ConvF32Args<'a> {
     /// Shapes.
@@ -180,41 +220,73 @@ impl<'a, T: Copy + Default> Operand<'a, T> {
     }
 }
 
-/// A row of int8 elements of an element-wise step.
-pub struct RowI8<'a> {
+/// A row of stored elements of an element-wise step.
+pub struct Row<'a, E: Stored> {
     /// Left side, as long as the result, or one repeated element.
-    pub a: Operand<'a, i8>,
+    pub a: Operand<'a, E>,
     /// Right side, as long as the result, or one repeated element.
-    pub b: Operand<'a, i8>,
+    pub b: Operand<'a, E>,
     /// Result; may be the place of `a` or `b`.
-    pub y: &'a [Cell<i8>],
+    pub y: &'a [Cell<E>],
     /// Zero points of both sides.
     pub zero_points: [i32; 2],
     /// Multipliers of both sides.
     pub multipliers: [f32; 2],
     /// Limits and zero point of the result.
-    pub target: Target,
+    pub target: TargetOf<E>,
 }
 
-/// Operands of a pooling or reduction whose types are int8.
-pub struct ReduceI8Args<'a, S> {
+/// A row of int8 elements.
+pub type RowI8<'a> = Row<'a, i8>;
+
+/// Operands of a pooling or reduction of stored elements.
+pub struct ReduceArgs<'a, S, E: Stored> {
     /// The step.
     pub step: &'a S,
     /// Input.
-    pub x: &'a [i8],
+    pub x: &'a [E],
     /// Zero point of the input.
     pub x_zero_point: i32,
     /// Result.
-    pub y: &'a mut [i8],
+    pub y: &'a mut [E],
     /// Limits and zero point of the result.
-    pub target: Target,
+    pub target: TargetOf<E>,
 }
+
+/// Operands of a pooling or reduction of int8.
+pub type ReduceI8Args<'a, S> = ReduceArgs<'a, S, i8>;
 
 /// A table look-up: elements, results (perhaps the same place), the 256 results.
 pub type TableKernel = fn(&[Cell<i8>], &[Cell<i8>], &[u8; 256]);
 
 /// A function of each element.
 pub type UnaryKernel = fn(&[Cell<f32>], &[Cell<f32>], Function, f32, f32);
+
+/// The kernels of an instruction set that work on int16.
+#[derive(Clone, Copy)]
+#[non_exhaustive]
+pub struct KernelsI16 {
+    /// [`crate::plan::step::ConvI16`].
+    pub conv: fn(ConvI16Args<'_>),
+    /// [`crate::plan::step::ConvI16`] whose groups have one input channel.
+    pub depthwise: fn(ConvI16Args<'_>),
+    /// [`MatMul`]: left side, right side, zero points of both, result.
+    pub matmul: fn(&MatMul, &[i16], &[i16], [i32; 2], &mut [i16], TargetI16),
+    /// One row of any [`BinaryOp`].
+    pub binary: fn(BinaryOp, &Row<'_, i16>),
+    /// [`Pool`].
+    pub pool: fn(ReduceArgs<'_, Pool, i16>),
+    /// [`Reduce`].
+    pub reduce: fn(ReduceArgs<'_, Reduce, i16>),
+    /// [`crate::plan::step::Quantize`]: values, scale, results, limits.
+    pub quantize: fn(&[f32], f32, &mut [i16], TargetI16),
+    /// [`crate::plan::step::Dequantize`]: stored values, scale, zero point, results.
+    pub dequantize: fn(&[i16], f32, i32, &mut [f32]),
+    /// [`crate::plan::step::Requantize`] to int16: stored values, zero point, multiplier, results, limits.
+    pub requantize: fn(&[i16], i32, f32, &mut [i16], TargetI16),
+    /// [`crate::plan::step::Requantize`] to int8, likewise.
+    pub requantize_i8: fn(&[i16], i32, f32, &mut [i8], Target),
+}
 
 /// The kernels of one instruction set.
 #[derive(Clone, Copy)]
@@ -263,6 +335,8 @@ pub struct Kernels {
     pub quantize: fn(&[f32], f32, &mut [i8], Target),
     /// [`crate::plan::step::Dequantize`]: stored values, scale, zero point, results.
     pub dequantize: fn(&[i8], f32, i32, &mut [f32]),
+    /// The kernels of int16.
+    pub i16: KernelsI16,
 }
 
 impl core::fmt::Debug for Kernels {

@@ -1,8 +1,8 @@
 //! A set of kernels without those of some kinds of steps.
 
-use super::Kernels;
-use crate::plan::StepSet;
+use super::{Kernels, KernelsI16};
 use crate::plan::step::opcode;
+use crate::plan::{Form, StepSet};
 use crate::session::executors;
 
 /// `kernels` without those of the steps outside `set`. [`crate::Session`] takes no plan that has such a step, so what
@@ -13,59 +13,96 @@ pub(super) const fn restrict(kernels: Kernels, set: StepSet) -> Kernels {
     let mut few = kernels;
     few.steps = set;
     few.executors = executors::only(set);
-    let (indexed, sparse) = (set.has(opcode::IndexedConvI8, false), set.has(opcode::SparseConvI8, false));
+    let (indexed, sparse) = (set.has(opcode::IndexedConvI8, Form::I8), set.has(opcode::SparseConvI8, Form::I8));
     if !indexed {
         few.expand_indexed = |_| {};
     }
     if !sparse {
         few.expand_sparse = |_, _| 0;
     }
-    if !set.has(opcode::ConvI8, false) && !indexed && !sparse {
+    if !set.has(opcode::ConvI8, Form::I8) && !indexed && !sparse {
         few.conv_i8 = |_| {};
     }
-    if !set.has(opcode::DepthwiseI8, false) {
+    if !set.has(opcode::DepthwiseI8, Form::I8) {
         few.depthwise_i8 = |_| {};
     }
-    if !set.has(opcode::ConvF32, false) {
+    if !set.has(opcode::ConvF32, Form::I8) {
         few.conv_f32 = |_| {};
     }
-    if !set.has(opcode::DepthwiseF32, false) {
+    if !set.has(opcode::DepthwiseF32, Form::I8) {
         few.depthwise_f32 = |_| {};
     }
-    if !set.has(opcode::MatMul, true) {
+    if !set.has(opcode::MatMul, Form::F32) {
         few.matmul_f32 = |_, _, _, _| {};
     }
-    if !set.has(opcode::Binary, false) {
+    if !set.has(opcode::Binary, Form::I8) {
         few.add_i8 = |_| {};
         few.mul_i8 = |_| {};
         few.binary_i8 = |_, _| {};
     }
-    if !set.has(opcode::Table, false) {
+    if !set.has(opcode::Table, Form::I8) {
         few.table = |_, _, _| {};
     }
-    if !set.has(opcode::Unary, false) {
+    if !set.has(opcode::Unary, Form::I8) {
         few.unary = |_, _, _, _, _| {};
     }
-    if !set.has(opcode::Pool, false) {
+    if !set.has(opcode::Pool, Form::I8) {
         few.pool_i8 = |_| {};
     }
-    if !set.has(opcode::Pool, true) {
+    if !set.has(opcode::Pool, Form::F32) {
         few.pool_f32 = |_, _, _| {};
     }
-    if !set.has(opcode::Reduce, false) {
+    if !set.has(opcode::Reduce, Form::I8) {
         few.reduce_i8 = |_| {};
     }
-    if !set.has(opcode::ReduceToFloat, false) {
+    if !set.has(opcode::ReduceToFloat, Form::I8) {
         few.reduce_to_float = |_, _, _, _| {};
     }
-    if !set.has(opcode::Softmax, false) {
+    if !set.has(opcode::Softmax, Form::I8) {
         few.softmax_i8 = |_, _, _| {};
     }
-    if !set.has(opcode::Quantize, false) {
+    if !set.has(opcode::Quantize, Form::I8) {
         few.quantize = |_, _, _, _| {};
     }
-    if !set.has(opcode::Dequantize, false) {
+    if !set.has(opcode::Dequantize, Form::I8) {
         few.dequantize = |_, _, _, _| {};
+    }
+    few.i16 = restrict_i16(few.i16, set);
+    few
+}
+
+/// [`restrict`] for those that work on int16.
+const fn restrict_i16(kernels: KernelsI16, set: StepSet) -> KernelsI16 {
+    let mut few = kernels;
+    if !set.has(opcode::ConvI16, Form::I8) {
+        few.conv = |_| {};
+    }
+    if !set.has(opcode::DepthwiseI16, Form::I8) {
+        few.depthwise = |_| {};
+    }
+    if !set.has(opcode::MatMul, Form::I16) {
+        few.matmul = |_, _, _, _, _, _| {};
+    }
+    if !set.has(opcode::Binary, Form::I16) {
+        few.binary = |_, _| {};
+    }
+    if !set.has(opcode::Pool, Form::I16) {
+        few.pool = |_| {};
+    }
+    if !set.has(opcode::Reduce, Form::I16) {
+        few.reduce = |_| {};
+    }
+    if !set.has(opcode::Quantize, Form::I16) {
+        few.quantize = |_, _, _, _| {};
+    }
+    if !set.has(opcode::Dequantize, Form::I16) {
+        few.dequantize = |_, _, _, _| {};
+    }
+    if !set.has(opcode::Requantize, Form::I16) {
+        few.requantize = |_, _, _, _, _| {};
+    }
+    if !set.has(opcode::Requantize, Form::I8) {
+        few.requantize_i8 = |_, _, _, _, _| {};
     }
     few
 }

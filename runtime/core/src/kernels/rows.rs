@@ -1,28 +1,69 @@
-//! What the kernels of int8 convolutions multiply: rows of input, and tiles of them.
+//! What the kernels of int8 and int16 convolutions multiply: rows of input, and tiles of them.
 //!
 //! What one output position sees of the input is its *row*, cut into *segments* that lie next to each other (see
 //! [`crate::weights`]).
 
 use super::source::Source;
 use super::strips::for_each_strip;
-use crate::kernels::ConvI8Args;
 use crate::kernels::portable::pool::place;
 use crate::kernels::view::{copy, fill, part, part_mut};
+use crate::kernels::{ConvI8Args, ConvI16Args};
 use crate::plan::step::Window;
 use crate::weights::{LANES, Segments};
+
+/// Operands of a convolution with packed weights.
+pub(crate) trait Operands<'a> {
+    /// The type of the input's elements.
+    type Element: Copy + Default + 'a;
+
+    fn window(&self) -> &'a Window;
+    /// The input, and what stands for padding.
+    fn input(&self) -> (&'a [Self::Element], Self::Element);
+    fn weights(&self) -> &'a [u8];
+    /// The scratch, which is gone afterwards.
+    fn take_scratch(&mut self) -> &'a mut [Self::Element];
+}
+
+macro_rules! operands {
+    ($args:ident, $element:ty) => {
+        impl<'a> Operands<'a> for $args<'a> {
+            type Element = $element;
+
+            #[inline(always)]
+            fn window(&self) -> &'a Window {
+                self.window
+            }
+            #[inline(always)]
+            fn input(&self) -> (&'a [$element], $element) {
+                (self.x, self.x_zero_point)
+            }
+            #[inline(always)]
+            fn weights(&self) -> &'a [u8] {
+                self.weights
+            }
+            #[inline(always)]
+            fn take_scratch(&mut self) -> &'a mut [$element] {
+                core::mem::take(&mut self.scratch)
+            }
+        }
+    };
+}
+
+operands!(ConvI8Args, i8);
+operands!(ConvI16Args, i16);
 
 /// The segments of a row, as distances from the row's start.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Reach {
     /// Kernel rows.
     pub rows: usize,
-    /// Bytes from one kernel row to the next.
+    /// Elements from one kernel row to the next.
     pub row_step: usize,
     /// Segments of a kernel row.
     pub columns: usize,
-    /// Bytes from one of them to the next.
+    /// Elements from one of them to the next.
     pub column_step: usize,
-    /// Groups of four bytes in a segment.
+    /// Groups of four elements in a segment.
     pub quads: usize,
 }
 
@@ -46,28 +87,28 @@ impl Reach {
         }
     }
 
-    /// Bytes from the start of a row to behind its last segment.
+    /// Elements from the start of a row to behind its last segment.
     #[inline(always)]
-    pub fn bytes(&self) -> usize {
+    pub fn len(&self) -> usize {
         (self.rows - 1) * self.row_step + (self.columns - 1) * self.column_step + 4 * self.quads
     }
 }
 
 /// The rows of a few output lines, all of which can be read.
-pub(crate) struct Rows<'a> {
+pub(crate) struct Rows<'a, E = i8> {
     /// Where all segments lie.
-    pub bytes: &'a [i8],
+    pub elements: &'a [E],
     /// Where the first row starts.
     pub start: usize,
     /// Rows of a line.
     pub columns: usize,
-    /// Bytes from one row to the next.
+    /// Elements from one row to the next.
     pub step: usize,
     /// Lines.
     pub lines: usize,
-    /// Bytes from the first row of a line to that of the next.
+    /// Elements from the first row of a line to that of the next.
     pub line_step: usize,
-    /// The segments: inside `bytes` for every row.
+    /// The segments: inside `elements` for every row.
     pub reach: Reach,
     /// The output position of the first row; the others follow.
     pub first: usize,
@@ -75,12 +116,12 @@ pub(crate) struct Rows<'a> {
     pub group: usize,
 }
 
-impl<'a> Rows<'a> {
+impl<'a, E> Rows<'a, E> {
     /// The rows, when there are some and all of them can be read. Lines that follow each other as rows do become one.
     fn checked(mut self) -> Option<Self> {
         let last_line = self.lines.checked_sub(1)? * self.line_step;
         let last = self.start + last_line + self.columns.checked_sub(1)? * self.step;
-        if last + self.reach.bytes() > self.bytes.len() {
+        if last + self.reach.len() > self.elements.len() {
             return None;
         }
         if self.line_step == self.columns * self.step {
@@ -92,17 +133,17 @@ impl<'a> Rows<'a> {
     /// Where row `column` of line `line` starts; it may be read as far as the reach.
     #[allow(dead_code, reason = "not for the portable kernels")]
     #[inline(always)]
-    pub fn pointer(&self, line: usize, column: usize) -> *const i8 {
+    pub fn pointer(&self, line: usize, column: usize) -> *const E {
         debug_assert!(line < self.lines && column < self.columns);
-        // SAFETY: `checked` has seen that the rows lie inside the bytes.
-        unsafe { self.bytes.as_ptr().add(self.start + line * self.line_step + column * self.step) }
+        // SAFETY: `checked` has seen that the rows lie inside the elements.
+        unsafe { self.elements.as_ptr().add(self.start + line * self.line_step + column * self.step) }
     }
 
     /// Calls `visit(pointer to the first, number of rows, output position)` with runs of up to `MOST` rows of a line,
     /// of about the same length.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    pub fn for_each_run<const MOST: usize>(&self, mut visit: impl FnMut(*const i8, usize, usize)) {
+    pub fn for_each_run<const MOST: usize>(&self, mut visit: impl FnMut(*const E, usize, usize)) {
         let size = self.columns.div_ceil(self.columns.div_ceil(MOST));
         for line in 0..self.lines {
             for column in (0..self.columns).step_by(size) {
@@ -114,7 +155,7 @@ impl<'a> Rows<'a> {
 
     /// Calls `visit` with tiles of up to `MOST` rows, of about the same size.
     #[inline(always)]
-    pub fn for_each_tile<const MOST: usize>(&self, mut visit: impl FnMut(&Tile<'a, MOST>)) {
+    pub fn for_each_tile<const MOST: usize>(&self, mut visit: impl FnMut(&Tile<'a, MOST, E>)) {
         let positions = self.lines * self.columns;
         let size = positions.div_ceil(positions.div_ceil(MOST).max(1)).max(1);
         let (mut line, mut column, mut start) = (self.start, 0, self.start);
@@ -131,14 +172,14 @@ impl<'a> Rows<'a> {
                     start = line;
                 }
             }
-            visit(&Tile { bytes: self.bytes, starts, count, reach: self.reach, first: self.first + at });
+            visit(&Tile { elements: self.elements, starts, count, reach: self.reach, first: self.first + at });
         }
     }
 }
 
 /// A few rows that are multiplied at once.
-pub(crate) struct Tile<'a, const MOST: usize> {
-    bytes: &'a [i8],
+pub(crate) struct Tile<'a, const MOST: usize, E = i8> {
+    elements: &'a [E],
     starts: [usize; MOST],
     /// Number of rows.
     pub count: usize,
@@ -148,42 +189,46 @@ pub(crate) struct Tile<'a, const MOST: usize> {
     pub first: usize,
 }
 
-impl<'a, const MOST: usize> Tile<'a, MOST> {
+impl<'a, const MOST: usize, E> Tile<'a, MOST, E> {
     /// Pointer to row `row`, behind the last one to any of them; it may be read as far as the reach.
-    #[cfg(target_arch = "x86_64")]
+    #[allow(dead_code, reason = "not for the portable kernels")]
     #[inline(always)]
-    pub fn pointer(&self, row: usize) -> *const i8 {
-        // SAFETY: `Rows` has seen that the reach of every row lies inside the bytes.
-        unsafe { self.bytes.as_ptr().add(self.starts[row]) }
+    pub fn pointer(&self, row: usize) -> *const E {
+        // SAFETY: `Rows` has seen that the reach of every row lies inside the elements.
+        unsafe { self.elements.as_ptr().add(self.starts[row]) }
     }
 
-    /// The segment `offset` bytes from the start of every row; behind the last one they repeat a row.
+    /// The segment `offset` elements from the start of every row; behind the last one they repeat a row.
     #[inline(always)]
-    pub fn segment(&self, offset: usize) -> [&'a [i8]; MOST] {
-        self.starts.map(|start| part(self.bytes, start + offset, 4 * self.reach.quads))
+    pub fn segment(&self, offset: usize) -> [&'a [E]; MOST] {
+        self.starts.map(|start| part(self.elements, start + offset, 4 * self.reach.quads))
     }
 }
 
 /// Calls `multiply(args, rows, weights of the group)` for all rows of a convolution.
 #[inline(always)]
-pub(crate) fn for_each_rows<'a>(args: ConvI8Args<'a>, multiply: impl FnMut(&mut ConvI8Args<'a>, &Rows<'_>, &'a [u8])) {
+pub(crate) fn for_each_rows<'a, A: Operands<'a>>(
+    args: A,
+    multiply: impl FnMut(&mut A, &Rows<'_, A::Element>, &'a [u8]),
+) {
     for_each_rows_by(args, copy, multiply);
 }
 
 /// As [`for_each_rows`], with a way to copy lines.
 #[inline(always)]
-pub(crate) fn for_each_rows_by<'a>(
-    mut args: ConvI8Args<'a>,
-    copy_line: impl Fn(&mut [i8], &[i8]),
-    mut multiply: impl FnMut(&mut ConvI8Args<'a>, &Rows<'_>, &'a [u8]),
+pub(crate) fn for_each_rows_by<'a, A: Operands<'a>>(
+    mut args: A,
+    copy_line: impl Fn(&mut [A::Element], &[A::Element]),
+    mut multiply: impl FnMut(&mut A, &Rows<'_, A::Element>, &'a [u8]),
 ) {
-    let window = args.window;
+    let (window, weights) = (args.window(), args.weights());
+    let (x, x_zero_point) = args.input();
     if window.is_pointwise() && window.groups == 1 && window.in_c.is_multiple_of(4) {
         // All positions are one long line of the input.
         let step = window.in_c as usize;
         let reach = Reach { rows: 1, row_step: 0, columns: 1, column_step: 0, quads: step / 4 };
-        let (columns, bytes, weights) = (window.positions(), args.x, args.weights);
-        let rows = Rows { bytes, start: 0, columns, step, lines: 1, line_step: 0, reach, first: 0, group: 0 };
+        let columns = window.positions();
+        let rows = Rows { elements: x, start: 0, columns, step, lines: 1, line_step: 0, reach, first: 0, group: 0 };
         if let Some(rows) = rows.checked() {
             multiply(&mut args, &rows, weights);
         }
@@ -191,10 +236,8 @@ pub(crate) fn for_each_rows_by<'a>(
     }
     let segments = Segments::of(window);
     let group_bytes = segments.packed_len() * window.group_out().next_multiple_of(LANES);
-    let weights = args.weights;
-    let scratch = core::mem::take(&mut args.scratch);
+    let scratch = args.take_scratch();
     let quads = segments.padded / 4;
-    let x = args.x;
     let source = Source::of(window);
     if source == Source::Packed {
         let length = segments.packed_len().max(1);
@@ -204,10 +247,10 @@ pub(crate) fn for_each_rows_by<'a>(
             for first in (0..window.positions()).step_by(size) {
                 let columns = size.min(window.positions() - first);
                 for (row, packed) in scratch.chunks_exact_mut(length).take(columns).enumerate() {
-                    pack_row(window, &segments, x, args.x_zero_point, first + row, group, packed);
+                    pack_row(window, &segments, x, x_zero_point, first + row, group, packed);
                 }
                 let (start, step, lines, line_step) = (0, length, 1, 0);
-                let rows = Rows { bytes: scratch, start, columns, step, lines, line_step, reach, first, group };
+                let rows = Rows { elements: scratch, start, columns, step, lines, line_step, reach, first, group };
                 if let Some(rows) = rows.checked() {
                     multiply(&mut args, &rows, weights);
                 }
@@ -218,7 +261,7 @@ pub(crate) fn for_each_rows_by<'a>(
     // Positions of a pointwise convolution are one long line.
     let one_line = window.is_pointwise() && source == Source::InPlace;
     let strips = if one_line { window.as_one_line() } else { *window };
-    for_each_strip(&strips, source, x, args.x_zero_point, scratch, copy_line, |strip| {
+    for_each_strip(&strips, source, x, x_zero_point, scratch, copy_line, |strip| {
         let reach = Reach {
             rows: window.kernel_h as usize,
             row_step: strip.pitch * window.dilation_h as usize,
@@ -228,7 +271,7 @@ pub(crate) fn for_each_rows_by<'a>(
         };
         for (group, weights) in weights.chunks_exact(group_bytes.max(1)).enumerate() {
             let rows = Rows {
-                bytes: strip.bytes,
+                elements: strip.elements,
                 start: group * window.group_in(),
                 columns: strips.out_w as usize,
                 step: window.stride_w as usize * window.in_c as usize,
@@ -248,14 +291,14 @@ pub(crate) fn for_each_rows_by<'a>(
 /// Copies what output position `position` sees of the input, in the order of the weights; padding
 /// gets `zero_point`, the end of a segment zeros.
 #[inline(always)]
-fn pack_row(
+fn pack_row<E: Copy + Default>(
     window: &Window,
     segments: &Segments,
-    x: &[i8],
-    zero_point: i8,
+    x: &[E],
+    zero_point: E,
     position: usize,
     group: usize,
-    packed: &mut [i8],
+    packed: &mut [E],
 ) {
     let (in_h, in_w, in_c) = (window.in_h as usize, window.in_w as usize, window.in_c as usize);
     let (image, row, column) = place(window, position);
@@ -265,7 +308,7 @@ fn pack_row(
     let (group_in, kernel_w) = (window.group_in().max(1), window.kernel_w.max(1) as usize);
     let taps = segments.len / group_in;
     for (index, segment) in packed.chunks_exact_mut(segments.padded.max(1)).enumerate() {
-        fill(segment, segments.len..segments.padded, 0);
+        fill(segment, segments.len..segments.padded, E::default());
         let segment = part_mut(segment, 0, segments.len);
         for (column, pixel) in segment.chunks_exact_mut(group_in).enumerate() {
             let tap = index * taps + column;

@@ -1,9 +1,9 @@
-//! Where an int8 convolution finds its input, and how much room it needs to bring it there.
+//! Where a convolution of stored integers finds its input, and how much room it needs to bring it there.
 
 use crate::plan::step::Window;
 use crate::weights::{BLOCK, Segments};
 
-/// Bytes behind the last line of scratch that kernels may read, though never use.
+/// Elements behind the last line of scratch that kernels may read, though never use.
 pub(super) const SLACK: usize = 16;
 
 /// Where the rows of a convolution are.
@@ -36,12 +36,12 @@ impl Source {
         if window.is_inside() { Self::InPlace } else { Self::Lines }
     }
 
-    /// Bytes of scratch for `count` output lines ([`Source::Lines`]) or rows ([`Source::Packed`]) at once.
+    /// Elements of scratch for `count` output lines ([`Source::Lines`]) or rows ([`Source::Packed`]) at once.
     #[must_use]
-    pub fn scratch_bytes(self, window: &Window, count: usize) -> usize {
+    pub fn scratch_len(self, window: &Window, count: usize) -> usize {
         match self {
             Self::InPlace => 0,
-            Self::Lines => lines_seen(window, count).saturating_mul(line_bytes(window)).saturating_add(SLACK),
+            Self::Lines => lines_seen(window, count).saturating_mul(line_len(window)).saturating_add(SLACK),
             Self::Packed => count.saturating_mul(Segments::of(window).packed_len()),
         }
     }
@@ -71,6 +71,22 @@ fn expanded_rows(window: &Window, rows: usize) -> bool {
 /// `None` where it needs none and there is no room.
 #[must_use]
 pub fn useful_scratch(window: &Window, depthwise: bool, limit: usize) -> Option<usize> {
+    let lines = useful_lines(window, depthwise, limit);
+    let row = 2 * Segments::of(window).packed_len();
+    let rows = (0..=6 * MOST_TILES + 1).rev().filter(|&rows| !depthwise && expanded_rows(window, rows));
+    let expanded = rows.map(|rows| rows * row).find(|bytes| *bytes <= limit.min(MOST_EXPANDED)).unwrap_or(0);
+    Some(lines.max(expanded)).filter(|bytes| *bytes > 0)
+}
+
+/// Elements of scratch that a convolution of int16 should have, `limit` being in bytes; otherwise as [`useful_scratch`].
+#[must_use]
+pub fn useful_scratch_i16(window: &Window, depthwise: bool, limit: usize) -> Option<usize> {
+    Some(useful_lines(window, depthwise, limit / 2)).filter(|len| *len > 0)
+}
+
+/// Elements for as many output lines or rows at once as `limit` allows, at least one, but no more than the step reads and
+/// writes.
+fn useful_lines(window: &Window, depthwise: bool, limit: usize) -> usize {
     let source = if depthwise { Source::of_depthwise(window) } else { Source::of(window) };
     let most = match source {
         Source::InPlace => 0,
@@ -79,12 +95,9 @@ pub fn useful_scratch(window: &Window, depthwise: bool, limit: usize) -> Option<
     };
     let elements = |h: u32, w: u32, c: u32| window.batch as usize * h as usize * w as usize * c as usize;
     let moved = elements(window.in_h, window.in_w, window.in_c) + elements(window.out_h, window.out_w, window.out_c);
-    let fits = |&count: &usize| source.scratch_bytes(window, count) <= limit.min(moved);
+    let fits = |&count: &usize| source.scratch_len(window, count) <= limit.min(moved);
     let count = (1..=most).take_while(fits).last().unwrap_or(1);
-    let row = 2 * Segments::of(window).packed_len();
-    let rows = (0..=6 * MOST_TILES + 1).rev().filter(|&rows| !depthwise && expanded_rows(window, rows));
-    let expanded = rows.map(|rows| rows * row).find(|bytes| *bytes <= limit.min(MOST_EXPANDED)).unwrap_or(0);
-    Some(source.scratch_bytes(window, count).max(expanded)).filter(|bytes| *bytes > 0)
+    source.scratch_len(window, count)
 }
 
 /// Input lines that `count` output lines see.
@@ -94,8 +107,8 @@ pub(super) fn lines_seen(window: &Window, count: usize) -> usize {
         + 1
 }
 
-/// Bytes of a padded line: from the first column that an output sees to the last one.
-pub(super) fn line_bytes(window: &Window) -> usize {
+/// Elements of a padded line: from the first column that an output sees to the last one.
+pub(super) fn line_len(window: &Window) -> usize {
     let last = (window.out_w as usize - 1) * window.stride_w as usize;
     let columns = last + (window.kernel_w as usize - 1) * window.dilation_w as usize + 1;
     columns.saturating_mul(window.in_c as usize)

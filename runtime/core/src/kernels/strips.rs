@@ -2,15 +2,15 @@
 
 use core::ops::Range;
 
-use super::source::{SLACK, Source, line_bytes, lines_seen};
+use super::source::{SLACK, Source, line_len, lines_seen};
 use crate::kernels::view::{copy, fill, part, part_mut};
 use crate::plan::step::Window;
 
 /// Output lines of one image whose rows can be read, in place or from scratch.
-pub(crate) struct Strip<'a> {
+pub(crate) struct Strip<'a, E = i8> {
     /// The input lines.
-    pub bytes: &'a [i8],
-    /// Bytes from one input line to the next.
+    pub elements: &'a [E],
+    /// Elements from one input line to the next.
     pub pitch: usize,
     /// The output position of the first row.
     pub first: usize,
@@ -20,14 +20,14 @@ pub(crate) struct Strip<'a> {
 
 /// Calls `visit` with strips that cover all output lines; `copy_line` copies what both places have room for.
 #[inline(always)]
-pub(crate) fn for_each_strip(
+pub(crate) fn for_each_strip<E: Copy>(
     window: &Window,
     source: Source,
-    x: &[i8],
-    x_zero_point: i8,
-    scratch: &mut [i8],
-    copy_line: impl Fn(&mut [i8], &[i8]),
-    mut visit: impl FnMut(Strip<'_>),
+    x: &[E],
+    x_zero_point: E,
+    scratch: &mut [E],
+    copy_line: impl Fn(&mut [E], &[E]),
+    mut visit: impl FnMut(Strip<'_, E>),
 ) {
     if cfg!(target_os = "none") {
         strips_once(window, source, x, x_zero_point, scratch, &copy_line, &mut visit);
@@ -38,39 +38,39 @@ pub(crate) fn for_each_strip(
 
 /// [`strips`] for all kernels in one place: where code is dear.
 #[inline(never)]
-fn strips_once(
+fn strips_once<E: Copy>(
     window: &Window,
     source: Source,
-    x: &[i8],
-    x_zero_point: i8,
-    scratch: &mut [i8],
-    copy_line: &dyn Fn(&mut [i8], &[i8]),
-    visit: &mut dyn FnMut(Strip<'_>),
+    x: &[E],
+    x_zero_point: E,
+    scratch: &mut [E],
+    copy_line: &dyn Fn(&mut [E], &[E]),
+    visit: &mut dyn FnMut(Strip<'_, E>),
 ) {
     strips(window, source, x, x_zero_point, scratch, copy_line, visit);
 }
 
 /// See [`for_each_strip`].
 #[inline(always)]
-fn strips(
+fn strips<E: Copy>(
     window: &Window,
     source: Source,
-    x: &[i8],
-    x_zero_point: i8,
-    scratch: &mut [i8],
-    copy_line: impl Fn(&mut [i8], &[i8]),
-    mut visit: impl FnMut(Strip<'_>),
+    x: &[E],
+    x_zero_point: E,
+    scratch: &mut [E],
+    copy_line: impl Fn(&mut [E], &[E]),
+    mut visit: impl FnMut(Strip<'_, E>),
 ) {
     let (out_h, out_w) = (window.out_h as usize, window.out_w as usize);
-    let image_bytes = window.in_h as usize * window.in_w as usize * window.in_c as usize;
-    for (image, x) in x.chunks_exact(image_bytes.max(1)).enumerate().take(window.batch as usize) {
+    let image_len = window.in_h as usize * window.in_w as usize * window.in_c as usize;
+    for (image, x) in x.chunks_exact(image_len.max(1)).enumerate().take(window.batch as usize) {
         let first = image * out_h * out_w;
         if source == Source::InPlace {
             let pitch = window.in_w as usize * window.in_c as usize;
-            visit(Strip { bytes: x, pitch, first, lines: out_h });
+            visit(Strip { elements: x, pitch, first, lines: out_h });
             continue;
         }
-        let (pitch, step) = (line_bytes(window).max(1), window.stride_h.max(1) as usize);
+        let (pitch, step) = (line_len(window).max(1), window.stride_h.max(1) as usize);
         let room = scratch.len().saturating_sub(SLACK) / pitch;
         let Some(further) = room.checked_sub(lines_seen(window, 1)) else { return };
         let most = (further / step + 1).clamp(1, out_h.max(1));
@@ -86,17 +86,17 @@ fn strips(
             }
             let new = scratch.get_mut(have * pitch..).unwrap_or_default();
             copy_lines(window, x, x_zero_point, wanted.start + have..wanted.end, pitch, new, &copy_line);
-            visit(Strip { bytes: scratch, pitch, first: first + line * out_w, lines });
+            visit(Strip { elements: scratch, pitch, first: first + line * out_w, lines });
             kept = wanted;
         }
     }
 }
 
-/// Moves `len` bytes from `from` on to the front, in pieces that do not overlap.
+/// Moves `len` elements from `from` on to the front, in pieces that do not overlap.
 #[inline(always)]
-fn move_to_front(bytes: &mut [i8], from: usize, len: usize) {
+fn move_to_front<E: Copy>(elements: &mut [E], from: usize, len: usize) {
     for start in (0..len).step_by(from.max(1)) {
-        if let Some((to, behind)) = bytes.get_mut(start..).and_then(|bytes| bytes.split_at_mut_checked(from)) {
+        if let Some((to, behind)) = elements.get_mut(start..).and_then(|rest| rest.split_at_mut_checked(from)) {
             copy(part_mut(to, 0, (len - start).min(from)), behind);
         }
     }
@@ -104,14 +104,14 @@ fn move_to_front(bytes: &mut [i8], from: usize, len: usize) {
 
 /// Copies input lines, counted from the first one of the padding, padded to the left and right.
 #[inline(always)]
-fn copy_lines(
+fn copy_lines<E: Copy>(
     window: &Window,
-    x: &[i8],
-    zero_point: i8,
+    x: &[E],
+    zero_point: E,
     lines: Range<usize>,
     pitch: usize,
-    out: &mut [i8],
-    copy_line: impl Fn(&mut [i8], &[i8]),
+    out: &mut [E],
+    copy_line: impl Fn(&mut [E], &[E]),
 ) {
     let channels = window.in_c as usize;
     let in_line = window.in_w as usize * channels;

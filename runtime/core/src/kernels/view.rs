@@ -73,6 +73,37 @@ pub fn f32s_mut(bytes: &mut [u8]) -> &mut [f32] {
     if before.is_empty() { values } else { &mut [] }
 }
 
+/// Bytes as int16, without a remainder; empty when they are not aligned.
+#[must_use]
+pub fn i16s(bytes: &[u8]) -> &[i16] {
+    // Safety: every bit pattern is a valid i16; align_to keeps to alignment and length.
+    let (before, values, _) = unsafe { bytes.align_to::<i16>() };
+    if before.is_empty() { values } else { &[] }
+}
+
+/// Bytes as int16, to write, without a remainder; empty when they are not aligned.
+#[must_use]
+pub fn i16s_mut(bytes: &mut [u8]) -> &mut [i16] {
+    // Safety: every bit pattern is valid for i16 and for u8; align_to_mut keeps to alignment and length.
+    let (before, values, _) = unsafe { bytes.align_to_mut::<i16>() };
+    if before.is_empty() { values } else { &mut [] }
+}
+
+/// The int16 that lie whole inside bytes at any address, to write.
+#[must_use]
+pub(crate) fn i16s_inside(bytes: &mut [u8]) -> &mut [i16] {
+    // Safety: as in `i16s_mut`.
+    unsafe { bytes.align_to_mut::<i16>().1 }
+}
+
+/// Shared writable bytes as int16, without a remainder; empty when they are not aligned.
+#[must_use]
+pub fn i16_cells(bytes: &[Cell<u8>]) -> &[Cell<i16>] {
+    // Safety: Cell<i16> has the layout of i16, for which every bit pattern is valid.
+    let (before, values, _) = unsafe { bytes.align_to::<Cell<i16>>() };
+    if before.is_empty() { values } else { &[] }
+}
+
 /// Shared writable bytes as int8.
 #[must_use]
 pub fn i8_cells(bytes: &[Cell<u8>]) -> &[Cell<i8>] {

@@ -16,6 +16,7 @@ mod tensor;
 use crate::bytes::{Reader, Record, Span, checksum};
 use crate::error::Error;
 pub use step::{Step, StepRecord};
+pub(crate) use step_set::Form;
 pub use step_set::StepSet;
 pub use tensor::{DType, MAX_RANK, Port, Tensor, TensorId};
 
@@ -212,19 +213,21 @@ impl<'p> Plan<'p> {
 
     /// The first step whose kind is not in `set`.
     pub(crate) fn outside(&self, set: StepSet) -> Option<u32> {
-        let float = |id| self.tensor(id).is_some_and(|tensor| tensor.dtype == DType::F32);
-        let inside = |step: &Step| set.has(step.opcode() as usize, step.deciding_tensor().is_some_and(float));
+        let form = |step: &Step| Form::of(step.deciding_tensor().and_then(|id| self.tensor(id)).map(|t| t.dtype));
+        let inside = |step: &Step| set.has(step.opcode() as usize, form(step));
         (set != StepSet::ALL).then(|| self.steps().find(|record| !inside(&record.step)))?.map(|record| record.index)
     }
 
-    /// Bytes of room that a thread of a [`crate::Team`] needs: the most that a step takes as scratch.
+    /// Bytes of room that a thread of a [`crate::Team`] needs, at any address: the most that a step takes as scratch, and
+    /// one more where that is int16.
     #[must_use]
     pub fn scratch_bytes(&self) -> usize {
         let mut most = 0;
         for record in self.steps() {
             record.step.visit_tensors(&mut |id, access| {
                 if access == step::Access::Scratch {
-                    most = most.max(self.tensor(id).map_or(0, |tensor| tensor.bytes()));
+                    let odd = |tensor: &Tensor| usize::from(tensor.dtype == DType::I16);
+                    most = most.max(self.tensor(id).map_or(0, |tensor| tensor.bytes() + odd(&tensor)));
                 }
             });
         }

@@ -159,6 +159,36 @@ crate::record! {
 }
 
 crate::record! {
+    /// Convolution of int16 activations with int8 weights; otherwise as [`ConvI8`], but that all weights have zero point 0.
+    ///
+    /// `y = clamp(round(f32(Σ (x - zx)·w + bias) × multiplier[c]) + zy)`, the sum exact and f32 its nearest float; a
+    /// float32 `y` is `f32(Σ … + bias) × multiplier[c]`. Padding counts as `x = zx`.
+    ConvI16 {
+        /// Input, int16 `[batch, in_h, in_w, in_c]`.
+        x: TensorId,
+        /// Output, int16, int8 or float32 `[batch, out_h, out_w, out_c]`.
+        y: TensorId,
+        /// Room for rows or lines of the input, int16; see [`crate::kernels::source::Source`].
+        scratch: Option<TensorId>,
+        /// Shapes; a depthwise one has `groups = in_c` and at most [`crate::weights::WIDE_RUN`] taps.
+        window: Window,
+        /// Packed as [`crate::weights`] says; depthwise int8 `[kernel_h·kernel_w, out_c]`.
+        weights: Span,
+        /// `multiplier[c]`, f32.
+        multipliers: Span,
+        /// `bias[c] - zx·Σw`, i32, or i64 where `wide` is 1.
+        bias: Span,
+        /// 0 where `32768·Σ|w| + |bias|` is below 2³¹ for each channel, so that sums fit 32 bits; else 1: sums of up to
+        /// [`crate::weights::WIDE_RUN`] products fit 32 bits, and are added up in 64.
+        wide: u32,
+        /// Least stored result.
+        low: i32,
+        /// Greatest stored result.
+        high: i32,
+    }
+}
+
+crate::record! {
     /// Convolution in float32, `y = clamp(bias + Σ x·w)`, summed in the order of the taps.
     ConvF32 {
         /// Input `[batch, in_h, in_w, in_c]`.
@@ -200,7 +230,7 @@ crate::record! {
 
 crate::record! {
     /// Product of two activations, `[batch, m, k] · [batch, k, n]`.
-    /// int8: `y = clamp(round(f32(Σ (a - za)(b - zb)) × multiplier) + zy)`.
+    /// int8 and int16: `y = clamp(round(f32(Σ (a - za)(b - zb)) × multiplier) + zy)`, the sum of int16 in 64 bits.
     MatMul {
         /// Left side.
         a: TensorId,
@@ -220,13 +250,13 @@ crate::record! {
         k: u32,
         /// Columns of the right side.
         n: u32,
-        /// `sa·sb/sy` for int8.
+        /// `sa·sb/sy` for int8 and int16.
         multiplier: f32,
     }
 }
 
 crate::word_enum! {
-    /// An operation on two elements.
+    /// An operation on two elements. What is said of int8 holds for int16, whose products are rounded to f32.
     BinaryOp {
         /// `a + b`; int8: `round(f32(a - za)·ma + f32(b - zb)·mb)`.
         Add = 0,
@@ -272,9 +302,9 @@ crate::record! {
         a_multiplier: f32,
         /// Multiplier `mb`.
         b_multiplier: f32,
-        /// Least stored int8 result.
+        /// Least stored int8 or int16 result.
         low: i32,
-        /// Greatest stored int8 result.
+        /// Greatest stored int8 or int16 result.
         high: i32,
     }
 }
@@ -284,7 +314,7 @@ crate::record! {
     Table {
         /// Input, int8.
         x: TensorId,
-        /// Output, int8, uint8 or float32, as many elements; one of bytes may be the input's place.
+        /// Output, int8, uint8, int16 or float32, as many elements; one of bytes may be the input's place.
         y: TensorId,
         /// 256 elements of the output's type.
         table: Span,
@@ -320,9 +350,9 @@ crate::word_enum! {
 }
 
 crate::record! {
-    /// Pooling. int8 averages: `y = round(f32(Σ (x - zx)) × (multiplier / f32(count))) + zy`.
+    /// Pooling. int8 and int16 averages: `y = round(f32(Σ (x - zx)) × (multiplier / f32(count))) + zy`.
     Pool {
-        /// Input `[batch, in_h, in_w, c]`, int8 or float32.
+        /// Input `[batch, in_h, in_w, c]`, int8, int16 or float32.
         x: TensorId,
         /// Output `[batch, out_h, out_w, c]`, of the same type.
         y: TensorId,
@@ -338,7 +368,7 @@ crate::record! {
 }
 
 crate::word_enum! {
-    /// What a reduction computes.
+    /// What a reduction computes; int16 as int8.
     ReduceKind {
         /// Mean; int8: `round(f32(Σ (x - zx)) × multiplier) + zy` with `multiplier = (sx/sy)/f32(n)`.
         Mean = 0,
@@ -365,7 +395,7 @@ crate::record! {
     /// From int8 to float32 a mean is `f32(Σ (x - zx)) × multiplier` with `multiplier = sx/f32(n)`, a sum the same with
     /// `sx`, and the greatest or least is `f32(x - zx) × sx`.
     Reduce {
-        /// Input, int8 or float32.
+        /// Input, int8, int16 or float32.
         x: TensorId,
         /// Output, of the same type; of [`Step::ReduceToFloat`](super::step::Step::ReduceToFloat) float32.
         y: TensorId,
@@ -377,7 +407,7 @@ crate::record! {
         n: u32,
         /// Dimensions behind the reduced one.
         inner: u32,
-        /// For an int8 input.
+        /// For an int8 or int16 input.
         multiplier: f32,
     }
 }
@@ -460,9 +490,9 @@ crate::record! {
 crate::record! {
     /// Linear interpolation of rows and columns. Row `r` of the result lies between the rows
     /// `rows[r].0` and `rows[r].1` with weight `rows[r].2` of the second; columns likewise.
-    /// `top = a·(1-wx) + b·wx`, `v = top·(1-wy) + bottom·wy`; int8: `round(v·multiplier) + zy` on `x - zx`.
+    /// `top = a·(1-wx) + b·wx`, `v = top·(1-wy) + bottom·wy`; int8 and int16: `round(v·multiplier) + zy` on `x - zx`.
     ResizeLinear {
-        /// Input `[batch, in_h, in_w, c]`, int8 or float32.
+        /// Input `[batch, in_h, in_w, c]`, int8, int16 or float32.
         x: TensorId,
         /// Output `[batch, out_h, out_w, c]`, of the same type.
         y: TensorId,
@@ -490,7 +520,7 @@ crate::record! {
 crate::record! {
     /// The index of the greatest element of the middle of `[outer, n, inner]`.
     ArgMax {
-        /// Input, int8 or float32.
+        /// Input, int8, int16 or float32.
         x: TensorId,
         /// Output, int64 `[outer, inner]`.
         y: TensorId,
@@ -508,22 +538,35 @@ crate::record! {
 }
 
 crate::record! {
-    /// float32 to int8 with scale and zero point of `y`.
+    /// float32 to int8 or int16 with scale and zero point of `y`.
     Quantize {
         /// Input, float32.
         x: TensorId,
-        /// Output, int8.
+        /// Output, int8 or int16.
         y: TensorId,
     }
 }
 
 crate::record! {
-    /// int8 to float32 with scale and zero point of `x`.
+    /// int8 or int16 to float32 with scale and zero point of `x`.
     Dequantize {
-        /// Input, int8.
+        /// Input, int8 or int16.
         x: TensorId,
         /// Output, float32.
         y: TensorId,
+    }
+}
+
+crate::record! {
+    /// int16 to another scale, zero point or width: `y = clamp(round(f32(x - zx) × multiplier) + zy)`. (What int8 becomes
+    /// is a [`Table`].)
+    Requantize {
+        /// Input, int16.
+        x: TensorId,
+        /// Output, int8 or int16, as many elements.
+        y: TensorId,
+        /// `sx/sy`.
+        multiplier: f32,
     }
 }
 

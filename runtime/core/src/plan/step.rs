@@ -13,7 +13,14 @@ macro_rules! steps {
         pub(crate) mod opcode {
             $(pub const $variant: usize = $opcode;)*
             /// All are below it.
-            pub const COUNT: usize = 1 + [$($opcode),*].len();
+            pub const COUNT: usize = {
+                let (all, mut count, mut place) = ([$($opcode),*], 0, 0);
+                while place < all.len() {
+                    count = if all[place] < count { count } else { all[place] + 1 };
+                    place += 1;
+                }
+                count
+            };
         }
 
         /// A decoded step.
@@ -92,6 +99,9 @@ steps! {
     21 ReduceToFloat(Reduce),
     22 IndexedConvI8(IndexedConvI8),
     23 SparseConvI8(SparseConvI8),
+    24 ConvI16(ConvI16),
+    25 DepthwiseI16(ConvI16),
+    26 Requantize(Requantize),
 }
 
 /// What a step does with one of its tensors.
@@ -131,6 +141,12 @@ impl Step {
             Self::ConvI8(s) | Self::DepthwiseI8(s) => pair(s.x, s.y),
             Self::IndexedConvI8(s) => pair(s.conv.x, s.conv.y),
             Self::SparseConvI8(s) => pair(s.conv.x, s.conv.y),
+            Self::ConvI16(s) | Self::DepthwiseI16(s) => {
+                pair(s.x, s.y);
+                if let Some(scratch) = s.scratch {
+                    visit(scratch, Scratch);
+                }
+            }
             Self::ConvF32(s) => pair(s.x, s.y),
             Self::DepthwiseF32(s) => pair(s.x, s.y),
             Self::MatMul(s) => {
@@ -160,6 +176,7 @@ impl Step {
             Self::ArgMax(s) => pair(s.x, s.y),
             Self::Quantize(s) => pair(s.x, s.y),
             Self::Dequantize(s) => pair(s.x, s.y),
+            Self::Requantize(s) => pair(s.x, s.y),
             Self::Cast(s) => pair(s.x, s.y),
             Self::HostStep(s) => {
                 s.input_ids().for_each(|id| visit(id, Read));
@@ -184,8 +201,8 @@ impl Step {
         }
     }
 
-    /// The tensor whose type says whether the step is the int8 or the float32 form of its kind; `None` where there is
-    /// one form.
+    /// The tensor whose type says which form of its kind the step is: int8, float32 or int16; `None` where there is one
+    /// form.
     #[must_use]
     pub(crate) fn deciding_tensor(&self) -> Option<TensorId> {
         match self {
@@ -197,6 +214,9 @@ impl Step {
             Self::Softmax(s) => Some(s.y),
             Self::ResizeLinear(s) => Some(s.y),
             Self::ArgMax(s) => Some(s.x),
+            Self::Quantize(s) => Some(s.y),
+            Self::Dequantize(s) => Some(s.x),
+            Self::Requantize(s) => Some(s.y),
             _ => None,
         }
     }
@@ -215,6 +235,7 @@ impl Step {
             return conv(&s.window);
         }
         match self {
+            Self::ConvI16(s) | Self::DepthwiseI16(s) => conv(&s.window),
             Self::ConvF32(s) => conv(&s.window),
             Self::DepthwiseF32(s) => conv(&s.window),
             Self::MatMul(s) => u64::from(s.batch) * u64::from(s.m) * u64::from(s.k) * u64::from(s.n),

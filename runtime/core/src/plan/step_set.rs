@@ -5,13 +5,40 @@ use super::tensor::{DType, Tensor};
 use super::{HEADER_BYTES, MAGIC};
 use crate::bytes::Record;
 
-/// A set of kinds of steps. Kinds that exist for int8 and for float32 count as two.
+/// A set of kinds of steps. Kinds that exist for several types of elements count once for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StepSet(u64);
+pub struct StepSet(u128);
+
+/// The forms that a kind of step may have, by the type of its deciding tensor. Kinds of one form have the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// int8, and every other type that has no form of its own.
+    I8 = 0,
+    /// float32.
+    F32 = 1,
+    /// int16.
+    I16 = 2,
+}
+
+impl Form {
+    /// How many there are.
+    pub const COUNT: usize = 3;
+    /// All of them, each at its number.
+    pub const ALL: [Self; Self::COUNT] = [Self::I8, Self::F32, Self::I16];
+
+    /// The form for a deciding tensor of a type; `None` for kinds of one form.
+    pub const fn of(dtype: Option<DType>) -> Self {
+        match dtype {
+            Some(DType::F32) => Self::F32,
+            Some(DType::I16) => Self::I16,
+            _ => Self::I8,
+        }
+    }
+}
 
 impl StepSet {
     /// Every kind.
-    pub const ALL: Self = Self(u64::MAX);
+    pub const ALL: Self = Self(u128::MAX);
 
     /// The kinds of steps of a plan (`.cyg`), or [`Self::ALL`] when the bytes are none. Can be called in a constant.
     #[must_use]
@@ -22,16 +49,16 @@ impl StepSet {
         }
     }
 
-    /// The set as bits: kind by kind, bit `2 · opcode`, and one more where float32 decides.
+    /// The set as bits: kind by kind, bit `2 · opcode`, one more where float32 decides, and `64 + opcode` where int16 does.
     #[must_use]
-    pub const fn bits(self) -> u64 {
+    pub const fn bits(self) -> u128 {
         self.0
     }
 
-    /// Whether the kind of an opcode is in the set; `float` says which type decides, see [`deciding_word`].
+    /// Whether the kind of an opcode is in the set, in the form that its deciding tensor asks for, see [`deciding_word`].
     #[must_use]
-    pub(crate) const fn has(self, opcode: usize, float: bool) -> bool {
-        self.0 & bit(opcode, float) != 0
+    pub(crate) const fn has(self, opcode: usize, form: Form) -> bool {
+        self.0 & bit(opcode, form) != 0
     }
 
     /// The kinds that are in both sets.
@@ -41,18 +68,24 @@ impl StepSet {
     }
 }
 
-const fn bit(opcode: usize, float: bool) -> u64 {
-    1 << ((2 * opcode + float as usize) & 63)
+const fn bit(opcode: usize, form: Form) -> u128 {
+    let opcode = opcode & 31;
+    1 << match form {
+        Form::I8 => 2 * opcode,
+        Form::F32 => 2 * opcode + 1,
+        Form::I16 => 64 + opcode,
+    }
 }
 
-/// Which word of a record, behind its head, names the tensor whose type decides between the int8 and the float32 form;
-/// `None` where there is one form.
+/// Which word of a record, behind its head, names the tensor whose type decides between the forms of its kind; `None`
+/// where there is one.
 pub(crate) const fn deciding_word(opcode: usize) -> Option<usize> {
     match opcode {
         opcode::MatMul => Some(2),
         opcode::Binary => Some(5),
         opcode::Table | opcode::Pool | opcode::Reduce | opcode::Softmax | opcode::ResizeLinear => Some(1),
-        opcode::ArgMax => Some(0),
+        opcode::Quantize | opcode::Requantize => Some(1),
+        opcode::ArgMax | opcode::Dequantize => Some(0),
         _ => None,
     }
 }
@@ -66,7 +99,7 @@ pub(super) const fn word(bytes: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-const fn scan(plan: &[u8]) -> Option<u64> {
+const fn scan(plan: &[u8]) -> Option<u128> {
     // Behind the sixteen bytes before the header's own words: see `Header`.
     const STEP_TABLE: usize = 16 + 4 * 3;
     const TENSORS: usize = STEP_TABLE + 8;
@@ -89,18 +122,20 @@ const fn scan(plan: &[u8]) -> Option<u64> {
         if words < HEAD || opcode >= opcode::COUNT {
             return None;
         }
-        let float = match deciding_word(opcode) {
-            None => false,
+        let form = match deciding_word(opcode) {
+            None => Form::I8,
             Some(index) => {
                 let Some(tensor) = word(plan, at.saturating_add(4 * (HEAD + index))) else { return None };
                 let entry = tensors.saturating_add(tensor.saturating_mul(4 * Tensor::WORDS));
                 match word(plan, entry.saturating_add(4 * Tensor::DTYPE_WORD)) {
-                    Some(dtype) => dtype == DType::F32 as usize,
+                    Some(dtype) if dtype == DType::F32 as usize => Form::F32,
+                    Some(dtype) if dtype == DType::I16 as usize => Form::I16,
+                    Some(_) => Form::I8,
                     None => return None,
                 }
             }
         };
-        bits |= bit(opcode, float);
+        bits |= bit(opcode, form);
         at = at.saturating_add(4 * words);
     }
     Some(bits)

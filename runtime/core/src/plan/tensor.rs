@@ -22,6 +22,8 @@ crate::word_enum! {
         I64 = 4,
         /// One byte, 0 or 1.
         Bool = 5,
+        /// Signed 16-bit, with scale and zero point.
+        I16 = 6,
     }
 }
 
@@ -31,6 +33,7 @@ impl DType {
     pub fn bytes(self) -> usize {
         match self {
             Self::I8 | Self::U8 | Self::Bool => 1,
+            Self::I16 => 2,
             Self::F32 | Self::I32 => 4,
             Self::I64 => 8,
         }
@@ -46,6 +49,7 @@ impl fmt::Display for DType {
             Self::I32 => "int32",
             Self::I64 => "int64",
             Self::Bool => "bool",
+            Self::I16 => "int16",
         })
     }
 }
@@ -95,7 +99,7 @@ crate::record! {
         rank: u32,
         /// Dimensions; those behind `rank` are 1.
         shape: [u32; MAX_RANK],
-        /// Real value of one step of an int8 tensor.
+        /// Real value of one step of an int8 or int16 tensor.
         scale: f32,
         /// Stored value that stands for zero.
         zero_point: i32,
@@ -142,7 +146,7 @@ crate::record! {
     Port {
         /// The tensor that holds it.
         tensor: TensorId,
-        /// The type that the ONNX model declares (an int8 tensor may stand for float32 or uint8).
+        /// The type that the ONNX model declares (an int8 tensor may stand for float32 or uint8, an int16 one for float32).
         dtype: DType,
         /// Number of dimensions.
         rank: u32,

@@ -67,6 +67,31 @@ impl Scale {
     }
 }
 
+/// What is greater than the distance of any two int16.
+const FAR: u64 = 1 << 17;
+
+/// `round_half_even(f32(accumulator) × multiplier)` of a finite multiplier, or [`FAR`] with its sign for all that is as
+/// great: the three roundings one by one, for results of 16 bits and accumulators of 64.
+pub(super) fn product(accumulator: i64, multiplier: f32) -> i32 {
+    const FRACTION_BITS: u32 = f32::MANTISSA_DIGITS - 1;
+    let bits = multiplier.to_bits();
+    let (exponent, fraction) = ((bits >> FRACTION_BITS & 0xff).cast_signed(), bits & ((1 << FRACTION_BITS) - 1));
+    let (accumulator_bits, first) = significant(accumulator.unsigned_abs());
+    // Subnormal multipliers leave no product of 2⁻⁶³ and more, so the leading bit that they have not changes nothing.
+    let (product, second) = significant(accumulator_bits * u64::from(1 << FRACTION_BITS | fraction));
+    // 127 of the exponent, and the bits of the fraction.
+    let shift = 127 + FRACTION_BITS.cast_signed() - exponent - (first + second).cast_signed();
+    let whole = match shift {
+        64.. => 0,
+        0..64 => shifted(product, shift.unsigned_abs()).min(FAR),
+        _ if product == 0 => 0,
+        // The product has 24 bits, or the accumulator is small and the multiplier great.
+        -17..0 => (product << shift.unsigned_abs()).min(FAR),
+        _ => FAR,
+    } as i32;
+    if (accumulator < 0) == multiplier.is_sign_negative() { whole } else { -whole }
+}
+
 /// `value` rounded to 24 bits, and how many were dropped.
 fn significant(value: u64) -> (u64, u32) {
     let dropped = (u64::BITS - value.leading_zeros()).saturating_sub(f32::MANTISSA_DIGITS);
@@ -84,7 +109,7 @@ fn shifted(value: u64, bits: u32) -> u64 {
 mod tests {
     use proptest::prelude::*;
 
-    use super::super::Target;
+    use super::super::{Target, TargetI16};
     use super::*;
 
     /// The limits of every target, and the formula of the contract.
@@ -113,8 +138,47 @@ mod tests {
         Ok(())
     }
 
+    /// The formula of the contract for int16 results and accumulators of 64 bits.
+    fn agree_wide(accumulator: i64, multiplier: f32) -> Result<(), TestCaseError> {
+        for (zero_point, low, high) in
+            [(0, -32768, 32767), (-32768, -32768, 32767), (32767, -32768, 32767), (-5, 3, 90)]
+        {
+            let target = TargetI16::new(zero_point, low, high);
+            let expected = target.store(accumulator as f32 * multiplier);
+            let found = target.stored(product(accumulator, multiplier));
+            prop_assert_eq!(found, expected, "{} × {:e} around {}", accumulator, multiplier, zero_point);
+        }
+        Ok(())
+    }
+
+    #[test]
+    fn wide_edges_of_every_range() -> Result<(), TestCaseError> {
+        let accumulators = (0..63).flat_map(|bit| (-2..=2_i64).map(move |near| (1_i64 << bit) + near));
+        for accumulator in accumulators.flat_map(|value| [value, -value]).chain([i64::MIN, i64::MAX]) {
+            for exponent in 0..255_u32 {
+                for fraction in [0, 1, 0x3f_ffff, 0x40_0000, 0x40_0001, 0x7f_ffff] {
+                    agree_wide(accumulator, f32::from_bits(exponent << 23 | fraction))?;
+                    agree_wide(accumulator, -f32::from_bits(exponent << 23 | fraction))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(20_000))]
+
+        #[test]
+        fn any_wide_number(accumulator: i64, less in 0..63_u32, exponent in 0..255_u32, fraction in 0..1_u32 << 23) {
+            agree_wide(accumulator >> less, f32::from_bits(exponent << 23 | fraction))?;
+        }
+
+        #[test]
+        fn wide_products_next_to_a_half(accumulator: i64, less in 0..63_u32, whole in 0..66_000_u32, off in -3..=3_i32) {
+            let accumulator = (accumulator >> less).max(1);
+            let multiplier = ((f64::from(whole) + 0.5) / accumulator as f64) as f32;
+            agree_wide(accumulator, f32::from_bits(multiplier.to_bits().wrapping_add_signed(off)))?;
+        }
 
         #[test]
         fn any_number(accumulator: i32, less in 0..31_u32, exponent in 0..255_u32, fraction in 0..1_u32 << 23) {

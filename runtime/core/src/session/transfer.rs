@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::kernels::portable::movement::advance;
 use crate::kernels::view;
 use crate::plan::{DType, MAX_RANK, Port, Tensor};
-use crate::quantization::{Target, dequantize};
+use crate::quantization::{dequantize, quantize};
 
 /// Calls `visit(element in memory, its place in the ONNX order)` for all elements of `memory`.
 fn pairs<T>(port: &Port, memory: impl Iterator<Item = T>, mut visit: impl FnMut(T, usize)) {
@@ -50,11 +50,11 @@ pub(super) fn write_f32(port: &Port, tensor: &Tensor, bytes: &mut [u8], values: 
     }
     let value = |place: usize| values.get(place).copied().unwrap_or_default();
     if tensor.dtype == DType::I8 {
-        let target = Target::new(tensor.zero_point, -128, 127);
-        pairs(port, view::i8s_mut(bytes).iter_mut(), |to, place| {
-            let value = value(place);
-            *to = target.store(if value.is_nan() { 0.0 } else { value / tensor.scale });
-        });
+        let stored = |value| quantize::<i8>(value, tensor.scale, tensor.zero_point);
+        pairs(port, view::i8s_mut(bytes).iter_mut(), |to, place| *to = stored(value(place)));
+    } else if tensor.dtype == DType::I16 {
+        let stored = |value| quantize::<i16>(value, tensor.scale, tensor.zero_point);
+        pairs(port, view::i16s_mut(bytes).iter_mut(), |to, place| *to = stored(value(place)));
     } else {
         let numbers = view::f32s_mut(bytes);
         counted(values.len(), numbers.len())?;
@@ -66,14 +66,19 @@ pub(super) fn write_f32(port: &Port, tensor: &Tensor, bytes: &mut [u8], values: 
 pub(super) fn write_bytes(port: &Port, tensor: &Tensor, bytes: &mut [u8], values: &[u8]) -> Result<(), Error> {
     let size = port.dtype.bytes();
     counted(port.len() * size, values.len())?;
-    if port.dtype == DType::F32 && tensor.dtype == DType::I8 {
-        let target = Target::new(tensor.zero_point, -128, 127);
-        let values = crate::bytes::F32s::new(values);
-        pairs(port, bytes.iter_mut(), |to, place| {
-            let value = values.get(place);
-            *to = target.store(if value.is_nan() { 0.0 } else { value / tensor.scale }).cast_unsigned();
-        });
-        return Ok(());
+    let reals = crate::bytes::F32s::new(values);
+    match (port.dtype, tensor.dtype) {
+        (DType::F32, DType::I8) => {
+            let stored = |value| quantize::<i8>(value, tensor.scale, tensor.zero_point);
+            pairs(port, view::i8s_mut(bytes).iter_mut(), |to, place| *to = stored(reals.get(place)));
+            return Ok(());
+        }
+        (DType::F32, DType::I16) => {
+            let stored = |value| quantize::<i16>(value, tensor.scale, tensor.zero_point);
+            pairs(port, view::i16s_mut(bytes).iter_mut(), |to, place| *to = stored(reals.get(place)));
+            return Ok(());
+        }
+        _ => {}
     }
     let shift = shift(port, tensor);
     counted(values.len(), bytes.len())?;
@@ -97,6 +102,9 @@ pub(super) fn read_f32(port: &Port, tensor: &Tensor, bytes: &[u8], values: &mut 
         (DType::I8, DType::F32) => pairs(port, bytes.iter(), |from, place| {
             keep(place, dequantize(from.cast_signed(), tensor.scale, tensor.zero_point));
         }),
+        (DType::I16, DType::F32) => pairs(port, view::i16s(bytes).iter(), |&from, place| {
+            keep(place, dequantize(from, tensor.scale, tensor.zero_point));
+        }),
         (dtype, _) => pairs(port, bytes.chunks_exact(dtype.bytes().max(1)), |from, place| {
             let mut number = [0; 4];
             crate::kernels::portable::cast(from, dtype, &mut number, DType::F32);
@@ -109,13 +117,19 @@ pub(super) fn read_f32(port: &Port, tensor: &Tensor, bytes: &[u8], values: &mut 
 pub(super) fn read_bytes(port: &Port, tensor: &Tensor, bytes: &[u8], values: &mut [u8]) -> Result<(), Error> {
     let size = port.dtype.bytes();
     counted(port.len() * size, values.len())?;
-    if port.dtype == DType::F32 && tensor.dtype == DType::I8 {
+    if port.dtype == DType::F32 && matches!(tensor.dtype, DType::I8 | DType::I16) {
         let numbers = values.as_chunks_mut::<4>().0;
-        pairs(port, bytes.iter(), |from, place| {
+        let mut keep = |place: usize, value: f32| {
             if let Some(to) = numbers.get_mut(place) {
-                *to = dequantize(from.cast_signed(), tensor.scale, tensor.zero_point).to_le_bytes();
+                *to = value.to_le_bytes();
             }
-        });
+        };
+        let (scale, zero_point) = (tensor.scale, tensor.zero_point);
+        if tensor.dtype == DType::I8 {
+            pairs(port, view::i8s(bytes).iter(), |&from, place| keep(place, dequantize(from, scale, zero_point)));
+        } else {
+            pairs(port, view::i16s(bytes).iter(), |&from, place| keep(place, dequantize(from, scale, zero_point)));
+        }
         return Ok(());
     }
     let shift = shift(port, tensor);

@@ -1,9 +1,11 @@
 //! What each kind of step demands of its tensors and constants.
 
+use core::ops::RangeInclusive;
+
 use super::product;
-use crate::bytes::{F32s, I32s, Span, U32s};
+use crate::bytes::{F32s, I32s, I64s, Span, U32s};
 use crate::kernels::source::Source;
-use crate::plan::step::{ConvI8, Copy, MAX_HOST_TENSORS, Reduce, ReduceKind, Step, Window};
+use crate::plan::step::{ConvI8, ConvI16, Copy, MAX_HOST_TENSORS, Reduce, ReduceKind, Step, Window};
 use crate::plan::{DType, MAX_RANK, Plan, TensorId};
 use crate::weights;
 use crate::weights::compressed::{Factors, LEVELS, Pieces, Stored, expanded_bytes, factor_count, indexed_bytes};
@@ -69,6 +71,17 @@ fn factors(values: &[u8]) -> Rule {
 }
 
 const FLOAT_OR_INT8: &[DType] = &[DType::I8, DType::F32];
+const REAL: &[DType] = &[DType::I8, DType::I16, DType::F32];
+
+/// Greatest distance of two stored elements.
+fn widest(dtype: DType) -> u32 {
+    if dtype == DType::I16 { u16::MAX.into() } else { u8::MAX.into() }
+}
+
+/// The stored values of a type.
+fn stored(dtype: DType) -> RangeInclusive<i32> {
+    if dtype == DType::I16 { -32768..=32767 } else { -128..=127 }
+}
 
 #[inline(never)]
 fn window(plan: &Plan<'_>, w: &Window, x: TensorId, y: TensorId) -> Result<(Elements, Elements), &'static str> {
@@ -119,9 +132,10 @@ impl Bound<'_> {
     }
 }
 
-fn quantized_output(y: &Elements, low: i32, high: i32) -> Rule {
-    require(FLOAT_OR_INT8.contains(&y.dtype), "its output is neither int8 nor float32")?;
-    require(-128 <= low && low <= high && high <= 127, "its limits are no int8 range")
+/// Checks least and greatest result.
+fn limits(y: &Elements, low: i32, high: i32) -> Rule {
+    let range = stored(y.dtype);
+    require(low <= high && range.contains(&low) && range.contains(&high), "its limits are no range of its results")
 }
 
 #[inline(never)]
@@ -161,6 +175,8 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
             let stored = s.conv.weights.of(plan.bytes()).ok_or("a constant lies outside the file")?;
             check_compressed(plan, &s.conv, s.channels, Stored::Sparse(stored))
         }
+        Step::ConvI16(s) => check_conv_i16(plan, s, false),
+        Step::DepthwiseI16(s) => check_conv_i16(plan, s, true),
         Step::ConvF32(s) => {
             let (x, y) = weighted(plan, &s.window, s.x, s.y)?;
             same_type(&x, &y, &[DType::F32])?;
@@ -179,8 +195,8 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
         }
         Step::MatMul(s) => {
             let (a, b, y) = (tensor(plan, s.a)?, tensor(plan, s.b)?, tensor(plan, s.y)?);
-            same_type(&a, &y, FLOAT_OR_INT8)?;
-            same_type(&a, &b, FLOAT_OR_INT8)?;
+            same_type(&a, &y, REAL)?;
+            same_type(&a, &b, REAL)?;
             sized(&y, &[s.batch, s.m, s.n])?;
             require(s.k > 0, "its matrices are empty")?;
             for (side, rows, columns, stride) in [(&a, s.m, s.k, s.a_stride), (&b, s.k, s.n, s.b_stride)] {
@@ -188,19 +204,20 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
                 let last = u64::from(s.batch.max(1) - 1) * u64::from(stride);
                 require(last + matrix <= side.len() as u64, "its strides leave a tensor")?;
             }
-            let fits = y.dtype == DType::F32 || u64::from(s.k) * 255 * 255 < 1 << 31;
+            // Sums of int16 have 64 bits.
+            let fits = y.dtype != DType::I8 || u64::from(s.k) * 255 * 255 < 1 << 31;
             require(fits, "an accumulator could overflow")?;
             require(s.multiplier.is_finite() && s.multiplier >= 0.0, "a multiplier is not usable")
         }
         Step::Binary(s) => {
             let (a, y) = pair(plan, s.a, s.y)?;
-            same_type(&a, &y, FLOAT_OR_INT8)?;
+            same_type(&a, &y, REAL)?;
             sized(&y, &s.dims)?;
             broadcast(&s.dims, &s.a_strides, a.len())?;
             let b_len = match s.b {
                 Some(id) => {
                     let b = tensor(plan, id)?;
-                    same_type(&a, &b, FLOAT_OR_INT8)?;
+                    same_type(&a, &b, REAL)?;
                     b.len()
                 }
                 None => {
@@ -210,16 +227,16 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
             };
             broadcast(&s.dims, &s.b_strides, b_len)?;
             require(s.a_strides[MAX_RANK - 1] <= 1 && s.b_strides[MAX_RANK - 1] <= 1, "its rows are not contiguous")?;
-            require((-128..=127).contains(&s.low) && (s.low..=127).contains(&s.high), "its limits are no int8 range")?;
-            require((-128..=127).contains(&s.b_zero_point), "a zero point is not usable")?;
+            limits(&y, s.low, s.high)?;
+            require(stored(a.dtype).contains(&s.b_zero_point), "a zero point is not usable")?;
             // Far below the greatest float, so that no sum of products is infinite.
             require(s.a_multiplier.abs() <= 1e30 && s.b_multiplier.abs() <= 1e30, "a multiplier is not usable")
         }
         Step::Table(s) => {
             let (x, y) = pair(plan, s.x, s.y)?;
             typed(&x, DType::I8)?;
-            let known = matches!(y.dtype, DType::I8 | DType::U8 | DType::F32);
-            require(known, "its output is neither of bytes nor float32")?;
+            let known = matches!(y.dtype, DType::I8 | DType::U8 | DType::I16 | DType::F32);
+            require(known, "its output is neither of bytes nor int16 nor float32")?;
             require(x.len() == y.len(), "input and output differ in size")?;
             constant(plan, s.table, Some(256 * y.dtype.bytes())).map(|_| ())
         }
@@ -230,15 +247,16 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
         }
         Step::Pool(s) => {
             let (x, y) = window(plan, &s.window, s.x, s.y)?;
-            same_type(&x, &y, FLOAT_OR_INT8)?;
+            same_type(&x, &y, REAL)?;
             require(s.window.in_c == s.window.out_c, "pooling keeps the channels")?;
-            require(product(&[s.window.kernel_h, s.window.kernel_w, 255]).is_some(), "an accumulator could overflow")?;
+            let area = product(&[s.window.kernel_h, s.window.kernel_w, widest(x.dtype)]);
+            require(area.is_some(), "an accumulator could overflow")?;
             require(s.pad_end.iter().all(|&pad| pad < 1 << 16), "its padding is too great")?;
             require(s.multiplier.is_finite() && s.multiplier >= 0.0, "a multiplier is not usable")
         }
         Step::Reduce(s) => {
             let (x, y) = pair(plan, s.x, s.y)?;
-            same_type(&x, &y, FLOAT_OR_INT8)?;
+            same_type(&x, &y, REAL)?;
             check_reduce(s, &x, &y)
         }
         Step::ReduceToFloat(s) => {
@@ -273,7 +291,7 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
         }
         Step::ResizeLinear(s) => {
             let (x, y) = pair(plan, s.x, s.y)?;
-            same_type(&x, &y, FLOAT_OR_INT8)?;
+            same_type(&x, &y, REAL)?;
             sized(&x, &[s.batch, s.in_h, s.in_w, s.channels])?;
             sized(&y, &[s.batch, s.out_h, s.out_w, s.channels])?;
             for (span, count, limit) in [(s.rows, s.out_h, s.in_h), (s.columns, s.out_w, s.in_w)] {
@@ -288,13 +306,17 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
         }
         Step::ArgMax(s) => {
             let (x, y) = pair(plan, s.x, s.y)?;
-            require(FLOAT_OR_INT8.contains(&x.dtype), "its input is neither int8 nor float32")?;
+            require(REAL.contains(&x.dtype), "its input is neither int8 nor int16 nor float32")?;
             typed(&y, DType::I64)?;
             sized(&x, &[s.outer, s.n, s.inner])?;
             sized(&y, &[s.outer, s.inner])
         }
-        Step::Quantize(s) => converts(plan, s.x, s.y, DType::F32, DType::I8),
-        Step::Dequantize(s) => converts(plan, s.x, s.y, DType::I8, DType::F32),
+        Step::Quantize(s) => converts(plan, s.x, s.y, &[DType::F32], &[DType::I8, DType::I16]),
+        Step::Dequantize(s) => converts(plan, s.x, s.y, &[DType::I8, DType::I16], &[DType::F32]),
+        Step::Requantize(s) => {
+            require(s.multiplier.is_finite() && s.multiplier >= 0.0, "a multiplier is not usable")?;
+            converts(plan, s.x, s.y, &[DType::I16], &[DType::I8, DType::I16])
+        }
         Step::Cast(s) => {
             let (x, y) = pair(plan, s.x, s.y)?;
             require(x.len() == y.len(), "input and output differ in size")
@@ -315,7 +337,7 @@ fn check_reduce(s: &Reduce, x: &Elements, y: &Elements) -> Rule {
     use ReduceKind::{Max, Mean, Min, Sum};
     let known = x.dtype == DType::F32 || matches!(s.kind, Mean | Sum | Max | Min);
     require(known, "this reduction works on float32 only")?;
-    require(product(&[s.n, 255]).is_some(), "an accumulator could overflow")?;
+    require(product(&[s.n, widest(x.dtype)]).is_some(), "an accumulator could overflow")?;
     require(s.multiplier.is_finite() && s.multiplier >= 0.0, "a multiplier is not usable")
 }
 
@@ -326,7 +348,9 @@ fn check_conv(plan: &Plan<'_>, s: &ConvI8, depthwise: bool) -> Rule {
     let bytes = if depthwise { w.taps().checked_mul(w.out_c as usize) } else { Some(weights::packed_bytes(w)) };
     let stored = constant(plan, s.weights, bytes)?;
     if !depthwise {
-        return each_channel_sum(s, Stored::Packed(stored), &bound);
+        return each_channel_sum(w, s.narrow != 0, Stored::Packed(stored), &mut |channel, sum| {
+            bound.check(channel, sum)
+        });
     }
     require(w.groups == w.in_c, "a depthwise step has one group for each channel")?;
     require(s.narrow == 0 || !stored.contains(&128), DENIES)?;
@@ -345,7 +369,7 @@ fn check_compressed<'p>(plan: &Plan<'p>, s: &ConvI8, channels: u32, stored: Stor
     require(channels > 0 && (!parts || s.window.groups == 1), "its channels cannot be cut into parts")?;
     require(!parts || (channels as usize).is_multiple_of(weights::BLOCK), "its parts are no whole blocks of channels")?;
     let bound = check_operands(plan, s, channels, false)?;
-    each_channel_sum(s, stored, &bound)
+    each_channel_sum(&s.window, s.narrow != 0, stored, &mut |channel, sum| bound.check(channel, sum))
 }
 
 /// What a convolution demands beside its weights: its tensors, and room to expand the weights of so many channels in front
@@ -355,7 +379,8 @@ fn check_operands<'p>(plan: &Plan<'p>, s: &ConvI8, expanded: u32, depthwise: boo
     let w = &s.window;
     let (x, y) = weighted(plan, w, s.x, s.y)?;
     typed(&x, DType::I8)?;
-    quantized_output(&y, s.low, s.high)?;
+    require(FLOAT_OR_INT8.contains(&y.dtype), "its output is neither int8 nor float32")?;
+    limits(&y, s.low, s.high)?;
     let channels = w.out_c as usize;
     factors(constant(plan, s.multipliers, channels.checked_mul(4))?)?;
     let bias = I32s::new(constant(plan, s.bias, channels.checked_mul(4))?);
@@ -370,16 +395,63 @@ fn check_operands<'p>(plan: &Plan<'p>, s: &ConvI8, expanded: u32, depthwise: boo
         }
         None => 0,
     };
-    let needed = source.scratch_bytes(w, 1).checked_add(expanded_bytes(w, expanded));
+    let needed = source.scratch_len(w, 1).checked_add(expanded_bytes(w, expanded));
     require(needed.is_some_and(|needed| room >= needed), "its scratch is too small")?;
     Ok(Bound { bias, zero_points, taps: w.taps() * w.group_in() })
 }
 
+/// Calls `check(output channel, Σ|w|)` as long as all is well.
+fn each_magnitude(w: &Window, depthwise: bool, stored: &[u8], check: &mut dyn FnMut(usize, u64) -> Rule) -> Rule {
+    if depthwise {
+        let channels = w.out_c as usize;
+        for channel in 0..channels {
+            let column = stored.chunks_exact(channels.max(1)).filter_map(|tap| tap.get(channel));
+            check(channel, column.map(|&b| u64::from(b.cast_signed().unsigned_abs())).sum())?;
+        }
+        return Ok(());
+    }
+    each_channel_sum(w, false, Stored::Packed(stored), check)
+}
+
 #[inline(never)]
-fn converts(plan: &Plan<'_>, x: TensorId, y: TensorId, from: DType, to: DType) -> Rule {
+fn check_conv_i16(plan: &Plan<'_>, s: &ConvI16, depthwise: bool) -> Rule {
+    let w = &s.window;
+    let (x, y) = weighted(plan, w, s.x, s.y)?;
+    typed(&x, DType::I16)?;
+    require(REAL.contains(&y.dtype), "its output is neither int16 nor int8 nor float32")?;
+    limits(&y, s.low, s.high)?;
+    require(!depthwise || w.groups == w.in_c, "a depthwise step has one group for each channel")?;
+    require(!depthwise || w.taps() <= weights::WIDE_RUN, "an accumulator could overflow")?;
+    let channels = w.out_c as usize;
+    let bytes = if depthwise { w.taps().checked_mul(channels) } else { Some(weights::packed_bytes(w)) };
+    let stored = constant(plan, s.weights, bytes)?;
+    factors(constant(plan, s.multipliers, channels.checked_mul(4))?)?;
+    let bias = constant(plan, s.bias, channels.checked_mul(if s.wide == 0 { 4 } else { 8 }))?;
+    let source = if depthwise { Source::of_depthwise(w) } else { Source::of(w) };
+    let room = match s.scratch {
+        Some(id) => {
+            let scratch = tensor(plan, id)?;
+            typed(&scratch, DType::I16)?;
+            scratch.len()
+        }
+        None => 0,
+    };
+    require(room >= source.scratch_len(w, 1), "its scratch is too small")?;
+    let (narrow, wide) = (I32s::new(bias), I64s::new(bias));
+    each_magnitude(w, depthwise, stored, &mut |channel, sum| {
+        let (bias, limit) = match s.wide {
+            0 => (u64::from(narrow.get(channel).unsigned_abs()), 1 << 31),
+            _ => (wide.get(channel).unsigned_abs(), 1 << 62),
+        };
+        require(sum.saturating_mul(1 << 15).saturating_add(bias) < limit, "an accumulator could overflow")
+    })
+}
+
+#[inline(never)]
+fn converts(plan: &Plan<'_>, x: TensorId, y: TensorId, from: &[DType], to: &[DType]) -> Rule {
     let (x, y) = pair(plan, x, y)?;
-    typed(&x, from)?;
-    typed(&y, to)?;
+    let known = from.contains(&x.dtype) && to.contains(&y.dtype);
+    require(known, "a tensor has another type than the step needs")?;
     require(x.len() == y.len(), "input and output differ in size")
 }
 
@@ -413,12 +485,16 @@ fn check_copy(plan: &Plan<'_>, s: &Copy) -> Rule {
     Ok(())
 }
 
-/// Bounds the accumulators of all output channels, and checks that the weights behind the end of each segment are 0 (they
-/// meet whatever lies behind the input), that they are as many as there must be, and that none is -128 where the step
-/// says so.
-fn each_channel_sum(s: &ConvI8, stored: Stored<'_>, bound: &Bound<'_>) -> Rule {
+/// Calls `check(output channel, Σ|w|)` as long as all is well, and checks that the weights behind the end of each segment are 0 (they
+/// meet whatever lies behind the input), that they are as many as there must be, and that none is -128 where they are
+/// said to be `narrow`.
+fn each_channel_sum(
+    window: &Window,
+    narrow: bool,
+    stored: Stored<'_>,
+    check: &mut dyn FnMut(usize, u64) -> Rule,
+) -> Rule {
     use weights::{BLOCK, GROUP, LANES, Segments, block_width};
-    let window = &s.window;
     let segments = Segments::of(window);
     let (group_out, quads) = (window.group_out(), segments.padded / GROUP);
     let behind_end = segments.padded - segments.len;
@@ -431,7 +507,7 @@ fn each_channel_sum(s: &ConvI8, stored: Stored<'_>, bound: &Bound<'_>) -> Rule {
                 let last = quad % quads + 1 == quads;
                 for sums in sums.as_chunks_mut::<LANES>().0.iter_mut().take(width / LANES) {
                     let piece = pieces.next().ok_or("its weights are not what they say")?;
-                    require(s.narrow == 0 || !piece.contains(&128), DENIES)?;
+                    require(!narrow || !piece.contains(&128), DENIES)?;
                     for (sum, quad) in sums.iter_mut().zip(piece.as_chunks::<GROUP>().0) {
                         *sum += quad.iter().map(|&byte| u32::from(byte.cast_signed().unsigned_abs())).sum::<u32>();
                         let clean = !last || quad.iter().rev().take(behind_end).all(|&byte| byte == 0);
@@ -440,7 +516,7 @@ fn each_channel_sum(s: &ConvI8, stored: Stored<'_>, bound: &Bound<'_>) -> Rule {
                 }
             }
             for (lane, &sum) in sums.iter().take(width.min(group_out - start)).enumerate() {
-                bound.check(group * group_out + start + lane, u64::from(sum))?;
+                check(group * group_out + start + lane, u64::from(sum))?;
             }
         }
     }

@@ -78,6 +78,7 @@ impl ElementType {
             DType::I8 => Self::I8,
             DType::F32 => Self::F32,
             DType::U8 => Self::U8,
+            DType::I16 => Self::I16,
             DType::I32 => Self::I32,
             DType::I64 => Self::I64,
             DType::Bool => Self::Bool,

@@ -177,6 +177,7 @@ fn push_whole(bytes: &mut Vec<u8>, dtype: DType, value: f32) -> bool {
         DType::Bool => (0.0, 1.0),
         DType::U8 => (0.0, 255.0),
         DType::I8 => (-128.0, 127.0),
+        DType::I16 => (-32_768.0, 32_767.0),
         // The greatest floats within the type.
         DType::I32 => (-2_147_483_648.0, 2_147_483_520.0),
         DType::I64 => (-9_223_372_036_854_775_808.0, 9_223_371_487_098_961_920.0),
@@ -189,6 +190,7 @@ fn push_whole(bytes: &mut Vec<u8>, dtype: DType, value: f32) -> bool {
         DType::I64 => bytes.extend((value as i64).to_le_bytes()),
         DType::I32 => bytes.extend((value as i32).to_le_bytes()),
         DType::I8 => bytes.extend((value as i8).to_le_bytes()),
+        DType::I16 => bytes.extend((value as i16).to_le_bytes()),
         _ => bytes.push(value as u8),
     }
     true

@@ -113,6 +113,11 @@ impl Builder {
         self.tensor(DType::I8, vec![bytes], None, &format!("{label}/scratch"))
     }
 
+    /// [`Self::scratch`] of `len` int16 elements.
+    pub fn scratch_i16(&mut self, len: usize, label: &str) -> TensorId {
+        self.tensor(DType::I16, vec![len], None, &format!("{label}/scratch"))
+    }
+
     /// Drops steps whose results nobody reads, then tensors that no step names.
     pub fn sweep(&mut self) {
         let mut used = vec![false; self.tensors.len()];
@@ -333,6 +338,10 @@ fn for_each_id(step: &mut Step, change: &dyn Fn(&mut TensorId)) {
             ids!(s: x, y);
             optional(&mut s.scratch);
         }
+        Step::ConvI16(s) | Step::DepthwiseI16(s) => {
+            ids!(s: x, y);
+            optional(&mut s.scratch);
+        }
         Step::IndexedConvI8(IndexedConvI8 { conv: s, .. }) | Step::SparseConvI8(SparseConvI8 { conv: s, .. }) => {
             ids!(s: x, y);
             optional(&mut s.scratch);
@@ -359,6 +368,7 @@ fn for_each_id(step: &mut Step, change: &dyn Fn(&mut TensorId)) {
         Step::ArgMax(s) => ids!(s: x, y),
         Step::Quantize(s) => ids!(s: x, y),
         Step::Dequantize(s) => ids!(s: x, y),
+        Step::Requantize(s) => ids!(s: x, y),
         Step::Cast(s) => ids!(s: x, y),
         Step::HostStep(s) => {
             let named = s.inputs.iter_mut().chain(&mut s.outputs).filter(|id| **id != TensorId::NONE);
@@ -383,6 +393,7 @@ fn for_each_span(step: &mut Step, change: &dyn Fn(&mut Span)) {
         Step::SparseConvI8(SparseConvI8 { conv: s, .. }) => {
             spans!(s: weights, multipliers, bias, weight_zero_points);
         }
+        Step::ConvI16(s) | Step::DepthwiseI16(s) => spans!(s: weights, multipliers, bias),
         Step::ConvF32(s) => spans!(s: weights, bias),
         Step::DepthwiseF32(s) => spans!(s: weights, bias),
         Step::Binary(s) => spans!(s: constant),

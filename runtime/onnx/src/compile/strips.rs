@@ -9,7 +9,7 @@
 use std::ops::Range;
 
 use cygnet_core::bytes::Span;
-use cygnet_core::kernels::source::useful_scratch;
+use cygnet_core::kernels::source::{useful_scratch, useful_scratch_i16};
 use cygnet_core::plan::step::{Access, Copy, IndexedConvI8, PoolKind, SparseConvI8, Step, Window, row_major};
 use cygnet_core::plan::{MAX_RANK, TensorId};
 
@@ -83,6 +83,7 @@ fn link(step: &Step) -> Option<(Window, TensorId, TensorId)> {
         Step::IndexedConvI8(IndexedConvI8 { conv: s, .. }) | Step::SparseConvI8(SparseConvI8 { conv: s, .. }) => {
             (s.window, s.x, s.y)
         }
+        Step::ConvI16(s) | Step::DepthwiseI16(s) => (s.window, s.x, s.y),
         Step::Pool(s) if s.kind != PoolKind::AverageIncludingPad => (s.window, s.x, s.y),
         _ => return None,
     };
@@ -171,7 +172,7 @@ impl Chain {
             let shape = [window.out_h as usize, window.out_w as usize, window.out_c as usize];
             let y = self.piece(builder, link(step)?.2, &shape);
             let mut step = *step;
-            let depthwise = matches!(step, Step::DepthwiseI8(_));
+            let depthwise = matches!(step, Step::DepthwiseI8(_) | Step::DepthwiseI16(_));
             match &mut step {
                 Step::ConvI8(s) | Step::DepthwiseI8(s) => {
                     (s.x, s.y, s.window) = (x, y, *window);
@@ -181,6 +182,11 @@ impl Chain {
                 | Step::SparseConvI8(SparseConvI8 { conv: s, channels }) => {
                     (s.x, s.y, s.window) = (x, y, *window);
                     s.scratch = Some(builder.scratch(scratch_bytes(window, *channels, scratch), label));
+                }
+                Step::ConvI16(s) | Step::DepthwiseI16(s) => {
+                    (s.x, s.y, s.window) = (x, y, *window);
+                    let len = useful_scratch_i16(window, depthwise, scratch);
+                    s.scratch = len.map(|len| builder.scratch_i16(len, label));
                 }
                 Step::Pool(s) => (s.x, s.y, s.window, s.pad_end[0]) = (x, y, *window, 0),
                 _ => return None,

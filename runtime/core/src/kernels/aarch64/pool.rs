@@ -16,7 +16,7 @@ pub(super) fn pool(args: ReduceI8Args<'_, Pool>) {
     let w = &args.step.window;
     let channels = w.out_c as usize;
     if args.step.kind == PoolKind::Max || channels < BLOCK || w.kernel_w as usize > SAFE {
-        return portable::pool_i8(args);
+        return portable::pool(args);
     }
     let (dilation_h, dilation_w) = (w.dilation_h as usize, w.dilation_w as usize);
     for (position, out) in args.y.chunks_exact_mut(channels).enumerate() {
@@ -42,7 +42,7 @@ pub(super) fn reduce(args: ReduceI8Args<'_, Reduce>) {
     let s = args.step;
     let (n, inner) = (s.n as usize, s.inner as usize);
     if !matches!(s.kind, ReduceKind::Mean | ReduceKind::Sum) || inner < BLOCK {
-        return portable::reduce_i8(args);
+        return portable::reduce(args);
     }
     for (outer, out) in args.y.chunks_exact_mut(inner).enumerate() {
         // As rows of as many pixels as divide them.

@@ -3,13 +3,14 @@
 use core::cell::Cell;
 
 use crate::bytes::F32s;
+use crate::kernels::portable::SMALL;
 use crate::kernels::portable::movement::advance;
 use crate::kernels::view::copy;
-use crate::kernels::{Operand, RowI8};
+use crate::kernels::{Operand, Row, RowI8};
 use crate::math::{Function, maximum, minimum, pow};
 use crate::plan::step::BinaryOp;
 use crate::plan::{DType, MAX_RANK};
-use crate::quantization::{self, Multiplier, Target};
+use crate::quantization::{self, Multiplier, Stored, TargetOf};
 
 /// `f(a[i], b[i])` into `y[i]`; a side of one element is repeated.
 #[inline(always)]
@@ -20,14 +21,17 @@ fn rows<T: Copy + Default>(a: &Operand<'_, T>, b: &Operand<'_, T>, y: &[Cell<T>]
     };
     match (a, b) {
         (Shared(a), Shared(b)) if a.len() == y.len() && b.len() == y.len() => {
-            y.iter().zip(*a).zip(*b).for_each(|((y, a), b)| y.set(f(a.get(), b.get())));
+            let (y_rest, a_rest, b_rest) = several(y, a, b, |a, b| f(a.get(), b.get()));
+            y_rest.iter().zip(a_rest).zip(b_rest).for_each(|((y, a), b)| y.set(f(a.get(), b.get())));
         }
         (Shared(a), Constant(b)) if a.len() == y.len() && b.len() == y.len() => {
-            y.iter().zip(*a).zip(*b).for_each(|((y, a), &b)| y.set(f(a.get(), b)));
+            let (y_rest, a_rest, b_rest) = several(y, a, b, |a, &b| f(a.get(), b));
+            y_rest.iter().zip(a_rest).zip(b_rest).for_each(|((y, a), &b)| y.set(f(a.get(), b)));
         }
         (Shared(a), b) if a.len() == y.len() && b.len() == 1 => {
             let b = b.get(0);
-            y.iter().zip(*a).for_each(|(y, a)| y.set(f(a.get(), b)));
+            let (y_rest, a_rest, _) = several(y, a, a, |a, _| f(a.get(), b));
+            y_rest.iter().zip(a_rest).for_each(|(y, a)| y.set(f(a.get(), b)));
         }
         (a, Shared(b)) if b.len() == y.len() && a.len() == 1 => {
             let a = a.get(0);
@@ -40,12 +44,40 @@ fn rows<T: Copy + Default>(a: &Operand<'_, T>, b: &Operand<'_, T>, y: &[Cell<T>]
     }
 }
 
+/// `f(a[i], b[i])` into `y[i]`, several at once: all are read before one is written, as `a` or `b` may be `y`. Gives what
+/// is left at the ends.
 #[inline(always)]
-fn real(row: &RowI8<'_>, f: impl Fn(f32, f32) -> f32) {
+fn several<'s, T: Copy + Default, A, B>(
+    y: &'s [Cell<T>],
+    a: &'s [A],
+    b: &'s [B],
+    f: impl Fn(&A, &B) -> T,
+) -> (&'s [Cell<T>], &'s [A], &'s [B]) {
+    const LANES: usize = 16;
+    if SMALL {
+        return (y, a, b);
+    }
+    let ((y, y_rest), (a, a_rest), (b, b_rest)) =
+        (y.as_chunks::<LANES>(), a.as_chunks::<LANES>(), b.as_chunks::<LANES>());
+    for ((y, a), b) in y.iter().zip(a).zip(b) {
+        let mut results = [T::default(); LANES];
+        results.iter_mut().zip(a).zip(b).for_each(|((result, a), b)| *result = f(a, b));
+        y.iter().zip(results).for_each(|(y, result)| y.set(result));
+    }
+    (y_rest, a_rest, b_rest)
+}
+
+/// `stored - zero_point`, which f32 holds exactly.
+#[inline(always)]
+fn levels<E: Stored>(stored: E, zero_point: i32) -> f32 {
+    let stored: i32 = stored.into();
+    (stored - zero_point) as f32
+}
+
+#[inline(always)]
+fn real<E: Stored>(row: &Row<'_, E>, f: impl Fn(f32, f32) -> f32) {
     let ([za, zb], [ma, mb]) = (row.zero_points, row.multipliers);
-    rows(&row.a, &row.b, row.y, |a, b| {
-        row.target.store(f((i32::from(a) - za) as f32 * ma, (i32::from(b) - zb) as f32 * mb))
-    });
+    rows(&row.a, &row.b, row.y, |a, b| row.target.store(f(levels(a, za) * ma, levels(b, zb) * mb)));
 }
 
 /// See [`BinaryOp::Add`].
@@ -65,18 +97,35 @@ pub(crate) fn mul_i8(row: &RowI8<'_>) {
 /// One int8 row of any operation.
 pub fn binary_i8(op: BinaryOp, row: &RowI8<'_>) {
     match op {
-        BinaryOp::Add => add_i8(row),
         BinaryOp::Mul => mul_i8(row),
+        op => binary(op, row),
+    }
+}
+
+/// One int16 row of any operation.
+#[inline(always)]
+pub(crate) fn binary_i16(op: BinaryOp, row: &Row<'_, i16>) {
+    binary(op, row);
+}
+
+/// One row of any operation. A product of two levels in f32 is their exact product rounded once.
+#[inline(always)]
+fn binary<E: Stored>(op: BinaryOp, row: &Row<'_, E>) {
+    let ([za, zb], [ma, mb]) = (row.zero_points, row.multipliers);
+    match op {
+        BinaryOp::Add => real(row, |a, b| a + b),
+        BinaryOp::Mul => {
+            rows(&row.a, &row.b, row.y, |a, b| row.target.store(levels(a, za) * levels(b, zb) * ma));
+        }
         BinaryOp::Sub => real(row, |a, b| a - b),
         BinaryOp::Max => real(row, maximum),
         BinaryOp::Min => real(row, minimum),
         BinaryOp::Div => real(row, |a, b| a / b),
         BinaryOp::Pow => real(row, pow),
         BinaryOp::PRelu => {
-            let ([za, zb], [ma, mb]) = (row.zero_points, row.multipliers);
             rows(&row.a, &row.b, row.y, |a, b| {
-                let a = i32::from(a) - za;
-                row.target.store(if a >= 0 { a as f32 * ma } else { (a * (i32::from(b) - zb)) as f32 * mb })
+                let a = levels(a, za);
+                row.target.store(if a >= 0.0 { a * ma } else { a * levels(b, zb) * mb })
             });
         }
     }
@@ -108,6 +157,14 @@ pub(crate) fn table(x: &[Cell<i8>], y: &[Cell<i8>], table: &[u8; 256]) {
 pub fn table_f32(x: &[i8], y: &mut [f32], table: F32s<'_>) {
     for (x, y) in x.iter().zip(y) {
         *y = table.get(usize::from(x.cast_unsigned() ^ 0x80));
+    }
+}
+
+/// [`crate::plan::step::Table`] with int16 results, of which the table has 256.
+pub fn table_i16(x: &[i8], y: &mut [i16], table: &[u8]) {
+    let table = table.as_chunks::<2>().0;
+    for (x, y) in x.iter().zip(y) {
+        *y = table.get(usize::from(x.cast_unsigned() ^ 0x80)).map_or(0, |entry| i16::from_le_bytes(*entry));
     }
 }
 
@@ -168,7 +225,7 @@ fn apply(x: &[Cell<f32>], y: &[Cell<f32>], f: impl Fn(f32) -> f32) {
 
 /// See [`crate::plan::step::Quantize`].
 #[inline(always)]
-pub(crate) fn quantize(x: &[f32], scale: f32, y: &mut [i8], target: Target) {
+pub(crate) fn quantize<E: Stored>(x: &[f32], scale: f32, y: &mut [E], target: TargetOf<E>) {
     for (x, y) in x.iter().zip(y) {
         *y = target.store(if x.is_nan() { 0.0 } else { x / scale });
     }
@@ -176,9 +233,18 @@ pub(crate) fn quantize(x: &[f32], scale: f32, y: &mut [i8], target: Target) {
 
 /// See [`crate::plan::step::Dequantize`].
 #[inline(always)]
-pub(crate) fn dequantize(x: &[i8], scale: f32, zero_point: i32, y: &mut [f32]) {
+pub(crate) fn dequantize<E: Stored>(x: &[E], scale: f32, zero_point: i32, y: &mut [f32]) {
     for (x, y) in x.iter().zip(y) {
         *y = quantization::dequantize(*x, scale, zero_point);
+    }
+}
+
+/// See [`crate::plan::step::Requantize`].
+#[inline(always)]
+pub(crate) fn requantize<E: Stored>(x: &[i16], zero_point: i32, multiplier: f32, y: &mut [E], target: TargetOf<E>) {
+    let multiplier = Multiplier::new(multiplier);
+    for (x, y) in x.iter().zip(y) {
+        *y = target.requantize(i32::from(*x) - zero_point, multiplier);
     }
 }
 
@@ -196,6 +262,7 @@ pub fn cast(x: &[u8], from: DType, y: &mut [u8], to: DType) {
         let low = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
         let number = match from {
             DType::I8 => Number::Whole(i64::from(word[0].cast_signed())),
+            DType::I16 => Number::Whole(i64::from(low as i16)),
             DType::U8 | DType::Bool => Number::Whole(i64::from(word[0])),
             DType::I32 => Number::Whole(i64::from(low.cast_signed())),
             DType::I64 => Number::Whole(i64::from_le_bytes(word)),
@@ -216,6 +283,7 @@ pub fn cast(x: &[u8], from: DType, y: &mut [u8], to: DType) {
         match to {
             DType::I8 => copy(y, &[(whole as i8).cast_unsigned()]),
             DType::U8 => copy(y, &[whole as u8]),
+            DType::I16 => copy(y, &(whole as i16).to_le_bytes()),
             DType::Bool => copy(y, &[u8::from(truth)]),
             DType::I32 => {
                 let value = match number {

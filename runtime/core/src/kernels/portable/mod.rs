@@ -2,7 +2,9 @@
 
 pub(crate) mod conv;
 pub(crate) mod conv_f32;
+pub(crate) mod conv_i16;
 pub(crate) mod depthwise;
+pub(crate) mod depthwise_i16;
 pub(crate) mod elementwise;
 pub(crate) mod expand;
 pub mod movement;
@@ -11,12 +13,12 @@ mod resize;
 pub(crate) mod softmax;
 
 pub(crate) use elementwise::for_each_row;
-pub use elementwise::{binary_f32, cast, table_f32};
+pub use elementwise::{binary_f32, cast, table_f32, table_i16};
 pub use pool::{arg_max, matmul_i8, reduce_f32};
 pub use resize::resize_linear;
 pub use softmax::softmax_f32;
 
-use super::Kernels;
+use super::{Kernels, KernelsI16};
 use crate::plan::StepSet;
 use crate::session::executors;
 
@@ -44,10 +46,22 @@ pub(crate) const PORTABLE: Kernels = Kernels {
     mul_i8: elementwise::mul_i8,
     binary_i8: elementwise::binary_i8,
     table: elementwise::table,
-    pool_i8: pool::pool_i8,
-    reduce_i8: pool::reduce_i8,
+    pool_i8: pool::pool,
+    reduce_i8: pool::reduce,
     reduce_to_float: pool::reduce_to_float,
     softmax_i8: softmax::softmax_i8,
     quantize: elementwise::quantize,
     dequantize: elementwise::dequantize,
+    i16: KernelsI16 {
+        conv: conv_i16::conv,
+        depthwise: depthwise_i16::depthwise,
+        matmul: pool::matmul_i16,
+        binary: elementwise::binary_i16,
+        pool: pool::pool,
+        reduce: pool::reduce,
+        quantize: elementwise::quantize,
+        dequantize: elementwise::dequantize,
+        requantize: elementwise::requantize,
+        requantize_i8: elementwise::requantize,
+    },
 };

@@ -43,6 +43,7 @@ pub fn copy(s: &Copy, x: &[u8], y: &mut [u8], size: usize, table: &[u8]) {
         } else {
             match size {
                 1 => strided::<1>(x, from, x_stride, y, to, y_stride, length),
+                2 => strided::<2>(x, from, x_stride, y, to, y_stride, length),
                 4 => strided::<4>(x, from, x_stride, y, to, y_stride, length),
                 _ => strided::<8>(x, from, x_stride, y, to, y_stride, length),
             }

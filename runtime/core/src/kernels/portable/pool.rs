@@ -1,11 +1,11 @@
 //! Pooling, reductions and products of two activations.
 
-use crate::kernels::ReduceI8Args;
+use crate::kernels::ReduceArgs;
 use crate::kernels::portable::SMALL;
 use crate::kernels::view::{chunk, copy, part, part_mut};
 use crate::math::{maximum, minimum, sqrt};
 use crate::plan::step::{ArgMax, MatMul, Pool, PoolKind, Reduce, ReduceKind, Window};
-use crate::quantization::{Multiplier, Target};
+use crate::quantization::{Multiplier, Stored, Target, TargetI16};
 
 /// What a pooling window covers: ranges of input rows and columns, and its area with padding.
 pub(crate) struct Cover {
@@ -99,7 +99,7 @@ macro_rules! for_each_chunk {
 
 /// See [`Pool`].
 #[inline(always)]
-pub(crate) fn pool_i8(args: ReduceI8Args<'_, Pool>) {
+pub(crate) fn pool<E: Stored>(args: ReduceArgs<'_, Pool, E>) {
     let w = &args.step.window;
     let channels = w.out_c.max(1) as usize;
     let (mut image, mut row, mut column) = (0, 0, 0);
@@ -116,7 +116,7 @@ pub(crate) fn pool_i8(args: ReduceI8Args<'_, Pool>) {
         let (image, row, column) = here;
         if args.step.kind == PoolKind::Max {
             for_each_chunk!(channels, |LANES, start| {
-                let mut greatest = [i8::MIN; LANES];
+                let mut greatest = [E::of(E::LEAST); LANES];
                 pixels(w, &cover, image, row, column, |pixel| {
                     if let Some(values) = chunk::<LANES, _>(args.x, pixel + start) {
                         greatest.iter_mut().zip(values).for_each(|(y, x)| *y = (*y).max(*x));
@@ -131,7 +131,10 @@ pub(crate) fn pool_i8(args: ReduceI8Args<'_, Pool>) {
             let mut sums = [0_i32; LANES];
             pixels(w, &cover, image, row, column, |pixel| {
                 if let Some(values) = chunk::<LANES, _>(args.x, pixel + start) {
-                    sums.iter_mut().zip(values).for_each(|(sum, x)| *sum += i32::from(*x) - args.x_zero_point);
+                    sums.iter_mut().zip(values).for_each(|(sum, &x)| {
+                        let x: i32 = x.into();
+                        *sum += x - args.x_zero_point;
+                    });
                 }
             });
             let out = part_mut(out, start, LANES);
@@ -189,7 +192,7 @@ fn pool_f32_by(
 
 /// See [`Reduce`].
 #[inline(always)]
-pub(crate) fn reduce_i8(args: ReduceI8Args<'_, Reduce>) {
+pub(crate) fn reduce<E: Stored>(args: ReduceArgs<'_, Reduce, E>) {
     let (s, target) = (args.step, args.target);
     let multiplier = Multiplier::new(s.multiplier);
     reduce_by(s, args.x, args.x_zero_point, args.y, |sum| target.requantize(sum, multiplier));
@@ -203,16 +206,16 @@ pub(crate) fn reduce_to_float(s: &Reduce, x: &[i8], zero_point: i32, y: &mut [f3
 
 /// Hands sums, or what is greatest or least, each without the zero point, to `finish`.
 #[inline(always)]
-fn reduce_by<T: Copy>(s: &Reduce, x: &[i8], zero_point: i32, y: &mut [T], finish: impl Fn(i32) -> T) {
+fn reduce_by<E: Stored, T: Copy>(s: &Reduce, x: &[E], zero_point: i32, y: &mut [T], finish: impl Fn(i32) -> T) {
     let inner = s.inner.max(1) as usize;
     let len = s.n as usize * inner;
     for (outer, out) in y.chunks_exact_mut(inner).enumerate() {
         let x = part(x, outer * len, len);
         for_each_chunk!(inner, |LANES, start| {
             let sums = match s.kind {
-                ReduceKind::Max => fold::<LANES>(x, inner, start, i32::MIN, |sum, x| x.max(sum)),
-                ReduceKind::Min => fold::<LANES>(x, inner, start, i32::MAX, |sum, x| x.min(sum)),
-                _ => fold::<LANES>(x, inner, start, 0, |sum, x| sum + x - zero_point),
+                ReduceKind::Max => fold::<LANES, _>(x, inner, start, i32::MIN, |sum, x| x.max(sum)),
+                ReduceKind::Min => fold::<LANES, _>(x, inner, start, i32::MAX, |sum, x| x.min(sum)),
+                _ => fold::<LANES, _>(x, inner, start, 0, |sum, x| sum + x - zero_point),
             };
             let shift = if matches!(s.kind, ReduceKind::Max | ReduceKind::Min) { zero_point } else { 0 };
             let out = part_mut(out, start, LANES);
@@ -223,11 +226,17 @@ fn reduce_by<T: Copy>(s: &Reduce, x: &[i8], zero_point: i32, y: &mut [T], finish
 
 /// Folds the `N` elements from `start` on of every row.
 #[inline(always)]
-fn fold<const N: usize>(x: &[i8], row: usize, start: usize, first: i32, f: impl Fn(i32, i32) -> i32) -> [i32; N] {
+fn fold<const N: usize, E: Stored>(
+    x: &[E],
+    row: usize,
+    start: usize,
+    first: i32,
+    f: impl Fn(i32, i32) -> i32,
+) -> [i32; N] {
     let mut sums = [first; N];
     for row in x.chunks_exact(row) {
         if let Some(values) = chunk::<N, _>(row, start) {
-            sums.iter_mut().zip(values).for_each(|(sum, &x)| *sum = f(*sum, i32::from(x)));
+            sums.iter_mut().zip(values).for_each(|(sum, &x)| *sum = f(*sum, x.into()));
         }
     }
     sums
@@ -299,6 +308,21 @@ pub fn matmul_i8(s: &MatMul, a: &[i8], b: &[i8], zero_points: [i32; 2], y: &mut 
             let sum: i32 =
                 products.map(|(&a, &b)| (i32::from(a) - zero_points[0]) * (i32::from(b) - zero_points[1])).sum();
             *y = target.requantize(sum, multiplier);
+        }
+    }
+}
+
+/// [`MatMul`] of int16 matrices with the zero points of both sides.
+#[inline(always)]
+pub(crate) fn matmul_i16(s: &MatMul, a: &[i16], b: &[i16], zero_points: [i32; 2], y: &mut [i16], target: TargetI16) {
+    let (n, multiplier) = (s.n.max(1) as usize, Multiplier::new(s.multiplier));
+    for (row, out) in y.chunks_exact_mut(n).enumerate() {
+        let (a, b) = sides(s, row, a, b);
+        for (column, y) in out.iter_mut().enumerate() {
+            let b = b.chunks_exact(n).filter_map(|row| row.get(column));
+            let level = |stored: i16, side: usize| i64::from(stored) - i64::from(zero_points[side]);
+            let sum: i64 = a.iter().zip(b).map(|(&a, &b)| level(a, 0) * level(b, 1)).sum();
+            *y = target.requantize_wide(sum, multiplier);
         }
     }
 }

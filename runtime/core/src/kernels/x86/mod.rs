@@ -5,6 +5,7 @@
 //! additions are written by hand.
 
 mod add;
+mod conv_i16;
 mod cpu;
 mod depthwise_madd;
 mod depthwise_vnni;
@@ -17,11 +18,11 @@ mod ymm;
 
 use core::cell::Cell;
 
-use super::portable::{PORTABLE, conv, depthwise, elementwise, pool, softmax};
-use super::{ConvI8Args, Kernels, ReduceI8Args, RowI8};
+use super::portable::{PORTABLE, conv, depthwise, depthwise_i16, elementwise, pool, softmax};
+use super::{ConvI8Args, ConvI16Args, Kernels, KernelsI16, ReduceArgs, ReduceI8Args, Row, RowI8};
 use crate::math::Function;
-use crate::plan::step::{MatMul, Pool, Reduce, Softmax};
-use crate::quantization::Target;
+use crate::plan::step::{BinaryOp, MatMul, Pool, Reduce, Softmax};
+use crate::quantization::{Target, TargetI16};
 
 /// Compiles portable kernels for an instruction set: a module with one plain function for each.
 ///
@@ -56,12 +57,24 @@ macro_rules! all_portable_for {
                 (x: &[Cell<f32>], y: &[Cell<f32>], function: Function, alpha: f32, beta: f32),
             mul_i8 = elementwise::mul_i8: (row: &RowI8<'_>),
             table = elementwise::table: (x: &[Cell<i8>], y: &[Cell<i8>], table: &[u8; 256]),
-            pool_i8 = pool::pool_i8: (args: ReduceI8Args<'_, Pool>),
-            reduce_i8 = pool::reduce_i8: (args: ReduceI8Args<'_, Reduce>),
+            pool_i8 = pool::pool: (args: ReduceI8Args<'_, Pool>),
+            reduce_i8 = pool::reduce: (args: ReduceI8Args<'_, Reduce>),
             reduce_to_float = pool::reduce_to_float: (s: &Reduce, x: &[i8], zero_point: i32, y: &mut [f32]),
             softmax_i8 = softmax::softmax_i8: (args: ReduceI8Args<'_, Softmax>, table: &[u8], inverse_scale: f32),
             quantize = elementwise::quantize: (x: &[f32], scale: f32, y: &mut [i8], target: Target),
             dequantize = elementwise::dequantize: (x: &[i8], scale: f32, zero_point: i32, y: &mut [f32]),
+            depthwise_i16 = depthwise_i16::depthwise: (args: ConvI16Args<'_>),
+            matmul_i16 = pool::matmul_i16:
+                (s: &MatMul, a: &[i16], b: &[i16], zero_points: [i32; 2], y: &mut [i16], target: TargetI16),
+            binary_i16 = elementwise::binary_i16: (op: BinaryOp, row: &Row<'_, i16>),
+            pool_i16 = pool::pool: (args: ReduceArgs<'_, Pool, i16>),
+            reduce_i16 = pool::reduce: (args: ReduceArgs<'_, Reduce, i16>),
+            quantize_i16 = elementwise::quantize: (x: &[f32], scale: f32, y: &mut [i16], target: TargetI16),
+            dequantize_i16 = elementwise::dequantize: (x: &[i16], scale: f32, zero_point: i32, y: &mut [f32]),
+            requantize = elementwise::requantize:
+                (x: &[i16], zero_point: i32, multiplier: f32, y: &mut [i16], target: TargetI16),
+            requantize_i8 = elementwise::requantize:
+                (x: &[i16], zero_point: i32, multiplier: f32, y: &mut [i8], target: Target),
         });
     };
 }
@@ -70,7 +83,7 @@ all_portable_for!(avx2, "avx2");
 all_portable_for!(avx512, "avx512f,avx512bw,avx512vl,avx512dq,avx2");
 
 macro_rules! kernels {
-    ($name:literal, $module:ident, conv_i8: $conv:path, depthwise_i8: $depthwise:path, add_i8: $add:path) => {
+    ($name:literal, $module:ident, conv_i8: $conv:path, depthwise_i8: $depthwise:path, add_i8: $add:path, conv_i16: $conv_i16:path) => {
         Kernels {
             name: $name,
             conv_i8: $conv,
@@ -91,17 +104,47 @@ macro_rules! kernels {
             softmax_i8: $module::softmax_i8,
             quantize: $module::quantize,
             dequantize: $module::dequantize,
+            i16: KernelsI16 {
+                conv: $conv_i16,
+                depthwise: $module::depthwise_i16,
+                matmul: $module::matmul_i16,
+                binary: $module::binary_i16,
+                pool: $module::pool_i16,
+                reduce: $module::reduce_i16,
+                quantize: $module::quantize_i16,
+                dequantize: $module::dequantize_i16,
+                requantize: $module::requantize,
+                requantize_i8: $module::requantize_i8,
+            },
             ..PORTABLE
         }
     };
 }
 
-static AVX2: Kernels =
-    kernels!("avx2", avx2, conv_i8: ymm::conv_avx2, depthwise_i8: depthwise_madd::depthwise, add_i8: add::add_256);
-static AVX_VNNI: Kernels =
-    kernels!("avx-vnni", avx2, conv_i8: ymm::conv_vnni, depthwise_i8: depthwise_madd::depthwise, add_i8: add::add_256);
-static AVX512_VNNI: Kernels =
-    kernels!("avx512-vnni", avx512, conv_i8: vnni::conv, depthwise_i8: depthwise_vnni::depthwise, add_i8: add::add_512);
+static AVX2: Kernels = kernels!(
+    "avx2",
+    avx2,
+    conv_i8: ymm::conv_avx2,
+    depthwise_i8: depthwise_madd::depthwise,
+    add_i8: add::add_256,
+    conv_i16: conv_i16::conv_avx2
+);
+static AVX_VNNI: Kernels = kernels!(
+    "avx-vnni",
+    avx2,
+    conv_i8: ymm::conv_vnni,
+    depthwise_i8: depthwise_madd::depthwise,
+    add_i8: add::add_256,
+    conv_i16: conv_i16::conv_avx2
+);
+static AVX512_VNNI: Kernels = kernels!(
+    "avx512-vnni",
+    avx512,
+    conv_i8: vnni::conv,
+    depthwise_i8: depthwise_vnni::depthwise,
+    add_i8: add::add_512,
+    conv_i16: conv_i16::conv_avx512
+);
 
 /// The sets that this CPU can run, the slowest first.
 pub(super) fn available() -> impl Iterator<Item = &'static Kernels> {

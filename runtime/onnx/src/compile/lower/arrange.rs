@@ -4,7 +4,7 @@ use cygnet_core::bytes::Span;
 use cygnet_core::plan::step::{Copy, Step};
 use cygnet_core::plan::{DType, MAX_RANK, TensorId};
 
-use super::{Constant, Kind, Lowered, Lowering, Val, dense, identity, no_step, plan_type, wrong};
+use super::{Constant, Held, Kind, Lowered, Lowering, Val, dense, identity, no_step, plan_type, wrong};
 use crate::compile::layout::Layout;
 
 impl Lowering<'_> {
@@ -23,7 +23,8 @@ impl Lowering<'_> {
         self.copy(None, data, tensor, &[plain.len()], 0, &[1], 0, &[1], Span::NONE, name)?;
         let kind = match dtype {
             DType::F32 => Kind::Float,
-            DType::I8 => Kind::Stored { unsigned: false },
+            DType::I8 => Kind::Stored(Held::I8),
+            DType::I16 => Kind::Stored(Held::I16),
             _ => Kind::Plain,
         };
         Ok(Val { tensor, layout, kind })

@@ -7,7 +7,8 @@ use cygnet_core::math::{Function, maximum, minimum, pow};
 use cygnet_core::plan::step::{Binary, BinaryOp, Step};
 use cygnet_core::plan::{DType, MAX_RANK, TensorId};
 
-use super::{Constant, Kind, Lowered, Lowering, Val, Value, no_step, wrong};
+use super::quantize::Target;
+use super::{Constant, Held, Kind, Lowered, Lowering, Val, Value, no_step, wrong};
 use crate::compile::layout::Layout;
 use crate::model::{Node, Tensor};
 
@@ -29,6 +30,15 @@ impl Right {
             Self::Constant { shape, .. } => shape,
         }
     }
+}
+
+/// Both sides of an operation on stored elements; `swapped` where the right one stands on the left in the graph.
+struct Sides {
+    x: Val,
+    right: Right,
+    b_scale: f32,
+    b_zero_point: i32,
+    swapped: bool,
 }
 
 /// Strides of an operation over the result in memory order.
@@ -155,7 +165,7 @@ impl Lowering<'_> {
             _ => None,
         };
         if let Some((x, function, constant)) = found
-            && matches!(x.kind, Kind::Float | Kind::Quantized { .. })
+            && matches!(x.kind, Kind::Float | Kind::Quantized { .. } | Kind::Wide)
         {
             let value = constant.scalar()?;
             return self.apply_function(node, x, (function, value, 0.0), name);
@@ -171,7 +181,7 @@ impl Lowering<'_> {
             self.values.insert(name.to_string(), Value::Val(Val { kind, ..x.clone() }));
             return Ok(());
         }
-        if self.pair_i8(node, op, &a, &b, name)? {
+        if self.pair_i8(node, op, &a, &b, name)? || self.pair_i16(node, op, &a, &b, name)? {
             return Ok(());
         }
         self.pair_f32(node, op, a, b, name)
@@ -206,8 +216,47 @@ impl Lowering<'_> {
             },
             Value::Val(_) => return Ok(false),
         };
-        let Some(target) = self.target(name) else { return Ok(false) };
-        let (a_scale, _) = self.quantization(x);
+        let Some(target) = self.target(name).filter(|target| target.held != Held::I16) else { return Ok(false) };
+        self.stored_pair(node, op, Sides { x: x.clone(), right, b_scale, b_zero_point, swapped }, &target, name)
+            .map(|()| true)
+    }
+
+    /// The int16 step, where both sides are integers and the result is int16: int8 is widened, exactly.
+    fn pair_i16(&mut self, node: &Node, op: BinaryOp, a: &Value, b: &Value, name: &str) -> Lowered<bool> {
+        if matches!(op, BinaryOp::Div | BinaryOp::Pow) {
+            return Ok(false);
+        }
+        let swapped = matches!(a, Value::Constant(_));
+        let (left, right) = if swapped { (b, a) } else { (a, b) };
+        let (false, Value::Val(x)) = (swapped && op == BinaryOp::PRelu, left) else { return Ok(false) };
+        let Some(target) = self.target(name).filter(|target| target.held == Held::I16) else { return Ok(false) };
+        if !x.is_integer() {
+            return Ok(false);
+        }
+        let label = node.label();
+        let (right, b_scale, b_zero_point) = match right {
+            Value::Val(y) if y.is_integer() => {
+                let y = self.widened(y, &label)?;
+                let (scale, zero_point) = self.quantization(&y);
+                (Right::Val(y), scale, zero_point)
+            }
+            Value::Constant(constant) => match constant.to_levels_i16()? {
+                Some((levels, scale)) => {
+                    let data = levels.iter().flat_map(|level| level.to_le_bytes()).collect();
+                    (Right::Constant { data, shape: constant.tensor.shape.clone(), size: 2 }, scale, 0)
+                }
+                None => return Ok(false),
+            },
+            Value::Val(_) => return Ok(false),
+        };
+        let x = self.widened(x, &label)?;
+        self.stored_pair(node, op, Sides { x, right, b_scale, b_zero_point, swapped }, &target, name).map(|()| true)
+    }
+
+    /// The step on stored elements of one type.
+    fn stored_pair(&mut self, node: &Node, op: BinaryOp, sides: Sides, target: &Target, name: &str) -> Lowered {
+        let Sides { x, right, b_scale, b_zero_point, swapped } = sides;
+        let (a_scale, _) = self.quantization(&x);
         let (a_multiplier, b_multiplier) = match op {
             BinaryOp::Mul => ((a_scale * b_scale) / target.scale, 1.0),
             BinaryOp::PRelu => (a_scale / target.scale, (a_scale * b_scale) / target.scale),
@@ -216,9 +265,10 @@ impl Lowering<'_> {
         // constant - x is -x + constant.
         let (op, a_multiplier) =
             if swapped && op == BinaryOp::Sub { (BinaryOp::Add, -a_multiplier) } else { (op, a_multiplier) };
-        let walk = self.walk(x.clone(), right, op == BinaryOp::PRelu)?;
+        let walk = self.walk(x, right, op == BinaryOp::PRelu)?;
         let result = target.names.first().map_or(name, String::as_str);
-        let y = self.new_tensor(DType::I8, &walk.layout, Some((target.scale, target.zero_point)), result);
+        let quantization = Some((target.scale, target.zero_point));
+        let y = self.new_tensor(target.held.dtype(), &walk.layout, quantization, result);
         let step = Binary {
             op,
             a: walk.a.tensor,
@@ -235,8 +285,8 @@ impl Lowering<'_> {
             high: target.high,
         };
         self.builder.step(Step::Binary(step), &node.label());
-        self.bind_result(node, Some(&target), y, walk.layout);
-        Ok(true)
+        self.bind_result(node, Some(target), y, walk.layout);
+        Ok(())
     }
 
     fn pair_f32(&mut self, node: &Node, op: BinaryOp, a: Value, b: Value, name: &str) -> Lowered {

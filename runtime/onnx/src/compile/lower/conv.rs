@@ -3,11 +3,10 @@
 use cygnet_core::bytes::Span;
 use cygnet_core::plan::step::{ConvF32, ConvI8, DepthwiseF32, Step, Window};
 use cygnet_core::plan::{DType, TensorId};
-use cygnet_core::quantization::round_half_even;
 use cygnet_core::weights;
 
 use super::quantize::Target;
-use super::{Constant, Kind, Lowered, Lowering, Val, no_step, wrong};
+use super::{Constant, Held, Kind, Lowered, Lowering, Val, no_step, wrong};
 use crate::compile::layout::Layout;
 use crate::model::Node;
 
@@ -208,7 +207,7 @@ impl Lowering<'_> {
         {
             return no_step("a bias other than one for each output channel has no step");
         }
-        if x.is_quantized() && w.alpha == 1.0 && w.beta == 1.0 {
+        if x.is_integer() && w.alpha == 1.0 && w.beta == 1.0 {
             let per_channel =
                 |c: &Constant| c.quantization.as_ref().is_some_and(|q| q.scales.len() == 1 || q.axis == w.channel_axis);
             let joined = w.constant.joined(w.channel_axis);
@@ -219,6 +218,10 @@ impl Lowering<'_> {
             if let Some((values, _, shift)) = w.constant.to_i8s()?
                 && per_channel(w.constant)
             {
+                let target = self.target(node.output(0).unwrap_or(""));
+                if !x.is_quantized() || target.is_some_and(|target| target.held == Held::I16) {
+                    return self.convolution_i16(node, x, window, w, &values, shift, layout);
+                }
                 return self.convolution_i8(node, &x, window, w, &values, shift, layout);
             }
         }
@@ -271,7 +274,7 @@ impl Lowering<'_> {
                 }
             }
             let (x_zero, w_zero) = (i64::from(x_zero), i64::from(w_zeros[channel]));
-            let bias = i64::from(biases[channel]) - x_zero * sum + taps as i64 * x_zero * w_zero;
+            let bias = biases[channel] - x_zero * sum + taps as i64 * x_zero * w_zero;
             if magnitude * 128 + bias.abs() + 128 * taps as i64 * w_zero.abs() >= 1 << 31 {
                 return wrong(format!(
                     "the 32-bit sum of output channel {channel} could overflow; quantize the model with a larger \
@@ -321,14 +324,21 @@ impl Lowering<'_> {
     pub(super) fn bind_result(&mut self, node: &Node, target: Option<&Target>, tensor: TensorId, layout: Layout) {
         match target {
             Some(target) => {
-                let val = Val { tensor, layout, kind: Kind::Stored { unsigned: target.unsigned } };
+                let val = Val { tensor, layout, kind: Kind::Stored(target.held) };
                 self.bind_target(target, &val);
             }
             None => self.bind(node, 0, Val { tensor, layout, kind: Kind::Float }),
         }
     }
 
-    fn convolution_f32(&mut self, node: &Node, x: Val, window: Window, w: &Weights<'_>, layout: Layout) -> Lowered {
+    pub(super) fn convolution_f32(
+        &mut self,
+        node: &Node,
+        x: Val,
+        window: Window,
+        w: &Weights<'_>,
+        layout: Layout,
+    ) -> Lowered {
         let x = self.float(x)?;
         let values = w.constant.to_f32s()?;
         let channels = window.out_c as usize;
@@ -379,7 +389,7 @@ impl Lowering<'_> {
 }
 
 /// A bias in units of `x_scale · w_scale`: stored so already, or rounded to it.
-fn quantized_bias(bias: Option<&Constant>, x_scale: f32, w_scales: &[f32]) -> Lowered<Vec<i32>> {
+pub(super) fn quantized_bias(bias: Option<&Constant>, x_scale: f32, w_scales: &[f32]) -> Lowered<Vec<i64>> {
     let Some(bias) = bias else { return Ok(vec![0; w_scales.len()]) };
     let stored = match &bias.quantization {
         Some(quantization) => {
@@ -395,16 +405,13 @@ fn quantized_bias(bias: Option<&Constant>, x_scale: f32, w_scales: &[f32]) -> Lo
     };
     if let Some(stored) = stored {
         let stored = stored?;
-        return Ok((0..w_scales.len()).map(|c| stored[if stored.len() == 1 { 0 } else { c }] as i32).collect());
+        return Ok((0..w_scales.len()).map(|c| stored[if stored.len() == 1 { 0 } else { c }]).collect());
     }
     let real = bias.to_f32s()?;
     let quantized = w_scales.iter().enumerate().map(|(channel, w_scale)| {
         let value = real[if real.len() == 1 { 0 } else { channel }] / (x_scale * w_scale);
-        if value.abs() < 4_000_000.0 {
-            round_half_even(value)
-        } else {
-            cygnet_core::math::round(value.clamp(-2.1e9, 2.1e9)) as i32
-        }
+        // Far beyond 32 bits, and far below where sums of 64 bits could overflow.
+        value.round_ties_even().clamp(-1e15, 1e15) as i64
     });
     Ok(quantized.collect())
 }

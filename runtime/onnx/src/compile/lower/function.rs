@@ -110,11 +110,11 @@ impl Lowering<'_> {
             return no_step(format!("a cast to ONNX element type {to} has no step"));
         };
         match (&val.kind, dtype) {
-            (Kind::Float | Kind::Quantized { .. }, DType::F32) => {
+            (Kind::Float | Kind::Quantized { .. } | Kind::Wide, DType::F32) => {
                 self.bind(node, 0, val);
                 return Ok(());
             }
-            (Kind::Stored { .. }, _) | (_, DType::I8 | DType::U8) => {
+            (Kind::Stored(_), _) | (_, DType::I8 | DType::U8) => {
                 return no_step("a cast of or to 8-bit numbers has no step");
             }
             _ => {}

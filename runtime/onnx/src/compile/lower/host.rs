@@ -4,7 +4,7 @@ use cygnet_core::bytes::Span;
 use cygnet_core::plan::step::{HostStep, MAX_HOST_TENSORS, Step, Table};
 use cygnet_core::plan::{DType, TensorId};
 
-use super::{Kind, Lowered, Lowering, Val, Value, identity, plan_type, wrong};
+use super::{Held, Kind, Lowered, Lowering, Val, Value, identity, plan_type, wrong};
 use crate::compile::layout::Layout;
 use crate::model::{self, Attribute, Dim, Model, Node, ValueInfo};
 use crate::reference::Reference;
@@ -96,7 +96,8 @@ impl Lowering<'_> {
             step.outputs[index] = tensor;
             let kind = match dtype {
                 DType::F32 => Kind::Float,
-                DType::I8 => Kind::Stored { unsigned: false },
+                DType::I8 => Kind::Stored(Held::I8),
+                DType::I16 => Kind::Stored(Held::I16),
                 _ => Kind::Plain,
             };
             self.values.insert(name.clone(), Value::Val(Val { tensor, layout, kind }));
@@ -118,9 +119,10 @@ impl Lowering<'_> {
     /// The type that elements of a value have in the ONNX graph, where the plan can hold them.
     fn graph_type(&self, val: &Val) -> DType {
         match val.kind {
-            Kind::Float | Kind::Quantized { .. } => DType::F32,
-            Kind::Stored { unsigned: true } => DType::U8,
-            Kind::Stored { unsigned: false } => DType::I8,
+            Kind::Float | Kind::Quantized { .. } | Kind::Wide => DType::F32,
+            Kind::Stored(Held::U8) => DType::U8,
+            Kind::Stored(Held::I8) => DType::I8,
+            Kind::Stored(Held::I16) => DType::I16,
             Kind::Plain => self.builder.draft(val.tensor).dtype,
         }
     }
@@ -139,8 +141,8 @@ impl Lowering<'_> {
     /// A value as the fallback takes it: real numbers in float32, row-major.
     fn for_host(&mut self, val: Val) -> Lowered<Val> {
         let val = match val.kind {
-            Kind::Quantized { .. } => self.float(val)?,
-            Kind::Stored { unsigned: true } => {
+            Kind::Quantized { .. } | Kind::Wide => self.float(val)?,
+            Kind::Stored(Held::U8) => {
                 // uint8 numbers are held shifted by 128.
                 let shape = self.builder.draft(val.tensor).shape.clone();
                 let shifted = self.builder.tensor(DType::U8, shape, None, "uint8");
@@ -159,6 +161,7 @@ fn model_type(dtype: DType) -> model::DType {
     match dtype {
         DType::I8 => model::DType::I8,
         DType::U8 => model::DType::U8,
+        DType::I16 => model::DType::I16,
         DType::I32 => model::DType::I32,
         DType::I64 => model::DType::I64,
         DType::Bool => model::DType::Bool,

@@ -7,7 +7,7 @@ use cygnet_core::plan::step::{BinaryOp, MatMul, Step, Window};
 
 use super::binary::broadcast;
 use super::conv::Weights;
-use super::{Constant, Kind, Lowered, Lowering, Val, Value, identity, no_step, wrong};
+use super::{Constant, Held, Kind, Lowered, Lowering, Val, Value, identity, no_step, wrong};
 use crate::compile::layout::Layout;
 use crate::model::{Node, Tensor};
 
@@ -149,10 +149,16 @@ impl Lowering<'_> {
             b.layout = Layout::row_major(&[b.layout.shape[0], 1]);
         }
         let name = node.output(0).unwrap_or("").to_string();
-        let target = if a.is_quantized() && b.is_quantized() { self.target(&name) } else { None };
-        if target.is_none() {
-            (a, b) = (self.float(a)?, self.float(b)?);
-        }
+        let target = if a.is_integer() && b.is_integer() { self.target(&name) } else { None };
+        let narrow = a.is_quantized() && b.is_quantized();
+        let target = target.filter(|target| narrow || target.held == Held::I16);
+        (a, b) = match &target {
+            Some(target) if target.held == Held::I16 => {
+                (self.widened(&a, &node.label())?, self.widened(&b, &node.label())?)
+            }
+            Some(_) => (a, b),
+            None => (self.float(a)?, self.float(b)?),
+        };
         let (a, b) =
             (self.ordered(&a, &identity(a.layout.shape.len()))?, self.ordered(&b, &identity(b.layout.shape.len()))?);
         let (a, b) = self.with_same_batch(node, a, b)?;
@@ -178,11 +184,11 @@ impl Lowering<'_> {
         let (dtype, quantization, multiplier) = match &target {
             Some(target) => {
                 let (sa, sb) = (self.quantization(&a).0, self.quantization(&b).0);
-                (DType::I8, Some((target.scale, target.zero_point)), (sa * sb) / target.scale)
+                (target.held.dtype(), Some((target.scale, target.zero_point)), (sa * sb) / target.scale)
             }
             None => (DType::F32, None, 1.0),
         };
-        if target.as_ref().is_some_and(|target| (target.low, target.high) != (-128, 127)) || k > 33_000 {
+        if target.as_ref().is_some_and(|target| !target.is_whole() || target.held != Held::I16 && k > 33_000) {
             return no_step("a product of two activations with a fused limit has no step");
         }
         let y = self.new_tensor(dtype, &layout, quantization, &name);
@@ -201,7 +207,7 @@ impl Lowering<'_> {
         self.builder.step(Step::MatMul(step), &node.label());
         match target {
             Some(target) => {
-                self.bind_target(&target, &Val { tensor: y, layout, kind: Kind::Stored { unsigned: target.unsigned } });
+                self.bind_target(&target, &Val { tensor: y, layout, kind: Kind::Stored(target.held) });
             }
             None => self.bind(node, 0, Val { tensor: y, layout, kind: Kind::Float }),
         }

@@ -4,6 +4,7 @@ mod arrange;
 mod binary;
 mod compressed;
 mod conv;
+mod conv_i16;
 mod factors;
 mod function;
 mod host;
@@ -27,7 +28,7 @@ use super::builder::Builder;
 use super::{CompileError, Options};
 use crate::model::{self, Model, Node, Tensor};
 use crate::reference;
-pub(super) use value::{Constant, Kind, Val, Value};
+pub(super) use value::{Constant, Held, Kind, Val, Value};
 
 /// Why a node did not become native steps.
 pub(super) enum Stop {
@@ -123,6 +124,7 @@ pub(super) fn plan_type(dtype: model::DType) -> Option<DType> {
         model::DType::F32 => DType::F32,
         model::DType::I8 => DType::I8,
         model::DType::U8 => DType::U8,
+        model::DType::I16 => DType::I16,
         model::DType::I32 => DType::I32,
         model::DType::I64 => DType::I64,
         model::DType::Bool => DType::Bool,

@@ -4,7 +4,8 @@ use cygnet_core::bytes::Span;
 use cygnet_core::plan::step::{Gather, Step};
 use cygnet_core::quantization;
 
-use super::{Kind, Lowered, Lowering, Val, Value, dense, identity, no_step, wrong};
+use super::quantize::{Parameters, Target};
+use super::{Held, Kind, Lowered, Lowering, Val, Value, dense, identity, no_step, wrong};
 use crate::compile::layout::Layout;
 use crate::model::Node;
 
@@ -120,16 +121,14 @@ impl Lowering<'_> {
             shape[axis] += val.layout.shape[axis];
         }
         let name = node.output(0).unwrap_or("").to_string();
-        let all_quantized = vals.iter().all(Val::is_quantized);
-        let same_quantization = vals.iter().all(|val| self.quantization(val) == self.quantization(&vals[0]));
-        let same_stored = |unsigned: bool| {
-            vals.iter().all(|val| matches!(val.kind, Kind::Stored { unsigned: other } if other == unsigned))
-        };
-        let target = if all_quantized && !same_quantization { self.target(&name) } else { None };
-        let target = target.filter(|target| (target.low, target.high) == (-128, 127));
-        let moves = all_quantized && (same_quantization || target.is_some())
-            || same_stored(true)
-            || same_stored(false)
+        let integers = vals.iter().all(Val::is_integer);
+        let held_as = |val: &Val| (self.builder.draft(val.tensor).dtype, self.quantization(val));
+        let same_quantization = vals.iter().all(|val| held_as(val) == held_as(&vals[0]));
+        let same_stored = |held: Held| vals.iter().all(|val| matches!(val.kind, Kind::Stored(other) if other == held));
+        let target = if integers && !same_quantization { self.target(&name) } else { None };
+        let mut target = target.filter(Target::is_whole);
+        let moves = integers && (same_quantization || target.is_some())
+            || [Held::I8, Held::U8, Held::I16].into_iter().any(same_stored)
             || vals.iter().all(|val| {
                 matches!(val.kind, Kind::Plain)
                     && self.builder.draft(val.tensor).dtype == self.builder.draft(vals[0].tensor).dtype
@@ -137,6 +136,13 @@ impl Lowering<'_> {
         if !moves {
             for val in &mut vals {
                 *val = self.float(val.clone())?;
+            }
+        }
+        if let Some(wide) = target.take_if(|target| target.held == Held::I16 || !vals.iter().all(Val::is_quantized)) {
+            // A table on the way makes only int8 of int8.
+            let to = Parameters { scale: wide.scale, zero_point: wide.zero_point, held: wide.held };
+            for val in &mut vals {
+                *val = self.quantized(val.clone(), to, &name, &node.label())?;
             }
         }
         let known = vals.iter().map(|val| self.builder.draft(val.tensor).quantization).find(Option::is_some).flatten();
@@ -155,8 +161,9 @@ impl Lowering<'_> {
             let table = match &target {
                 Some(target) if self.quantization(&val) != (target.scale, target.zero_point) => {
                     let Some(values) = self.real_table(&val) else { return wrong("an input has no values") };
-                    let bytes =
-                        values.iter().map(|&value| quantization::quantize(value, target.scale, target.zero_point));
+                    let bytes = values
+                        .iter()
+                        .map(|&value| quantization::quantize::<i8>(value, target.scale, target.zero_point));
                     let bytes: Vec<u8> = bytes.map(i8::cast_unsigned).collect();
                     self.builder.constant(bytes)
                 }

@@ -5,7 +5,7 @@ use cygnet_core::plan::step::{Fill, Step};
 use cygnet_core::quantization;
 
 use super::movement::Part;
-use super::{Kind, Lowered, Lowering, Val, dense, identity, wrong};
+use super::{Held, Kind, Lowered, Lowering, Val, dense, identity, wrong};
 use crate::compile::layout::Layout;
 use crate::model::Node;
 
@@ -71,21 +71,30 @@ impl Lowering<'_> {
         let val = match &val.kind {
             Kind::Quantized { table: None } => {
                 let (scale, zero_point) = self.quantization(&val);
-                let stored = quantization::quantize(value, scale, zero_point);
+                let stored = quantization::quantize::<i8>(value, scale, zero_point);
                 let exact = quantization::dequantize(stored, scale, zero_point) == value;
                 if exact { val } else { self.float(val)? }
             }
             Kind::Quantized { .. } => self.float(val)?,
+            Kind::Wide => {
+                let (scale, zero_point) = self.quantization(&val);
+                let stored = quantization::quantize::<i16>(value, scale, zero_point);
+                let exact = quantization::dequantize(stored, scale, zero_point) == value;
+                if exact { val } else { self.float(val)? }
+            }
             _ => val,
         };
         let draft_quantization = self.builder.draft(val.tensor).quantization;
         let fill = match (&val.kind, draft_quantization) {
             (Kind::Quantized { .. }, Some((scale, zero_point))) => {
-                [u32::from(quantization::quantize(value, scale, zero_point).cast_unsigned()), 0]
+                [u32::from(quantization::quantize::<i8>(value, scale, zero_point).cast_unsigned()), 0]
+            }
+            (Kind::Wide, Some((scale, zero_point))) => {
+                [u32::from(quantization::quantize::<i16>(value, scale, zero_point).cast_unsigned()), 0]
             }
             (Kind::Float, _) => [value.to_bits(), 0],
-            (Kind::Stored { unsigned: true }, _) => [u32::from(value as u8 ^ 0x80), 0],
-            (Kind::Stored { unsigned: false }, _) => [u32::from((value as i8).cast_unsigned()), 0],
+            (Kind::Stored(Held::U8), _) => [u32::from(value as u8 ^ 0x80), 0],
+            (Kind::Stored(Held::I8), _) => [u32::from((value as i8).cast_unsigned()), 0],
             _ => {
                 let bits = whole.cast_unsigned();
                 [bits as u32, (bits >> 32) as u32]

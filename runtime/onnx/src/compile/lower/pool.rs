@@ -1,9 +1,9 @@
 //! [MaxPool](https://onnx.ai/onnx/operators/onnx__MaxPool.html) and [AveragePool](https://onnx.ai/onnx/operators/onnx__AveragePool.html).
 
-use cygnet_core::plan::DType;
 use cygnet_core::plan::step::{Pool, PoolKind, Step};
 
 use super::conv::Sliding;
+use super::quantize::{Target, sums_fit};
 use super::{Kind, Lowered, Lowering, Val, no_step, wrong};
 use crate::compile::layout::Layout;
 use crate::model::Node;
@@ -26,13 +26,13 @@ impl Lowering<'_> {
             (false, _) => PoolKind::AverageIncludingPad,
         };
         let name = node.output(0).unwrap_or("").to_string();
-        let target = if x.is_quantized() && !is_max { self.target(&name) } else { None };
-        let limited = target.as_ref().is_some_and(|target| (target.low, target.high) != (-128, 127));
-        let target = target.filter(|_| !limited);
+        let target = if is_max { None } else { self.target_like(&x, &name) };
+        let fits = |target: &Target| target.is_whole() && sums_fit(target.held, sliding.kernel.iter().product());
+        let target = target.filter(fits);
         if x.is_quantized() && !is_max && target.is_none() && sliding.is_global() {
             return self.reduce(&Node { op_type: "GlobalAveragePool".into(), ..node.clone() });
         }
-        let stays = is_max && matches!(x.kind, Kind::Quantized { table: None } | Kind::Stored { .. });
+        let stays = is_max && (x.is_integer() || matches!(x.kind, Kind::Stored(_)));
         if target.is_none() && !stays {
             x = self.float(x)?;
         }
@@ -48,7 +48,7 @@ impl Lowering<'_> {
             }
             None => (draft.quantization, 1.0),
         };
-        let dtype = if target.is_some() { DType::I8 } else { draft.dtype };
+        let dtype = target.as_ref().map_or(draft.dtype, |target| target.held.dtype());
         let y = self.new_tensor(dtype, &layout, quantization, &name);
         let step = Pool {
             x: x.tensor,

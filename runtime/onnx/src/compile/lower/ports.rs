@@ -2,7 +2,7 @@
 
 use cygnet_core::plan::{DType, MAX_RANK};
 
-use super::{Kind, Lowered, Lowering, Stop, Val, Value, identity, plan_type, wrong};
+use super::{Held, Kind, Lowered, Lowering, Stop, Val, Value, identity, plan_type, wrong};
 use crate::compile::CompileError;
 use crate::compile::builder::PortDraft;
 use crate::compile::layout::Layout;
@@ -48,8 +48,9 @@ impl Lowering<'_> {
                 Some(quantization) => (DType::I8, Kind::Quantized { table: None }, Some(quantization)),
                 None => (DType::F32, Kind::Float, None),
             },
-            DType::I8 => (DType::I8, Kind::Stored { unsigned: false }, None),
-            DType::U8 if self.is_quantized_use(&input.name) => (DType::I8, Kind::Stored { unsigned: true }, None),
+            DType::I8 => (DType::I8, Kind::Stored(Held::I8), None),
+            DType::I16 => (DType::I16, Kind::Stored(Held::I16), None),
+            DType::U8 if self.is_quantized_use(&input.name) => (DType::I8, Kind::Stored(Held::U8), None),
             other => (other, Kind::Plain, None),
         };
         let tensor = self.builder.tensor(stored, extents, quantization, &input.name);
@@ -108,7 +109,7 @@ impl Lowering<'_> {
             Stop::Error(error) => error,
         };
         let mut val = self.any(name).map_err(wrap)?;
-        if matches!(val.kind, Kind::Quantized { table: Some(_) }) {
+        if matches!(val.kind, Kind::Quantized { table: Some(_) } | Kind::Wide) {
             val = self.float(val).map_err(wrap)?;
         }
         let order = match val.layout.memory_order().filter(|order| order.len() <= MAX_RANK) {
@@ -119,9 +120,10 @@ impl Lowering<'_> {
             }
         };
         let dtype = match val.kind {
-            Kind::Float | Kind::Quantized { .. } => DType::F32,
-            Kind::Stored { unsigned: true } => DType::U8,
-            Kind::Stored { unsigned: false } => DType::I8,
+            Kind::Float | Kind::Quantized { .. } | Kind::Wide => DType::F32,
+            Kind::Stored(Held::U8) => DType::U8,
+            Kind::Stored(Held::I8) => DType::I8,
+            Kind::Stored(Held::I16) => DType::I16,
             Kind::Plain => self.builder.draft(val.tensor).dtype,
         };
         if val.layout.shape.len() > MAX_RANK {

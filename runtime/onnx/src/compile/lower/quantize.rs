@@ -1,14 +1,15 @@
-//! QuantizeLinear, DequantizeLinear, and the way between int8 and float.
+//! QuantizeLinear, DequantizeLinear, and the ways between int8, int16 and float.
 
 use std::rc::Rc;
 
+use cygnet_core::bytes::Span;
 use cygnet_core::math::Function;
 use cygnet_core::plan::DType;
-use cygnet_core::plan::step::{Dequantize, Quantize, Step, Table};
-use cygnet_core::quantization;
+use cygnet_core::plan::step::{Dequantize, Quantize, Requantize, Step, Table};
+use cygnet_core::quantization::{self, Stored};
 
 use super::value::ConstantQuantization;
-use super::{Constant, Kind, Lowered, Lowering, Val, Value, no_step, wrong};
+use super::{Constant, Held, Kind, Lowered, Lowering, Val, Value, no_step, wrong};
 use crate::model::{self, Node, Tensor};
 
 /// Where the result of an operator goes when it is quantized at once.
@@ -21,9 +22,30 @@ pub(super) struct Target {
     /// Limits of stored values, from Relu and Clip on the way.
     pub low: i32,
     pub high: i32,
-    pub unsigned: bool,
+    pub held: Held,
     /// Nodes that become part of the step.
     nodes: Vec<usize>,
+}
+
+impl Target {
+    /// Whether no Relu or Clip cuts off more than the type does.
+    pub fn is_whole(&self) -> bool {
+        (self.low, self.high) == self.held.range()
+    }
+}
+
+/// Scale and zero point (as the plan holds it) of a QuantizeLinear, and what it makes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Parameters {
+    pub scale: f32,
+    pub zero_point: i32,
+    pub held: Held,
+}
+
+/// Whether the sum of `count` elements, zero points taken off, fits 32 bits.
+pub(super) fn sums_fit(held: Held, count: usize) -> bool {
+    let (low, high) = held.range();
+    count.saturating_mul((high - low).unsigned_abs() as usize) < 1 << 31
 }
 
 /// A Relu or Clip that follows an operator.
@@ -33,26 +55,25 @@ pub(super) struct Clamp {
 }
 
 impl Lowering<'_> {
-    /// Scale and zero point (as int8) of a QuantizeLinear or DequantizeLinear with one of each.
-    fn parameters(&self, node: &Node) -> Lowered<(f32, i32, bool)> {
+    /// Of a QuantizeLinear with one scale and zero point.
+    fn parameters(&self, node: &Node) -> Lowered<Parameters> {
         let Some(scale) = self.constant(node, 1)? else { return wrong("its scale is missing") };
         let scales = scale.tensor.to_f32s()?;
         let [scale] = scales[..] else { return no_step("activations with a scale per channel have no step") };
         if !(scale.is_finite() && scale > 0.0) {
             return wrong(format!("its scale {scale} is not a positive number"));
         }
-        let (zero_point, unsigned) = match self.constant(node, 2)? {
-            Some(zero) => {
-                let unsigned = match zero.tensor.dtype {
-                    model::DType::U8 => true,
-                    model::DType::I8 => false,
-                    other => return no_step(format!("quantization to {other} has no step")),
-                };
-                (zero.tensor.as_scalar_i64().unwrap_or(0) as i32, unsigned)
-            }
-            None => (0, output_type(node)? == model::DType::U8),
+        let (zero_point, dtype) = match self.constant(node, 2)? {
+            Some(zero) => (zero.tensor.as_scalar_i64().unwrap_or(0) as i32, zero.tensor.dtype),
+            None => (0, output_type(node)?),
         };
-        Ok((scale, if unsigned { zero_point - 128 } else { zero_point }, unsigned))
+        let held = match dtype {
+            model::DType::U8 => Held::U8,
+            model::DType::I8 => Held::I8,
+            model::DType::I16 => Held::I16,
+            other => return no_step(format!("quantization to {other} has no step")),
+        };
+        Ok(Parameters { scale, zero_point: zero_point - held.shift(), held })
     }
 
     /// The one quantization of a float model input: all that reads it is QuantizeLinear with the same parameters.
@@ -67,7 +88,11 @@ impl Lowering<'_> {
             if !node.is("QuantizeLinear") || node.input(0) != Some(name) {
                 return Ok(None);
             }
-            let Ok((scale, zero_point, _)) = self.parameters(node) else { return Ok(None) };
+            let Ok(Parameters { scale, zero_point, held }) = self.parameters(node) else { return Ok(None) };
+            if held == Held::I16 {
+                // Whoever feeds the input knows int8 and float32.
+                return Ok(None);
+            }
             if common.is_some_and(|known| known != (scale, zero_point)) {
                 return Ok(None);
             }
@@ -89,22 +114,23 @@ impl Lowering<'_> {
             let consumers = self.consumers.get(name)?;
             let first = &self.model.nodes[*consumers.first()?];
             if first.is("QuantizeLinear") {
-                let (scale, zero_point, unsigned) = self.parameters(first).ok()?;
+                let parameters = self.parameters(first).ok()?;
+                let Parameters { scale, zero_point, held } = parameters;
                 let mut names = Vec::new();
                 for &index in consumers {
                     let node = &self.model.nodes[index];
-                    if !node.is("QuantizeLinear") || self.parameters(node).ok()? != (scale, zero_point, unsigned) {
+                    if !node.is("QuantizeLinear") || self.parameters(node).ok()? != parameters {
                         return None;
                     }
                     names.push(node.output(0)?.to_string());
                     passed.push(index);
                 }
-                let store = |value: f32| i32::from(quantization::quantize(value, scale, zero_point));
-                let (mut low, mut high) = (-128, 127);
+                let store = |value: f32| stored(value, parameters);
+                let (mut low, mut high) = held.range();
                 for (least, greatest) in clamps.into_iter().map(|(low, high)| (store(low), store(high))) {
                     (low, high) = (low.clamp(least, greatest), high.clamp(least, greatest));
                 }
-                return Some(Target { names, scale, zero_point, low, high, unsigned, nodes: passed });
+                return Some(Target { names, scale, zero_point, low, high, held, nodes: passed });
             }
             let [only] = consumers[..] else { return None };
             let clamp = self.clamp_of(first)?;
@@ -112,6 +138,12 @@ impl Lowering<'_> {
             passed.push(only);
             name = first.output(0)?;
         }
+    }
+
+    /// [`Self::target`] of an operator on `x`, where both are plain int8, or both int16.
+    pub(super) fn target_like(&self, x: &Val, name: &str) -> Option<Target> {
+        let dtype = self.builder.draft(x.tensor).dtype;
+        self.target(name).filter(|target| x.is_integer() && target.held.dtype() == dtype)
     }
 
     /// The limits that a Relu or Clip node sets.
@@ -138,50 +170,76 @@ impl Lowering<'_> {
             self.done[node] = true;
         }
         for name in &target.names {
-            let kind = Kind::Stored { unsigned: target.unsigned };
+            let kind = Kind::Stored(target.held);
             self.values.insert(name.clone(), Value::Val(Val { kind, ..val.clone() }));
         }
     }
 
     /// QuantizeLinear that no operator took along.
     pub(super) fn quantize(&mut self, node: &Node) -> Lowered {
-        let (scale, zero_point, unsigned) = self.parameters(node)?;
+        let parameters = self.parameters(node)?;
         if node.int("axis").is_some() && node.int("block_size").unwrap_or(0) != 0 {
             return no_step("blocked quantization has no step");
         }
         let val = self.tensor(node, 0)?;
         let name = node.output(0).unwrap_or("");
-        let kind = Kind::Stored { unsigned };
+        let val = self.quantized(val, parameters, name, &node.label())?;
+        self.bind(node, 0, Val { kind: Kind::Stored(parameters.held), ..val });
+        Ok(())
+    }
+
+    /// A real value as int8 or int16, dequantized again.
+    pub(super) fn quantized(&mut self, val: Val, to: Parameters, name: &str, label: &str) -> Lowered<Val> {
         let draft = self.builder.draft(val.tensor).clone();
-        match &val.kind {
-            Kind::Quantized { table: None } if draft.quantization == Some((scale, zero_point)) => {
-                self.bind(node, 0, Val { kind, ..val });
-                Ok(())
-            }
+        let kind = if to.held == Held::I16 { Kind::Wide } else { Kind::Quantized { table: None } };
+        let quantization = Some((to.scale, to.zero_point));
+        if val.is_integer() && draft.quantization == quantization && draft.dtype == to.held.dtype() {
+            return Ok(val);
+        }
+        let x = val.tensor;
+        let y = self.builder.tensor(to.held.dtype(), draft.shape, quantization, name);
+        let step = match &val.kind {
             Kind::Quantized { table } => {
                 let values = table.clone().unwrap_or_else(|| Rc::new(dequantized(draft.quantization)));
-                let bytes =
-                    values.iter().map(|&value| quantization::quantize(value, scale, zero_point).cast_unsigned());
-                let table = self.builder.constant(bytes.collect());
-                let y = self.builder.tensor(DType::I8, draft.shape, Some((scale, zero_point)), name);
-                self.builder.step(Step::Table(Table { x: val.tensor, y, table }), &node.label());
-                self.bind(node, 0, Val { tensor: y, kind, ..val });
-                Ok(())
+                let stored = values.iter().map(|&value| stored(value, to));
+                let bytes = match to.held {
+                    Held::I16 => stored.flat_map(|value| (value as i16).to_le_bytes()).collect(),
+                    _ => stored.map(|value| (value as i8).cast_unsigned()).collect(),
+                };
+                Step::Table(Table { x, y, table: self.builder.constant(bytes) })
             }
-            Kind::Float => {
-                let y = self.builder.tensor(DType::I8, draft.shape, Some((scale, zero_point)), name);
-                self.builder.step(Step::Quantize(Quantize { x: val.tensor, y }), &node.label());
-                self.bind(node, 0, Val { tensor: y, kind, ..val });
-                Ok(())
+            Kind::Wide => {
+                let multiplier = draft.quantization.map_or(1.0, |(scale, _)| scale) / to.scale;
+                if !multiplier.is_finite() {
+                    return wrong("a quotient of its scales is not a finite number");
+                }
+                Step::Requantize(Requantize { x, y, multiplier })
             }
-            Kind::Stored { .. } | Kind::Plain => no_step("it quantizes whole numbers"),
+            Kind::Float => Step::Quantize(Quantize { x, y }),
+            Kind::Stored(_) | Kind::Plain => return no_step("it quantizes whole numbers"),
+        };
+        self.builder.step(step, label);
+        Ok(Val { tensor: y, layout: val.layout, kind })
+    }
+
+    /// A plain int8 value as int16 of the same scale, exactly; int16 as it is.
+    pub(super) fn widened(&mut self, val: &Val, label: &str) -> Lowered<Val> {
+        let draft = self.builder.draft(val.tensor);
+        let (scale, _) = draft.quantization.unwrap_or((1.0, 0));
+        let to = Parameters { scale, zero_point: 0, held: Held::I16 };
+        match val.kind {
+            Kind::Wide => Ok(val.clone()),
+            _ => {
+                let name = draft.name.clone();
+                self.quantized(val.clone(), to, &name, label)
+            }
         }
     }
 
     /// DequantizeLinear: the elements stay as they are until somebody needs them in float.
     pub(super) fn dequantize(&mut self, node: &Node) -> Lowered {
         let val = self.tensor(node, 0)?;
-        let Kind::Stored { unsigned } = val.kind else { return no_step("it dequantizes other than 8-bit numbers") };
+        let Kind::Stored(held) = val.kind else { return no_step("it dequantizes other than 8- and 16-bit numbers") };
         let Some(scale) = self.constant(node, 1)? else { return wrong("its scale is missing") };
         let Ok([scale]) = <[f32; 1]>::try_from(scale.tensor.to_f32s()?) else {
             return no_step("activations with a scale per channel have no step");
@@ -190,21 +248,23 @@ impl Lowering<'_> {
             Some(zero) => zero.tensor.as_scalar_i64().unwrap_or(0) as i32,
             None => 0,
         };
-        let zero_point = if unsigned { zero_point - 128 } else { zero_point };
-        if !(scale.is_finite() && scale > 0.0 && (-128..=127).contains(&zero_point)) {
+        let zero_point = zero_point - held.shift();
+        let (low, high) = held.range();
+        if !(scale.is_finite() && scale > 0.0 && (low..=high).contains(&zero_point)) {
             return wrong(format!("its scale {scale} or zero point is not usable"));
         }
         let wanted = Some((scale, zero_point));
         let known = self.builder.draft(val.tensor).quantization;
-        let kind = Kind::Quantized { table: None };
+        let kind = if held == Held::I16 { Kind::Wide } else { Kind::Quantized { table: None } };
         if known.is_none() {
             self.builder.tensors[val.tensor.0 as usize].quantization = wanted;
         } else if known != wanted {
             // The same stored numbers read with another scale: another tensor.
             let draft = self.builder.draft(val.tensor).clone();
-            let y = self.builder.tensor(DType::I8, draft.shape, wanted, &draft.name);
-            let table = self.builder.constant((0..=255_u8).map(|index| index ^ 0x80).collect());
-            self.builder.step(Step::Table(Table { x: val.tensor, y, table }), &node.label());
+            let len = draft.shape.iter().product();
+            let y = self.builder.tensor(draft.dtype, draft.shape, wanted, &draft.name);
+            let label = node.label();
+            self.copy(Some(val.tensor), Span::NONE, y, &[len], 0, &[1], 0, &[1], Span::NONE, &label)?;
             self.bind(node, 0, Val { tensor: y, layout: val.layout, kind });
             return Ok(());
         }
@@ -255,16 +315,21 @@ impl Lowering<'_> {
         let (low, high) = match dtype {
             model::DType::U8 => (0, 255),
             model::DType::I8 => (-128, 127),
+            model::DType::I16 => (-32768, 32767),
             other => return no_step(format!("quantization to {other} has no step")),
         };
         let inner: usize = x.tensor.shape[(axis + 1).min(rank)..].iter().product();
         let real = x.to_f32s()?;
-        let bytes = real.iter().enumerate().map(|(index, &value)| {
+        let levels = real.iter().enumerate().map(|(index, &value)| {
             let channel = if count == 1 { 0 } else { index / inner % count };
             let stored = cygnet_core::math::round((value / scales[channel]).clamp(-65536.0, 65536.0)) as i32;
-            (stored + zero_points[channel]).clamp(low, high) as u8
+            (stored + zero_points[channel]).clamp(low, high)
         });
-        let tensor = Tensor { dtype, shape: x.tensor.shape.clone(), data: bytes.collect() };
+        let data = match dtype {
+            model::DType::I16 => levels.flat_map(|level| (level as i16).to_le_bytes()).collect(),
+            _ => levels.map(|level| level as u8).collect(),
+        };
+        let tensor = Tensor { dtype, shape: x.tensor.shape.clone(), data };
         self.bind_constant(node, 0, tensor);
         Ok(())
     }
@@ -274,6 +339,11 @@ impl Lowering<'_> {
         let draft = self.builder.draft(val.tensor).clone();
         match &val.kind {
             Kind::Float => Ok(val),
+            Kind::Wide => {
+                let y = self.builder.tensor(DType::F32, draft.shape, None, &draft.name);
+                self.builder.step(Step::Dequantize(Dequantize { x: val.tensor, y }), &draft.name);
+                Ok(Val { tensor: y, layout: val.layout, kind: Kind::Float })
+            }
             Kind::Quantized { table } => {
                 let y = self.builder.tensor(DType::F32, draft.shape, None, &draft.name);
                 let step = match table {
@@ -286,7 +356,7 @@ impl Lowering<'_> {
                 self.builder.step(step, &draft.name);
                 Ok(Val { tensor: y, layout: val.layout, kind: Kind::Float })
             }
-            Kind::Stored { .. } | Kind::Plain => no_step("float operators of whole numbers have no step"),
+            Kind::Stored(_) | Kind::Plain => no_step("float operators of whole numbers have no step"),
         }
     }
 
@@ -311,8 +381,18 @@ fn output_type(node: &Node) -> Lowered<model::DType> {
     match node.int("output_dtype").unwrap_or(0) {
         0 | 2 => Ok(model::DType::U8),
         3 => Ok(model::DType::I8),
+        5 => Ok(model::DType::I16),
         other => no_step(format!("quantization to ONNX element type {other} has no step")),
     }
+}
+
+/// The stored number of a real one.
+fn stored(value: f32, Parameters { scale, zero_point, held }: Parameters) -> i32 {
+    fn of<E: Stored>(value: f32, scale: f32, zero_point: i32) -> i32 {
+        quantization::quantize::<E>(value, scale, zero_point).into()
+    }
+    let of = if held == Held::I16 { of::<i16> } else { of::<i8> };
+    of(value, scale, zero_point)
 }
 
 /// The real value of each stored one, -128 first.

@@ -5,6 +5,7 @@ use cygnet_core::math::exp;
 use cygnet_core::plan::DType;
 use cygnet_core::plan::step::{ArgMax, Reduce, ReduceKind, Softmax, Step};
 
+use super::quantize::{Target, sums_fit};
 use super::{Kind, Lowered, Lowering, Val, identity, no_step, wrong};
 use crate::compile::layout::Layout;
 use crate::model::Node;
@@ -89,10 +90,11 @@ impl Lowering<'_> {
         let keep = global || node.int("keepdims").unwrap_or(1) != 0;
         let name = node.output(0).unwrap_or("").to_string();
         let native = matches!(kind, ReduceKind::Mean | ReduceKind::Sum | ReduceKind::Max | ReduceKind::Min);
-        let target = if x.is_quantized() && native { self.target(&name) } else { None };
-        let target = target.filter(|target| (target.low, target.high) == (-128, 127));
-        // What is read as real numbers comes straight from the sums.
-        let sums = x.is_quantized() && native;
+        let target = if native { self.target_like(&x, &name) } else { None };
+        let count = axes.iter().map(|&axis| x.layout.shape[axis]).product();
+        let target = target.filter(|target| target.is_whole() && sums_fit(target.held, count));
+        // What is read as real numbers comes straight from the sums of int8.
+        let sums = native && x.is_quantized() || target.is_some();
         let x = if sums { x } else { self.float(x)? };
         let run = self.run_of(&x, &axes)?;
         let mut shape = run.val.layout.shape.clone();
@@ -107,7 +109,7 @@ impl Lowering<'_> {
         }
         let scale = self.quantization(&run.val).0;
         let (dtype, quantization, ratio) = match &target {
-            Some(target) => (DType::I8, Some((target.scale, target.zero_point)), scale / target.scale),
+            Some(target) => (target.held.dtype(), Some((target.scale, target.zero_point)), scale / target.scale),
             None => (DType::F32, None, scale),
         };
         let multiplier = match kind {
@@ -126,7 +128,7 @@ impl Lowering<'_> {
 
     pub(super) fn arg_max(&mut self, node: &Node) -> Lowered {
         let x = self.tensor(node, 0)?;
-        let x = if x.is_quantized() || matches!(x.kind, Kind::Stored { .. }) { x } else { self.float(x)? };
+        let x = if x.is_integer() || matches!(x.kind, Kind::Stored(_)) { x } else { self.float(x)? };
         let rank = x.layout.shape.len();
         let axis = Self::axis(node.int("axis").unwrap_or(0), rank)?;
         let run = self.run_of(&x, &[axis])?;
@@ -164,8 +166,8 @@ impl Lowering<'_> {
         let axes: Vec<usize> = if old { (axis..shape.len()).collect() } else { vec![axis] };
         let name = node.output(0).unwrap_or("").to_string();
         let log = node.op_type == "LogSoftmax";
-        let target = if x.is_quantized() && !log { self.target(&name) } else { None };
-        let target = target.filter(|target| (target.low, target.high) == (-128, 127));
+        let target = if x.is_quantized() && !log { self.target_like(&x, &name) } else { None };
+        let target = target.filter(Target::is_whole);
         let x = if target.is_some() { x } else { self.float(x)? };
         if shape.is_empty() {
             return wrong("it needs at least one axis");

@@ -3,6 +3,7 @@
 use cygnet_core::plan::DType;
 use cygnet_core::plan::step::{ResizeLinear, Step};
 
+use super::quantize::Target;
 use super::{Kind, Lowered, Lowering, Val, no_step, wrong};
 use crate::compile::layout::Layout;
 use crate::model::Node;
@@ -148,8 +149,7 @@ impl Lowering<'_> {
 
     fn resize_linear(&mut self, node: &Node, val: Val, out: &[usize], rows: &[u32], columns: &[u32]) -> Lowered {
         let name = node.output(0).unwrap_or("").to_string();
-        let target = if val.is_quantized() { self.target(&name) } else { None };
-        let target = target.filter(|target| (target.low, target.high) == (-128, 127));
+        let target = self.target_like(&val, &name).filter(Target::is_whole);
         let val = if target.is_some() { val } else { self.float(val)? };
         let rank = out.len();
         let order = Layout::channels_last_order(rank);
@@ -159,7 +159,7 @@ impl Lowering<'_> {
         let (dtype, quantization, multiplier) = match &target {
             Some(target) => {
                 let multiplier = self.quantization(&x).0 / target.scale;
-                (DType::I8, Some((target.scale, target.zero_point)), multiplier)
+                (target.held.dtype(), Some((target.scale, target.zero_point)), multiplier)
             }
             None => (DType::F32, None, 1.0),
         };

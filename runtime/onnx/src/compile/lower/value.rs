@@ -2,7 +2,7 @@
 
 use std::rc::Rc;
 
-use cygnet_core::plan::TensorId;
+use cygnet_core::plan::{DType as Type, TensorId};
 
 use super::{Lowered, wrong};
 use crate::compile::layout::Layout;
@@ -98,6 +98,18 @@ impl Constant {
         Ok(Some((values, quantization, shift)))
     }
 
+    /// Stored 16-bit values, or 8-bit ones widened, with their zero point taken off where it is one for all; `None` for
+    /// others and where it is not.
+    pub fn to_levels_i16(&self) -> Lowered<Option<(Vec<i16>, f32)>> {
+        let Some(quantization) = &self.quantization else { return Ok(None) };
+        let known = matches!(self.tensor.dtype, DType::I8 | DType::U8 | DType::I16);
+        let (true, [scale], [zero]) = (known, &quantization.scales[..], &quantization.zero_points[..]) else {
+            return Ok(None);
+        };
+        let levels = self.tensor.to_i64s()?.into_iter().map(|value| i16::try_from(value - i64::from(*zero)).ok());
+        Ok(levels.collect::<Option<Vec<_>>>().map(|levels| (levels, *scale)))
+    }
+
     /// The only element as a real number.
     pub fn scalar(&self) -> Lowered<f32> {
         match self.to_f32s()?[..] {
@@ -115,6 +127,32 @@ pub(crate) struct Val {
     pub kind: Kind,
 }
 
+/// How the numbers that QuantizeLinear makes are held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Held {
+    I8,
+    /// Shifted by 128 as int8.
+    U8,
+    I16,
+}
+
+impl Held {
+    /// The type of the tensor.
+    pub fn dtype(self) -> Type {
+        if self == Self::I16 { Type::I16 } else { Type::I8 }
+    }
+
+    /// Least and greatest element.
+    pub fn range(self) -> (i32, i32) {
+        if self == Self::I16 { (-32768, 32767) } else { (-128, 127) }
+    }
+
+    /// What is taken off the numbers of the graph.
+    pub fn shift(self) -> i32 {
+        if self == Self::U8 { 128 } else { 0 }
+    }
+}
+
 /// What the elements of an arena tensor mean in the graph.
 #[derive(Clone, Debug)]
 pub(crate) enum Kind {
@@ -123,8 +161,10 @@ pub(crate) enum Kind {
     /// Real numbers held as int8: dequantized, or those 256 values where a function of the stored
     /// value has been applied.
     Quantized { table: Option<Rc<[f32; 256]>> },
-    /// The int8 or, shifted by 128, uint8 numbers themselves.
-    Stored { unsigned: bool },
+    /// Real numbers held as int16: dequantized.
+    Wide,
+    /// The quantized numbers themselves.
+    Stored(Held),
     /// Elements of any other type as they are.
     Plain,
 }
@@ -133,5 +173,10 @@ impl Val {
     /// Whether the value is real and held as plain dequantized int8.
     pub fn is_quantized(&self) -> bool {
         matches!(self.kind, Kind::Quantized { table: None })
+    }
+
+    /// Whether the value is real and held as plain dequantized int8 or int16.
+    pub fn is_integer(&self) -> bool {
+        matches!(self.kind, Kind::Quantized { table: None } | Kind::Wide)
     }
 }

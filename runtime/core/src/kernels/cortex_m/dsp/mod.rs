@@ -7,6 +7,7 @@
 
 mod add;
 mod conv;
+mod conv_i16;
 mod copy;
 mod depthwise;
 mod depthwise_3x3;
@@ -18,8 +19,8 @@ mod pool;
 mod single;
 mod tile;
 
-use crate::kernels::Kernels;
 use crate::kernels::portable::PORTABLE;
+use crate::kernels::{Kernels, KernelsI16};
 
 static KERNELS: Kernels = DSP;
 
@@ -31,6 +32,7 @@ pub(super) const DSP: Kernels = Kernels {
     add_i8: add::add,
     pool_i8: pool::pool,
     reduce_i8: pool::reduce,
+    i16: KernelsI16 { conv: conv_i16::conv, ..PORTABLE.i16 },
     ..PORTABLE
 };
 

@@ -52,7 +52,7 @@ pub(super) fn tap_by_tap(mut args: ConvI8Args<'_>, y: &mut [i8], target: Target)
             }
             taps.weights = i8s(args.weights).as_ptr().wrapping_add(channel);
             for line in 0..strip.lines {
-                let x = part(strip.bytes, line * w.stride_h as usize * strip.pitch, seen);
+                let x = part(strip.elements, line * w.stride_h as usize * strip.pitch, seen);
                 let y = part_mut(y, (strip.first + line * out_w) * out_c, out_w * out_c);
                 if x.len() != seen || y.len() != out_w * out_c {
                     return;
