@@ -122,7 +122,10 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         open(&arguments.calib, Purpose::Calibration)?
     };
     let evaluation = arguments.eval.as_deref().map(|path| open(path, Purpose::Evaluation)).transpose()?;
-    let metric = Metric::of_card(card.as_ref());
+    let metric = match &evaluation {
+        Some(data) => Metric::of(card.as_ref(), data)?,
+        None => Metric::Top1,
+    };
     if let Some(data) = evaluation.as_ref().filter(|data| metric.needs_labels() && !data.has_labels()) {
         let mend =
             "for accuracy add labels.csv (file,label) or sub-folders named like the labels; in an .npz an array \"y\"";
