@@ -1,11 +1,12 @@
 //! Runs the float model over samples and keeps the range of every tensor that becomes an integer.
 //!
-//! Memory does not grow with the number of samples, and the result does not depend on their order.
+//! Memory does not grow with the number of samples, and histograms do not depend on their order.
 
 use std::collections::BTreeMap;
 
 use cygnet_onnx::model::{DType, Model, Tensor};
 use cygnet_onnx::reference::Reference;
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Sample;
@@ -14,6 +15,8 @@ use crate::facts::Dims;
 
 /// Bins on each side of 0.
 const BINS: usize = 2048;
+/// What a sample weighs in moving averages.
+const MOMENTUM: f32 = 0.05;
 
 /// Least, largest and distribution of all values that a tensor took.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -29,12 +32,26 @@ pub struct Distribution {
     reach: f32,
     below: Vec<u64>,
     above: Vec<u64>,
+    /// Moving average of the least value of a sample; infinite before the first.
+    #[serde(with = "bits")]
+    moving_low: f32,
+    /// The same of the largest.
+    #[serde(with = "bits")]
+    moving_high: f32,
 }
 
 impl Default for Distribution {
     fn default() -> Distribution {
         let (below, above) = (vec![0; BINS], vec![0; BINS]);
-        Distribution { low: f32::INFINITY, high: f32::NEG_INFINITY, reach: f32::MIN_POSITIVE, below, above }
+        Distribution {
+            low: f32::INFINITY,
+            high: f32::NEG_INFINITY,
+            reach: f32::MIN_POSITIVE,
+            below,
+            above,
+            moving_low: f32::INFINITY,
+            moving_high: f32::NEG_INFINITY,
+        }
     }
 }
 
@@ -59,6 +76,25 @@ impl Distribution {
             side[bin] += 1;
         }
         true
+    }
+
+    /// The same for all values of one sample; samples in their order.
+    pub fn add_sample(&mut self, values: &[f32]) -> bool {
+        let added = self.add(values);
+        if added && !values.is_empty() {
+            let (low, high) = values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), &v| (l.min(v), h.max(v)));
+            if self.moving_low > self.moving_high {
+                (self.moving_low, self.moving_high) = (low, high);
+            }
+            self.moving_low += MOMENTUM * (low - self.moving_low);
+            self.moving_high += MOMENTUM * (high - self.moving_high);
+        }
+        added
+    }
+
+    /// Moving averages of the least and of the largest value of a sample.
+    pub fn moving(&self) -> (f32, f32) {
+        if self.moving_low > self.moving_high { (self.low, self.high) } else { (self.moving_low, self.moving_high) }
     }
 
     /// The number of values.
@@ -174,7 +210,7 @@ pub fn calibrate(
 pub fn observe(
     model: &Model,
     dims: &Dims,
-    samples: impl Iterator<Item = Result<Sample, QuantizeError>>,
+    mut samples: impl Iterator<Item = Result<Sample, QuantizeError>>,
     seen: &mut Seen,
     mut step: impl FnMut(&Seen),
 ) -> Result<(), QuantizeError> {
@@ -184,31 +220,45 @@ pub fn observe(
     let goes_on = seen.samples > 0;
     let mut spread: BTreeMap<&str, (f32, f32)> = BTreeMap::new();
     let mut last = None;
-    for sample in samples {
-        let sample = sample?;
-        for (input, tensor) in model.inputs.iter().zip(&sample.inputs).filter(|(i, _)| i.dtype == DType::F32) {
-            let values = floats(tensor)?;
-            if !values.iter().all(|v| v.is_finite()) {
-                return Err(QuantizeError::data(&sample.name, format!("\"{}\" holds NaN or infinity", input.name)));
-            }
-            let range = spread.entry(&input.name).or_insert((f32::INFINITY, f32::NEG_INFINITY));
-            *range = values.iter().fold(*range, |(l, h), &v| (l.min(v), h.max(v)));
-            if let Some(distribution) = seen.distributions.get_mut(&input.name) {
-                distribution.add(&values);
+    loop {
+        let batch = samples.by_ref().take(rayon::current_num_threads()).collect::<Result<Vec<_>, _>>()?;
+        let Some(newest) = batch.last() else { break };
+        last = Some(newest.name.clone());
+        let run = |sample: &Sample| {
+            let outputs = reference.run(&sample.inputs);
+            outputs.map_err(|error| QuantizeError::data(&sample.name, error.to_string()))
+        };
+        let outputs = batch.par_iter().map(run).collect::<Result<Vec<_>, _>>()?;
+        for sample in &batch {
+            for (input, tensor) in model.inputs.iter().zip(&sample.inputs).filter(|(i, _)| i.dtype == DType::F32) {
+                let values = floats(tensor)?;
+                if !values.iter().all(|v| v.is_finite()) {
+                    return Err(QuantizeError::data(&sample.name, format!("\"{}\" holds NaN or infinity", input.name)));
+                }
+                let range = spread.entry(&input.name).or_insert((f32::INFINITY, f32::NEG_INFINITY));
+                *range = values.iter().fold(*range, |(l, h), &v| (l.min(v), h.max(v)));
+                if let Some(distribution) = seen.distributions.get_mut(&input.name) {
+                    distribution.add_sample(&values);
+                }
             }
         }
-        let outputs = reference.run(&sample.inputs).map_err(|e| QuantizeError::data(&sample.name, e.to_string()))?;
-        for (tap, tensor) in taps.iter().zip(outputs.iter().skip(model.outputs.len())) {
-            if let Some(distribution) = seen.distributions.get_mut(tap)
-                && !distribution.add(&floats(tensor)?)
-            {
-                let problem = format!("the float model makes NaN or infinity of it in \"{tap}\"");
-                return Err(QuantizeError::data(&sample.name, problem));
+        // Each tensor sees the samples in their order, whatever the number of threads.
+        let add = |(tensor, distribution): (&String, &mut Distribution)| {
+            let Some(tap) = taps.iter().position(|tap| tap == tensor) else { return Ok(()) };
+            for (sample, outputs) in batch.iter().zip(&outputs) {
+                let values = outputs.get(model.outputs.len() + tap).map_or(Ok(Vec::new()), floats)?;
+                if !distribution.add_sample(&values) {
+                    let problem = format!("the float model makes NaN or infinity of it in \"{tensor}\"");
+                    return Err(QuantizeError::data(&sample.name, problem));
+                }
             }
+            Ok(())
+        };
+        seen.distributions.par_iter_mut().map(add).collect::<Result<(), _>>()?;
+        for _ in &batch {
+            seen.samples += 1;
+            step(seen);
         }
-        last = Some(sample.name);
-        seen.samples += 1;
-        step(seen);
     }
     if goes_on {
         return Ok(());

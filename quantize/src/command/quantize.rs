@@ -12,11 +12,14 @@ use quantize::evaluate::{self, Evaluation, Metric, Noise};
 use quantize::files::NewFiles;
 use quantize::params::Activations;
 use quantize::ranges::Ranges;
+use quantize::recipe::WeightForm;
+use quantize::report::page::page;
 use quantize::tail::Outputs;
 use quantize::{Effort, Options, Quantized};
 
 use super::compile;
 use super::progress::Progress;
+use super::report;
 use super::summary::Summary;
 
 /// Samples from which signal to noise is taken.
@@ -43,11 +46,14 @@ pub struct Arguments {
     /// Where to write the compiled plan too
     #[arg(long, value_name = "OUT.cyg")]
     pub plan: Option<PathBuf>,
+    /// Where to write what was won and lost, and why: one HTML file with everything in it
+    #[arg(long, value_name = "OUT.html")]
+    pub report: Option<PathBuf>,
     /// The model's card [default: MODEL.toml beside the model, else the one inside the model]
     #[arg(long, value_name = "FILE.toml")]
     pub card: Option<PathBuf>,
     /// How activation ranges are drawn from the samples
-    #[arg(long, value_enum, default_value = "minmax")]
+    #[arg(long, value_enum, default_value = "auto")]
     pub ranges: RangeKind,
     /// Share of values inside the range, with --ranges percentile
     #[arg(long, default_value_t = 99.99, value_parser = percentile)]
@@ -65,6 +71,12 @@ pub struct Arguments {
     /// in five is broken]
     #[arg(long, value_enum)]
     pub bad_samples: Option<BadSamples>,
+    /// How weights are stored; the first layer, depthwise and small ones stay int8
+    #[arg(long, value_enum, default_value = "int8", value_name = "FORM")]
+    pub weights: WeightForm,
+    /// Take whole channels out that make up this share of the cost, and fit the rest to the float model
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub prune: Option<f64>,
     /// Form of the answers
     #[arg(long, value_enum, default_value = "float")]
     pub outputs: Outputs,
@@ -83,17 +95,28 @@ pub struct Arguments {
 /// The names of [`Ranges`] on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum RangeKind {
+    /// For each tensor the one of the others after which the answers are nearest to the float model's
+    Auto,
     /// From the least to the largest value
     Minmax,
     /// The share of values that --percentile tells
     Percentile,
     /// The range with the least squared error
     Error,
+    /// The range whose levels tell most of the distribution (least Kullback-Leibler divergence)
+    Entropy,
+    /// The moving average of each sample's least and largest value
+    Moving,
 }
 
 fn percentile(text: &str) -> Result<f64, String> {
     let percent: f64 = text.parse().map_err(|_| "is no number".to_string())?;
     if percent > 50.0 && percent <= 100.0 { Ok(percent) } else { Err("must be above 50 and at most 100".into()) }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| "is no number".to_string())?;
+    if share > 0.0 && share < 1.0 { Ok(share) } else { Err("must be above 0 and below 1, such as 0.3".into()) }
 }
 
 /// Quantizes, evaluates, writes and tells.
@@ -106,11 +129,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
     let output = arguments.output.clone().unwrap_or_else(|| arguments.model.with_extension("int8.onnx"));
     let mut model = super::read(&arguments.model)?;
-    for path in [Some(&output), arguments.plan.as_ref()].into_iter().flatten() {
+    let outputs = [Some(&output), arguments.plan.as_ref(), arguments.report.as_ref()];
+    for (index, path) in outputs.into_iter().enumerate() {
+        let Some(path) = path else { continue };
         super::check_output(path, &arguments.model)?;
-    }
-    if arguments.plan.as_ref() == Some(&output) {
-        bail!("{}: is the name of two outputs; give the plan another", output.display());
+        if outputs[..index].contains(&Some(path)) {
+            bail!("{}: is the name of two outputs; give one of them another", path.display());
+        }
     }
     let card = super::card::take(&arguments.model, arguments.card.as_deref(), &mut model)?;
     let open = |path: &Path, purpose| {
@@ -133,7 +158,10 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         log::warn!("{}: has samples without label: {left}; {mend}", data.path().display());
     }
     let ranges = match arguments.ranges {
+        RangeKind::Auto => Ranges::Auto,
         RangeKind::Minmax => Ranges::MinMax,
+        RangeKind::Entropy => Ranges::Entropy,
+        RangeKind::Moving => Ranges::Moving,
         RangeKind::Percentile => Ranges::Percentile(arguments.percentile),
         RangeKind::Error => Ranges::LeastError,
     };
@@ -142,10 +170,12 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         activations: arguments.activations,
         outputs: arguments.outputs,
         effort: arguments.effort,
+        prune: arguments.prune.unwrap_or(0.0),
         equalize: !arguments.no_equalize,
         cache: arguments.cache.clone(),
         ..Options::default()
     };
+    options.recipe.usual.weights = arguments.weights;
     options.threads = arguments.threads.map_or(options.threads, NonZeroUsize::get);
     let mut progress = Progress::new("calibrating", calibration.len());
     let quantized = quantize::quantize(model, &calibration, &options, || progress.step())?;
@@ -172,30 +202,63 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         Some(data) => uncovered(&quantized, data)?,
         None => Vec::new(),
     };
-    let mut files = NewFiles::default();
-    files.add(&output, &bytes_of(&quantized.model)?)?;
-    if let Some((path, plan)) = arguments.plan.as_ref().zip(plan) {
-        files.add(path, &plan)?;
-    }
-    files.publish()?;
-    Ok(Summary {
+    let onnx = bytes_of(&quantized.model)?;
+    let mut summary = Summary {
         model: arguments.model.display().to_string(),
         output: output.display().to_string(),
         plan: arguments.plan.as_ref().map(|p| p.display().to_string()),
         float_bytes: size(&arguments.model)?,
-        int8_bytes: size(&output)?,
-        memory: engine.map(|engine| engine.memory()),
+        int8_bytes: onnx.len() as u64,
+        memory: engine.as_ref().map(Engine::memory),
         calibration_samples: calibration.len(),
         is_synthetic: calibration.is_synthetic(),
         bad_samples: std::iter::once(&calibration).chain(&evaluation).map(Data::findings).collect(),
         layers: quantized.inserted.weighted,
         folded: quantized.folded,
-        equalized: quantized.equalized,
+        pruned: quantized.pruned.clone(),
+        equalized: quantized.equalized.clone(),
         accuracy: evaluated.as_ref().and_then(|evaluated| evaluated.accuracy).map(Into::into),
         evaluation: evaluated,
         uncovered,
         noise,
-    })
+        report: None,
+    };
+    let mut files = NewFiles::default();
+    files.add(&output, &onnx)?;
+    if let Some((path, plan)) = arguments.plan.as_ref().zip(plan) {
+        files.add(path, &plan)?;
+    }
+    if let Some(path) = &arguments.report {
+        let run = report::Run {
+            onnx: &onnx,
+            quantized: &quantized,
+            engine: engine.as_ref(),
+            card: card.as_ref(),
+            calibration: &calibration,
+            evaluation: evaluation.as_ref(),
+            ranges: arguments.ranges_in_words(),
+            threads: options.threads,
+        };
+        let report = report::gather(&run, &summary)?;
+        files.add(path, page(&report).as_bytes())?;
+        summary.report = Some(report);
+    }
+    files.publish()?;
+    Ok(summary)
+}
+
+impl Arguments {
+    /// How ranges are drawn, as the report says it.
+    fn ranges_in_words(&self) -> String {
+        match self.ranges {
+            RangeKind::Auto => "chosen by the model's answers".into(),
+            RangeKind::Minmax => "min-max".into(),
+            RangeKind::Entropy => "entropy".into(),
+            RangeKind::Moving => "moving average".into(),
+            RangeKind::Percentile => format!("percentile {}", self.percentile),
+            RangeKind::Error => "least error".into(),
+        }
+    }
 }
 
 fn noise(quantized: &Quantized, data: &Data) -> anyhow::Result<Vec<Noise>> {

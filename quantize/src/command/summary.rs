@@ -9,6 +9,8 @@ use quantize::equalize::Equalized;
 use quantize::evaluate::statistics::Estimate;
 use quantize::evaluate::{Accuracy, Evaluation, Measure, Noise};
 use quantize::fold::Folded;
+use quantize::prune::Pruned;
+use quantize::report::Report;
 use serde::Serialize;
 
 use super::compile::fallbacks;
@@ -42,6 +44,8 @@ pub struct Summary {
     pub layers: usize,
     /// What folding did.
     pub folded: Folded,
+    /// What pruning did, with --prune.
+    pub pruned: Option<Pruned>,
     /// What equalization did.
     pub equalized: Equalized,
     /// Right answers, with --eval.
@@ -52,6 +56,9 @@ pub struct Summary {
     pub uncovered: Vec<Uncovered>,
     /// Signal to noise of every integer tensor, the worst first.
     pub noise: Vec<Noise>,
+    /// What the page of --report shows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub report: Option<Report>,
 }
 
 impl Summary {
@@ -64,8 +71,9 @@ impl Summary {
 /// [`Accuracy`] with its shares, 0 … 1.
 #[derive(Debug, Serialize)]
 pub struct Shares {
+    /// What was counted.
     #[serde(flatten)]
-    counts: Accuracy,
+    pub counts: Accuracy,
     /// Right first answers of the float model.
     pub float_top1: f64,
     /// Right first answers of the int8 model.
