@@ -202,7 +202,7 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         Some(data) => uncovered(&quantized, data)?,
         None => Vec::new(),
     };
-    let onnx = bytes_of(&quantized.model)?;
+    let onnx = super::onnx_bytes(&quantized.model)?;
     let mut summary = Summary {
         model: arguments.model.display().to_string(),
         output: output.display().to_string(),
@@ -299,12 +299,4 @@ fn uncovered(quantized: &Quantized, data: &Data) -> anyhow::Result<Vec<Uncovered
 
 fn size(path: &Path) -> anyhow::Result<u64> {
     Ok(std::fs::metadata(path).with_context(|| path.display().to_string())?.len())
-}
-
-fn bytes_of(model: &cygnet_onnx::model::Model) -> anyhow::Result<Vec<u8>> {
-    let bytes = model.to_bytes();
-    if bytes.len() > i32::MAX as usize {
-        bail!("the int8 model is over 2 GiB, more than one ONNX file can hold; quantize it in parts");
-    }
-    Ok(bytes)
 }
