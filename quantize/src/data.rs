@@ -140,10 +140,11 @@ impl Data {
         Data { path: path.into(), source, inputs: inputs.into(), screen: screen.into(), preparation, is_sound }
     }
 
-    /// The true boxes of each picture by the name of its sample, in pixels of the input tensor; `labels.csv` tells them.
+    /// The true boxes of each picture by the name of its sample, in pixels of the input; `labels.csv` tells them.
     ///
     /// # Errors
-    /// [`QuantizeError::Input`] naming the line of `labels.csv` or the picture, [`QuantizeError::Data`] where there are none.
+    /// [`QuantizeError::Input`] naming the line of `labels.csv` or the picture, [`QuantizeError::Data`] where there
+    /// are none.
     pub fn true_boxes(&self, card: &Card) -> Result<BTreeMap<String, Vec<Detection>>, QuantizeError> {
         let none = || {
             let mend = "put labels.csv with a line `file,label,x,y,w,h` for each object into the folder";

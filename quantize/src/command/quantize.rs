@@ -33,8 +33,8 @@ const COVERAGE_SAMPLES: usize = 64;
 pub struct Arguments {
     /// The float model
     pub model: PathBuf,
-    /// Samples to calibrate on, about 100: a folder of images or WAVs, or an .npz of tensors; or `synthetic`, where there
-    /// are none
+    /// Samples to calibrate on, about 100: a folder of images or WAVs, or an .npz of tensors; or `synthetic`, where
+    /// there are none
     #[arg(long, value_name = "DATA")]
     pub calib: PathBuf,
     /// Labelled samples to evaluate on: a folder with labels.csv or one sub-folder per label, or an .npz with "y"

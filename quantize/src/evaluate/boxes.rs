@@ -74,8 +74,8 @@ impl Decoder {
         Ok((0..count).filter_map(row).collect())
     }
 
-    /// FastestDet's grid, <https://github.com/dog-qiuqiu/FastestDet>: planes of the sureness of an object, of the centre's
-    /// offset from its cell (tanh) and the size (sigmoid), and of the classes. The score is object^0.6 · class^0.4.
+    /// FastestDet's grid, <https://github.com/dog-qiuqiu/FastestDet>: planes of the sureness of an object, of the
+    /// centre's offset from its cell (tanh) and the size (sigmoid), and of the classes. The score is object^0.6 · class^0.4.
     fn fastest_det(&self, output: &[f32]) -> Result<Vec<Detection>, String> {
         let planes = 5 + self.classes;
         let cells = output.len() / planes;
@@ -111,8 +111,8 @@ mod tests {
     use super::*;
 
     fn decoder(boxes: &str) -> Decoder {
-        let text = "name = \"x\"\ntask = \"detection\"\nlabels = [\"a\", \"b\"]\n[input]\nkind = \"image\"\nwidth = 80\n\
-                    height = 40\n[evaluation]\nmetric = \"average-precision\"\n[evaluation.boxes]\n";
+        let text = "name = \"x\"\ntask = \"detection\"\nlabels = [\"a\", \"b\"]\n[input]\nkind = \"image\"\n\
+                    width = 80\nheight = 40\n[evaluation]\nmetric = \"average-precision\"\n[evaluation.boxes]\n";
         Decoder::of_card(&Card::parse(&format!("{text}{boxes}")).unwrap()).unwrap()
     }
 

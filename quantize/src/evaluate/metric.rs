@@ -110,7 +110,8 @@ pub(super) struct Outcome {
 /// One figure of both models.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Measure {
-    /// What it is: `top-1`, `top-5`, `false accepts`, `AUC`, `AP50`, `AP50:95`, `same answer`, `cosine`, `squared error`.
+    /// What it is: `top-1`, `top-5`, `false accepts`, `AUC`, `AP50`, `AP50:95`, `same answer`, `cosine`,
+    /// `squared error`.
     pub name: &'static str,
     /// Whether it is a share of samples, to be shown in percent.
     pub is_share: bool,

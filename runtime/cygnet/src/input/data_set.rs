@@ -143,8 +143,8 @@ impl DataSet {
         }
     }
 
-    /// What `labels.csv` of a folder says of the objects in each picture (`file,label,x,y,w,h`, one line for each), in the
-    /// order of the samples; `labels` are the card's. Nothing where there is no such file.
+    /// What `labels.csv` of a folder says of the objects in each picture (`file,label,x,y,w,h`, one line for each), in
+    /// the order of the samples; `labels` are the card's. Nothing where there is no such file.
     ///
     /// # Errors
     /// [`InputError::Labels`] naming the line.
