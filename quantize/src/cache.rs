@@ -1,8 +1,8 @@
 //! What calibration saw, kept on disk: the next run on the same model and data goes on from there.
 //!
 //! A file's name is the hash of everything that its content depends on: this program's version, the prepared model,
-//! the tensors observed, the data's bytes and how they are prepared. Its first line tells format and checksum; the rest is
-//! JSON. It is replaced as a whole, half a minute after the last time, when work is interrupted, and at the end.
+//! the tensors observed, the data's bytes and how they are prepared. Its first line tells format and checksum; the rest
+//! is JSON. It is replaced as a whole, half a minute after the last time, when work is interrupted, and at the end.
 
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -40,8 +40,8 @@ struct Entry {
 /// [`calibrate`] with a cache in `folder`, where there is one: what is known is not computed again.
 ///
 /// # Errors
-/// As [`calibrate`]; [`QuantizeError::File`] where the folder cannot be made. A file that cannot be read is told and made
-/// anew; one that cannot be written is told.
+/// As [`calibrate`]; [`QuantizeError::File`] where the folder cannot be made. A file that cannot be read is told and
+/// made anew; one that cannot be written is told.
 pub fn calibrated(
     prepared: &Prepared,
     tensors: &[String],

@@ -55,3 +55,12 @@ pub fn check_output(output: &Path, input: &Path) -> anyhow::Result<()> {
     }
     Ok(())
 }
+
+/// The bytes of a model's file.
+pub fn onnx_bytes(model: &Model) -> anyhow::Result<Vec<u8>> {
+    let bytes = model.to_bytes();
+    if bytes.len() > i32::MAX as usize {
+        bail!("the new model is over 2 GiB, more than one ONNX file can hold; quantize it in parts");
+    }
+    Ok(bytes)
+}

@@ -3,13 +3,15 @@
 mod jpeg;
 mod screen;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{IntoIter, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cygnet::Card;
-use cygnet::input::{DataSet, InputSpec, read_arrays};
+use cygnet::input::{DataSet, InputSpec, LabelledBox, Picture, read_arrays};
 use cygnet_onnx::model::{DType, Dim, Model, Tensor, ValueInfo};
+use cygnet_sense::answers::Detection;
 
 use sha2::{Digest, Sha256};
 
@@ -136,6 +138,44 @@ impl Data {
         let is_sound = card.and_then(Card::audio_spec).is_some();
         let screen = Mutex::new(Screen::new(Purpose::Anything, None, source.len(), is_sound));
         Data { path: path.into(), source, inputs: inputs.into(), screen: screen.into(), preparation, is_sound }
+    }
+
+    /// The true boxes of each picture by the name of its sample, in pixels of the input; `labels.csv` tells them.
+    ///
+    /// # Errors
+    /// [`QuantizeError::Input`] naming the line of `labels.csv` or the picture, [`QuantizeError::Data`] where there
+    /// are none.
+    pub fn true_boxes(&self, card: &Card) -> Result<BTreeMap<String, Vec<Detection>>, QuantizeError> {
+        let none = || {
+            let mend = "put labels.csv with a line `file,label,x,y,w,h` for each object into the folder";
+            QuantizeError::data(self.path.display().to_string(), format!("does not tell where objects are; {mend}"))
+        };
+        let (Source::Files(set), Some(spec)) = (&self.source, card.image_spec()) else { return Err(none()) };
+        let boxes = set.boxes(&card.labels)?;
+        if boxes.is_empty() {
+            return Err(none());
+        }
+        let mut truth = BTreeMap::new();
+        for (index, boxes) in boxes.iter().enumerate() {
+            // A picture that cannot be read is a bad sample, named when its turn comes.
+            let Some(Ok(picture)) = set.file(index).map(Picture::open) else { continue };
+            let failed = |error: cygnet_sense::Error| QuantizeError::data(set.name(index), error.to_string());
+            let pixels = picture.pixels().map_err(failed)?;
+            let placement = spec.placement(pixels.width(), pixels.height()).map_err(failed)?;
+            let across = placement.width as f32 / placement.source_width as f32;
+            let down = placement.height as f32 / placement.source_height as f32;
+            let (left, top) = (placement.left as f32, placement.top as f32);
+            let placed = |one: &LabelledBox| Detection {
+                x1: one.x * across + left,
+                y1: one.y * down + top,
+                x2: (one.x + one.width) * across + left,
+                y2: (one.y + one.height) * down + top,
+                score: 1.0,
+                class: one.class as u32,
+            };
+            truth.insert(set.name(index), boxes.iter().map(placed).collect());
+        }
+        Ok(truth)
     }
 
     /// Whether the samples are made up.

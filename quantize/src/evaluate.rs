@@ -1,5 +1,7 @@
 //! Compares the int8 model with the float model: what the card wants measured, and noise layer by layer.
 
+mod boxes;
+mod detection;
 mod metric;
 pub mod statistics;
 
@@ -140,19 +142,20 @@ fn outcome(float: &Reference, int8: &mut Session, metric: &Metric, sample: &Samp
     let outputs = float.run(&sample.inputs).map_err(|e| QuantizeError::data(&sample.name, e.to_string()))?;
     let outputs = outputs.iter().map(Tensor::to_f32s).collect::<Result<Vec<_>, _>>()?;
     let levels = int8.outputs(sample)?;
-    let answer = |outputs: &[Vec<f32>]| answer(outputs.first().map_or(&[], Vec::as_slice), metric, sample);
     let (cosine, squared_error) = distance(&outputs, &levels);
     Ok(Outcome {
         label: sample.label,
         classes: outputs.first().map_or(0, Vec::len),
-        float: answer(&outputs)?,
-        int8: answer(&levels)?,
+        float: answer(&outputs, metric, sample)?,
+        int8: answer(&levels, metric, sample)?,
+        truth: metric.true_boxes(&sample.name),
         cosine,
         squared_error,
     })
 }
 
-fn answer(scores: &[f32], metric: &Metric, sample: &Sample) -> Result<Answer, QuantizeError> {
+fn answer(outputs: &[Vec<f32>], metric: &Metric, sample: &Sample) -> Result<Answer, QuantizeError> {
+    let scores = outputs.first().map_or(&[][..], Vec::as_slice);
     let anomaly = match metric {
         Metric::AreaUnderCurve(anomaly) => anomaly_score(*anomaly, scores, sample)?,
         _ => 0.0,
@@ -163,7 +166,13 @@ fn answer(scores: &[f32], metric: &Metric, sample: &Sample) -> Result<Answer, Qu
         let beats = |(index, score): &(usize, &f32)| **score > own || (**score == own && *index < label);
         scores.iter().enumerate().filter(beats).count()
     };
-    Ok(Answer { first: first_answer(scores), rank: own.map_or(usize::MAX, above), anomaly })
+    let boxes = match metric {
+        Metric::AveragePrecision { decoder, .. } => {
+            decoder.decode(outputs).map_err(|problem| QuantizeError::data(&sample.name, problem))?
+        }
+        _ => Vec::new(),
+    };
+    Ok(Answer { first: first_answer(scores), rank: own.map_or(usize::MAX, above), anomaly, boxes })
 }
 
 fn anomaly_score(anomaly: Anomaly, output: &[f32], sample: &Sample) -> Result<f64, QuantizeError> {

@@ -1,7 +1,7 @@
 //! Samples where there are none: made from what the card, or the model itself, tells of its input.
 //!
-//! - A model of pictures gets pictures of textures, shapes and edges with the spectrum of photographs, prepared as the card
-//!   says; a model of sound gets speech-like sound the same way.
+//! - A model of pictures gets pictures of textures, shapes and edges with the spectrum of photographs, prepared as the
+//!   card says; a model of sound gets speech-like sound the same way.
 //! - Without a card the input's shape tells pictures from other tensors, and the model tells the size of the numbers: a
 //!   trained network with its normalization folded into the weights gives each layer about unit deviation, so that
 //!   scale of the input is taken at which the layers come nearest to it.
@@ -47,8 +47,8 @@ impl Synthetic {
     /// Samples for a model with these inputs, whose shapes are fixed.
     ///
     /// # Errors
-    /// [`QuantizeError::Data`] where the card does not suit the inputs, [`QuantizeError::Reference`] where the model cannot
-    /// be run.
+    /// [`QuantizeError::Data`] where the card does not suit the inputs, [`QuantizeError::Reference`] where the model
+    /// cannot be run.
     pub fn of(model: &Model, card: Option<&Card>, inputs: &[(DType, InputSpec)]) -> Result<Synthetic, QuantizeError> {
         let with = |kind| Synthetic { kind, inputs: inputs.to_vec() };
         let elements = |spec: &InputSpec| spec.shape.iter().product::<usize>();

@@ -161,18 +161,13 @@ fn a_killed_process_leaves_no_half_file() {
 #[test]
 fn where_one_output_does_not_fit_none_appears() {
     let bench = Bench::new();
-    let (whole, _) = bench.whole();
-    let sizes = whole.map(|bytes| bytes.unwrap().len());
     for name in ["out.onnx", "out.cyg"] {
         fs::write(bench.path(name), "old").unwrap();
     }
-    // Limits in blocks of 512 bytes: beneath both files, and between them.
-    let between = sizes[0].min(sizes[1]).div_ceil(512);
-    assert!(between * 512 < sizes[0].max(sizes[1]), "{sizes:?}");
-    let larger = if sizes[0] > sizes[1] { "out.onnx" } else { "out.cyg" };
-    for (blocks, named) in [(1, "out.onnx"), (between, larger)] {
+    // Limits in blocks of 512 bytes: beneath all files, and above all but the report.
+    for (blocks, named) in [(1, "out.onnx"), (24, "out.html")] {
         let limit = format!("ulimit -f {blocks}; exec \"$0\" \"$@\"");
-        let output = bench.command(&["sh", "-c", &limit]).output().unwrap();
+        let output = bench.command(&["sh", "-c", &limit]).args(["--report", "out.html"]).output().unwrap();
         let message = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{message}");
         for part in [named, "cannot be written", "raise the limit", "bytes"] {

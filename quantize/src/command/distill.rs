@@ -12,6 +12,7 @@ use quantize::data::Data;
 use quantize::distill::{Distilled, Epoch, Loss, Settings, distill};
 use quantize::engine::Engine;
 use quantize::evaluate;
+use quantize::files::NewFiles;
 use quantize::params::Activations;
 use quantize::recipe::{LayerForm, Recipe, WeightForm};
 use quantize::{Options, Prepared, Quantized};
@@ -146,10 +147,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     drop(progress);
     let (engine, plan) = engine(&quantized)?;
     let after = evaluation.as_ref().map(|evaluation| shares(&teacher, &engine, evaluation)).transpose()?;
-    quantized.model.write(&output)?;
+    let mut files = NewFiles::default();
+    files.add(&output, &super::onnx_bytes(&quantized.model)?)?;
     if let Some(path) = &arguments.plan {
-        compile::write(&plan, path)?;
+        files.add(path, &plan)?;
     }
+    files.publish()?;
     let report = Report {
         model: arguments.model.display().to_string(),
         output: output.display().to_string(),

@@ -33,8 +33,8 @@ const COVERAGE_SAMPLES: usize = 64;
 pub struct Arguments {
     /// The float model
     pub model: PathBuf,
-    /// Samples to calibrate on, about 100: a folder of images or WAVs, or an .npz of tensors; or `synthetic`, where there
-    /// are none
+    /// Samples to calibrate on, about 100: a folder of images or WAVs, or an .npz of tensors; or `synthetic`, where
+    /// there are none
     #[arg(long, value_name = "DATA")]
     pub calib: PathBuf,
     /// Labelled samples to evaluate on: a folder with labels.csv or one sub-folder per label, or an .npz with "y"
@@ -147,7 +147,10 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         open(&arguments.calib, Purpose::Calibration)?
     };
     let evaluation = arguments.eval.as_deref().map(|path| open(path, Purpose::Evaluation)).transpose()?;
-    let metric = Metric::of_card(card.as_ref());
+    let metric = match &evaluation {
+        Some(data) => Metric::of(card.as_ref(), data)?,
+        None => Metric::Top1,
+    };
     if let Some(data) = evaluation.as_ref().filter(|data| metric.needs_labels() && !data.has_labels()) {
         let mend =
             "for accuracy add labels.csv (file,label) or sub-folders named like the labels; in an .npz an array \"y\"";
@@ -199,7 +202,7 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         Some(data) => uncovered(&quantized, data)?,
         None => Vec::new(),
     };
-    let onnx = bytes_of(&quantized.model)?;
+    let onnx = super::onnx_bytes(&quantized.model)?;
     let mut summary = Summary {
         model: arguments.model.display().to_string(),
         output: output.display().to_string(),
@@ -296,12 +299,4 @@ fn uncovered(quantized: &Quantized, data: &Data) -> anyhow::Result<Vec<Uncovered
 
 fn size(path: &Path) -> anyhow::Result<u64> {
     Ok(std::fs::metadata(path).with_context(|| path.display().to_string())?.len())
-}
-
-fn bytes_of(model: &cygnet_onnx::model::Model) -> anyhow::Result<Vec<u8>> {
-    let bytes = model.to_bytes();
-    if bytes.len() > i32::MAX as usize {
-        bail!("the int8 model is over 2 GiB, more than one ONNX file can hold; quantize it in parts");
-    }
-    Ok(bytes)
 }

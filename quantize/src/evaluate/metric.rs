@@ -1,9 +1,16 @@
 //! What is measured on a set of samples, as the model's card says.
 
+use std::collections::BTreeMap;
+
+use cygnet_sense::answers::Detection;
 use cygnet_sense::card::{Anomaly, Card, Evaluation as Wanted, MetricName, Task};
 
 use super::Accuracy;
+use super::boxes::Decoder;
+use super::detection::Matches;
 use super::statistics::{Estimate, area_under_curve, ascending, bootstrap, mcnemar, mean, share};
+use crate::data::Data;
+use crate::error::QuantizeError;
 
 /// Models with fewer classes have no top-5.
 const CLASSES_FOR_TOP5: usize = 10;
@@ -20,38 +27,59 @@ pub enum Metric {
     },
     /// How well an anomaly score tells label 0 from all others.
     AreaUnderCurve(Anomaly),
+    /// Mean average precision of boxes.
+    AveragePrecision {
+        /// How outputs become boxes.
+        decoder: Decoder,
+        /// The true boxes by the name of the sample, in pixels of the input.
+        truth: BTreeMap<String, Vec<Detection>>,
+    },
     /// Outputs against the float model's; needs no labels.
     Cosine,
 }
 
 impl Metric {
-    /// What the card wants; without one, right first answers.
-    pub fn of_card(card: Option<&Card>) -> Metric {
-        let Some(card) = card else { return Metric::Top1 };
-        let Wanted { metric, negatives, anomaly } = card.evaluation.clone().unwrap_or_default();
+    /// What the card wants of `data`; without a card, right first answers.
+    ///
+    /// # Errors
+    /// [`QuantizeError`] where boxes are wanted, and card or data do not tell them.
+    pub fn of(card: Option<&Card>, data: &Data) -> Result<Metric, QuantizeError> {
+        let Some(card) = card else { return Ok(Metric::Top1) };
+        let Wanted { metric, negatives, anomaly, .. } = card.evaluation.clone().unwrap_or_default();
         let by_task = || match card.task {
             Task::Classification => MetricName::Top1,
             _ => MetricName::Cosine,
         };
-        match metric.unwrap_or_else(by_task) {
+        Ok(match metric.unwrap_or_else(by_task) {
             MetricName::Top1 => Metric::Top1,
             MetricName::Keyword => {
                 let class = |name: &String| card.labels.iter().position(|label| label == name);
                 Metric::Keyword { negatives: negatives.iter().filter_map(class).map(|class| class as i64).collect() }
             }
             MetricName::Auc => Metric::AreaUnderCurve(anomaly.unwrap_or_default()),
+            MetricName::AveragePrecision => Metric::AveragePrecision {
+                decoder: Decoder::of_card(card).map_err(QuantizeError::Unsuitable)?,
+                truth: data.true_boxes(card)?,
+            },
             MetricName::Cosine => Metric::Cosine,
+        })
+    }
+
+    pub(super) fn true_boxes(&self, sample: &str) -> Vec<Detection> {
+        match self {
+            Metric::AveragePrecision { truth, .. } => truth.get(sample).cloned().unwrap_or_default(),
+            _ => Vec::new(),
         }
     }
 
     /// Whether samples must have labels.
     pub fn needs_labels(&self) -> bool {
-        *self != Metric::Cosine
+        !matches!(self, Metric::Cosine | Metric::AveragePrecision { .. })
     }
 }
 
 /// What one model says to one sample.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Answer {
     /// The class with the greatest score; -1 where there is none.
     pub first: i64,
@@ -59,10 +87,12 @@ pub(super) struct Answer {
     pub rank: usize,
     /// How unusual the sample looks.
     pub anomaly: f64,
+    /// What a detector found.
+    pub boxes: Vec<Detection>,
 }
 
 /// What both models say to one sample.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Outcome {
     pub label: Option<i64>,
     /// Elements of the first output.
@@ -73,12 +103,15 @@ pub(super) struct Outcome {
     pub cosine: f64,
     /// Mean squared difference of the outputs.
     pub squared_error: f64,
+    /// What a detector should find.
+    pub truth: Vec<Detection>,
 }
 
 /// One figure of both models.
 #[derive(Clone, Debug, PartialEq, serde::Serialize)]
 pub struct Measure {
-    /// What it is: `top-1`, `top-5`, `false accepts`, `AUC`, `same answer`, `cosine`, `squared error`.
+    /// What it is: `top-1`, `top-5`, `false accepts`, `AUC`, `AP50`, `AP50:95`, `same answer`, `cosine`,
+    /// `squared error`.
     pub name: &'static str,
     /// Whether it is a share of samples, to be shown in percent.
     pub is_share: bool,
@@ -146,8 +179,11 @@ impl Evaluation {
                     measures.extend(false_accepts(&all, negatives));
                 }
                 Metric::AreaUnderCurve(_) => measures.push(anomalies(&all)),
-                Metric::Cosine => {}
+                Metric::Cosine | Metric::AveragePrecision { .. } => {}
             }
+        }
+        if matches!(metric, Metric::AveragePrecision { .. }) {
+            measures.extend(boxes(&all));
         }
         if gives_classes {
             let same = all.iter().filter(|outcome| outcome.float.first == outcome.int8.first).count();
@@ -194,14 +230,34 @@ fn anomalies(outcomes: &[&Outcome]) -> Measure {
     }
 }
 
+fn boxes(outcomes: &[&Outcome]) -> [Measure; 2] {
+    let matches = |found: fn(&Outcome) -> &[Detection]| {
+        Matches::of(outcomes.iter().map(|outcome| (found(outcome), outcome.truth.as_slice())))
+    };
+    let (float, int8) = (matches(|o| &o.float.boxes), matches(|o| &o.int8.boxes));
+    let measure = |name, of: fn((f64, f64)) -> f64| {
+        let float_precision = |times: &[u32]| of(float.average_precision(times));
+        let int8_precision = |times: &[u32]| of(int8.average_precision(times));
+        Measure {
+            name,
+            is_share: false,
+            float: Some(bootstrap(outcomes.len(), float_precision)),
+            int8: bootstrap(outcomes.len(), int8_precision),
+            change: Some(bootstrap(outcomes.len(), |times| int8_precision(times) - float_precision(times))),
+            p_value: None,
+        }
+    };
+    [measure("AP50", |(half, _)| half), measure("AP50:95", |(_, all)| all)]
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn outcome(label: i64, float: i64, int8: i64) -> Outcome {
-        let answer = |first| Answer { first, rank: usize::from(first != label), anomaly: first as f64 };
-        let (float, int8) = (answer(float), answer(int8));
-        Outcome { label: Some(label), classes: 3, float, int8, cosine: 1.0, squared_error: 0.0 }
+        let answer = |first| Answer { first, rank: usize::from(first != label), anomaly: 0.0, boxes: Vec::new() };
+        let (float, int8, truth) = (answer(float), answer(int8), Vec::new());
+        Outcome { label: Some(label), classes: 3, float, int8, cosine: 1.0, squared_error: 0.0, truth }
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! Sound that has in it what speech has: a buzz of changing pitch through the resonances of a mouth, hisses, pauses, and
-//! a room. A source and three formants, as in Klatt's synthesizer, <https://doi.org/10.1121/1.383940>.
+//! Sound that has in it what speech has: a buzz of changing pitch through the resonances of a mouth, hisses, pauses,
+//! and a room. A source and three formants, as in Klatt's synthesizer, <https://doi.org/10.1121/1.383940>.
 
 use std::f64::consts::TAU;
 

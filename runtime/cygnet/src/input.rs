@@ -3,6 +3,7 @@
 //! Nothing here needs a compiled model: calibration and evaluation read their data through [`DataSet`] too.
 
 mod array;
+mod boxes;
 mod data_set;
 mod folder;
 mod npy;
@@ -13,6 +14,7 @@ mod sound_stream;
 use std::path::{Path, PathBuf};
 
 pub use array::{Array, ElementType, read_arrays};
+pub use boxes::LabelledBox;
 pub use data_set::{DataSet, InputSpec, Sample};
 pub(crate) use npy::write_header as npy_header;
 pub use picture::Picture;

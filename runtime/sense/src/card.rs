@@ -104,7 +104,7 @@ pub struct Card {
 }
 
 /// How answers are measured: `[evaluation]`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Evaluation {
     /// What is measured: `top1` for classification and `cosine` for all else when not given.
@@ -116,6 +116,77 @@ pub struct Evaluation {
     /// Only with `auc`: what the anomaly score is; `reconstruction` when not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anomaly: Option<Anomaly>,
+    /// Only with `average-precision`: how the first output becomes boxes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boxes: Option<Boxes>,
+}
+
+/// How the first output becomes boxes: `[evaluation.boxes]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Boxes {
+    /// The form of the output.
+    pub decoder: BoxDecoder,
+    /// With `rows`: what the four numbers are; `xyxy` when not given.
+    #[serde(default)]
+    pub corners: Corners,
+    /// With `rows`: their unit; `pixels` when not given.
+    #[serde(default)]
+    pub units: BoxUnits,
+    /// With `rows`: whether the sureness of an object stands between the box and the classes.
+    #[serde(default)]
+    pub objectness: bool,
+    /// With `rows`: whether the output is `[columns, rows]`.
+    #[serde(default)]
+    pub transposed: bool,
+    /// Boxes with a lower score are dropped: 0.01 when not given.
+    #[serde(default = "least_score")]
+    pub score_threshold: f32,
+    /// Of boxes of a class with a larger intersection over union the best stays: 0.5 when not given.
+    #[serde(default = "half")]
+    pub iou_threshold: f32,
+}
+
+fn least_score() -> f32 {
+    0.01
+}
+
+fn half() -> f32 {
+    0.5
+}
+
+/// The form of a detector's output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum BoxDecoder {
+    /// `[rows, columns]`: four numbers, the sureness of an object if the card says so, a score for each class.
+    Rows,
+    /// The grid of FastestDet: `[1 + 4 + classes, rows, columns]`.
+    FastestDet,
+}
+
+/// Four numbers that are a box.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Corners {
+    /// Left, upper, right and lower edge.
+    #[default]
+    Xyxy,
+    /// Left and upper edge, width and height.
+    Xywh,
+    /// The centre, width and height.
+    Cxcywh,
+}
+
+/// The unit of boxes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum BoxUnits {
+    /// Pixels of the input.
+    #[default]
+    Pixels,
+    /// Shares of its width and height.
+    Share,
 }
 
 /// What is measured on labelled samples.
@@ -129,6 +200,8 @@ pub enum MetricName {
     /// How well the anomaly score tells label 0 (normal) from all others: the area under the receiver operating
     /// characteristic.
     Auc,
+    /// Mean average precision of boxes, at an intersection over union of 0.5 and over 0.5 to 0.95, as COCO does it.
+    AveragePrecision,
     /// The int8 model's output against the float model's; needs no labels.
     Cosine,
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use cygnet_sense::{Card, Layout, Output};
 
 use super::folder::{self, Labelled};
-use super::{Array, FileKind, InputError, Picture, Sound, read_arrays, resampled};
+use super::{Array, FileKind, InputError, LabelledBox, Picture, Sound, read_arrays, resampled};
 use crate::model::Preparation;
 
 /// What a model wants as one of its inputs.
@@ -141,6 +141,21 @@ impl DataSet {
             Source::Arrays { count, .. } => (index < *count).then_some(&*self.path),
             Source::Files { files, .. } => files.get(index).map(|(path, _)| &**path),
         }
+    }
+
+    /// What `labels.csv` of a folder says of the objects in each picture (`file,label,x,y,w,h`, one line for each), in
+    /// the order of the samples; `labels` are the card's. Nothing where there is no such file.
+    ///
+    /// # Errors
+    /// [`InputError::Labels`] naming the line.
+    pub fn boxes(&self, labels: &[String]) -> Result<Vec<Vec<LabelledBox>>, InputError> {
+        let list = self.path.join("labels.csv");
+        let Source::Files { files, .. } = &self.source else { return Ok(Vec::new()) };
+        if !list.is_file() {
+            return Ok(Vec::new());
+        }
+        let mut by_file = super::boxes::boxes(&list, &self.path, labels)?;
+        Ok(files.iter().map(|(path, _)| by_file.remove(path).unwrap_or_default()).collect())
     }
 
     /// Sample `index`, read and prepared.

@@ -1,6 +1,6 @@
 //! The files of a folder and their labels.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -79,9 +79,18 @@ fn plain(label: &str) -> String {
     label.trim().to_lowercase().replace(['-', '_'], " ")
 }
 
-fn classes_by_name(labels: &[String]) -> BTreeMap<String, usize> {
+pub(super) fn classes_by_name(labels: &[String]) -> BTreeMap<String, usize> {
     // The first of equal labels counts.
     labels.iter().enumerate().rev().map(|(class, label)| (plain(label), class)).collect()
+}
+
+/// The class that a label names; `Err` says what it should be.
+pub(super) fn class_of(label: &str, by_name: &BTreeMap<String, usize>, labels: &[String]) -> Result<usize, String> {
+    let class = by_name.get(&plain(label)).copied().or_else(|| label.parse().ok());
+    class.filter(|&class| labels.is_empty() || class < labels.len()).ok_or_else(|| match labels.len() {
+        0 => format!("\"{label}\" is no number, and no card names the labels; give a card or numbers"),
+        count => format!("\"{label}\" is neither a label of the card nor a number below {count}"),
+    })
 }
 
 /// What `labels.csv` lists: `file,label` on each line, the label a name of the card or a number; a first line
@@ -94,30 +103,27 @@ fn listed(list: &Path, folder: &Path, labels: &[String]) -> Result<Vec<Labelled>
         .trim(csv::Trim::All)
         .from_path(list)
         .map_err(|error| InputError::data(list, error.to_string()))?;
-    let mut files = Vec::new();
+    let (mut files, mut listed) = (Vec::new(), BTreeSet::new());
     for (number, row) in reader.records().enumerate() {
         let row = row.map_err(|error| InputError::data(list, format!("{error}; save it as UTF-8 text")))?;
         let line = row.position().map_or(0, csv::Position::line);
         let failed = |problem: String| InputError::Labels { path: list.to_path_buf(), line, problem };
-        let (Some(file), Some(label), 2) = (row.get(0), row.get(1), row.len()) else {
+        let (Some(file), Some(label), 2 | 6) = (row.get(0), row.get(1), row.len()) else {
             return Err(failed(format!("{} fields where a line is `file,label`", row.len())));
         };
+        let is_box = row.len() == 6;
         if number == 0 && file.eq_ignore_ascii_case("file") && label.eq_ignore_ascii_case("label") {
             continue;
         }
-        let class = by_name.get(&plain(label)).copied().or_else(|| label.parse().ok());
-        let class = class.filter(|&class| labels.is_empty() || class < labels.len());
-        let class = class.ok_or_else(|| {
-            failed(match labels.len() {
-                0 => format!("\"{label}\" is no number, and no card names the labels; give a card or numbers"),
-                count => format!("\"{label}\" is neither a label of the card nor a number below {count}"),
-            })
-        })?;
         let path = folder.join(file);
+        let class = if is_box { None } else { Some(class_of(label, &by_name, labels).map_err(failed)?) };
         if !path.is_file() {
             return Err(failed(format!("there is no file \"{file}\" in the folder; add it or take the line out")));
         }
-        files.push((path, Some(class)));
+        // Of a picture with boxes there are as many lines as objects.
+        if !is_box || listed.insert(path.clone()) {
+            files.push((path, class));
+        }
     }
     Ok(files)
 }
