@@ -6,6 +6,7 @@ pub mod demo;
 pub mod progress;
 pub mod quantize;
 pub mod report;
+pub mod signals;
 pub mod summary;
 pub mod table;
 

@@ -1,8 +1,6 @@
 //! Gathers what the report shows, and writes it.
 
 use std::collections::BTreeMap;
-use std::io::Write;
-use std::path::Path;
 
 use anyhow::Context;
 use cygnet::Card;
@@ -16,7 +14,6 @@ use quantize::report::latency::Latency;
 use quantize::report::layers::layers;
 use quantize::report::numbers::short;
 use quantize::report::origin::{Calibration, File, Origin, sha256, shell_command};
-use quantize::report::page::page;
 use quantize::report::share::Share;
 use quantize::report::{Guard, Report, Score, Size, Tried};
 
@@ -25,6 +22,8 @@ use super::summary::Summary;
 
 /// What the run has at hand when the model is made.
 pub struct Run<'r> {
+    /// The int8 model as it is written.
+    pub onnx: &'r [u8],
     /// The models.
     pub quantized: &'r Quantized,
     /// The plan, ready to run.
@@ -62,12 +61,6 @@ pub fn gather(run: &Run<'_>, summary: &Summary) -> anyhow::Result<Report> {
         guards: guards(quantized),
         flips: find_flips(run)?,
     })
-}
-
-/// Writes the page, whole or not at all.
-pub fn write(report: &Report, path: &Path) -> anyhow::Result<()> {
-    let page = page(report);
-    cygnet::output::write_file(path, |file| file.write_all(page.as_bytes())).with_context(|| path.display().to_string())
 }
 
 fn quality(summary: &Summary) -> (Vec<Score>, Option<Share>) {
@@ -146,7 +139,7 @@ fn origin(run: &Run<'_>, summary: &Summary) -> anyhow::Result<Origin> {
         tool: format!("quantize {}", env!("CARGO_PKG_VERSION")),
         command: shell_command(std::env::args_os().map(|word| word.to_string_lossy().into_owned())),
         model: file(&summary.model)?,
-        output: file(&summary.output)?,
+        output: File { path: summary.output.clone(), sha256: sha256(run.onnx) },
         calibration: Calibration {
             path: run.calibration.path().display().to_string(),
             samples: run.calibration.len(),
