@@ -3,8 +3,12 @@
 pub mod card;
 pub mod compile;
 pub mod demo;
+#[cfg(feature = "distill")]
+pub mod distill;
 pub mod progress;
 pub mod quantize;
+pub mod report;
+pub mod signals;
 pub mod summary;
 pub mod table;
 

@@ -86,6 +86,11 @@ impl Layer {
         })
     }
 
+    /// The axis of the stored weights that counts output channels.
+    pub fn channel_axis(&self) -> usize {
+        usize::from(self.outputs_last)
+    }
+
     /// Positions of the output that share the weights: pixels of a convolution, rows of a matrix.
     pub fn positions(&self) -> usize {
         match &self.window {
@@ -119,7 +124,7 @@ impl Layer {
     }
 
     /// Where the weight at `place` of `[outputs][depth]` is stored.
-    fn place(&self, place: usize) -> usize {
+    pub fn place(&self, place: usize) -> usize {
         if self.outputs_last { place % self.depth * self.outputs + place / self.depth } else { place }
     }
 

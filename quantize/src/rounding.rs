@@ -13,6 +13,7 @@ use rayon::prelude::*;
 
 use crate::layers::Layer;
 use crate::moments::{Group, Moments};
+use crate::narrow::Narrow;
 
 /// Added to the diagonal of the moments, as a part of its mean: holds weights that hardly matter where they were.
 const DAMPING: f64 = 0.01;
@@ -23,10 +24,8 @@ const SHRINKAGE: f64 = 2.0;
 /// Integer weights of one layer, and its bias.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayerWeights {
-    /// Levels in the order in which the model stores the weights.
-    pub levels: Vec<i8>,
-    /// One scale per output channel.
-    pub scales: Vec<f32>,
+    /// Levels in the order in which the model stores the weights, scales, and what levels there may be.
+    pub weights: Narrow,
     /// One real number per output channel; `None` where the layer has no bias and needs none.
     pub bias: Option<Vec<f32>>,
 }
@@ -40,27 +39,23 @@ pub struct FloatLayer {
     pub bias: Option<Vec<f32>>,
     /// Whether the layer can take a bias.
     pub takes_bias: bool,
+    /// Whether the bias makes up for the mean error of what the layer reads too, and not of its weights alone. Right
+    /// where the layers before have their final weights.
+    pub corrects_input: bool,
 }
 
-/// Rounds the weights of `layer` to levels of `scales` in at most `sweeps` rounds over all weights.
-///
-/// `nearest(output, index, value)` is the allowed level that is nearest to `value`, given in levels.
-pub fn round(
-    layer: &Layer,
-    float: &FloatLayer,
-    scales: &[f32],
-    moments: &Moments,
-    sweeps: usize,
-    nearest: &(dyn Fn(usize, usize, f32) -> i8 + Sync),
-) -> LayerWeights {
+/// Rounds the weights of `layer` to the levels that `narrow` allows, in at most `sweeps` rounds over all weights.
+pub fn round(layer: &Layer, float: &FloatLayer, mut narrow: Narrow, moments: &Moments, sweeps: usize) -> LayerWeights {
+    let nearest =
+        |output: usize, index: usize, value: f32| narrow.nearest(layer.place(output * layer.depth + index), value);
     let per_group = layer.outputs / layer.groups;
     let size = per_group * layer.depth;
     let groups: Vec<usize> = (0..layer.groups).collect();
     let of = |&group: &usize| {
-        let normal = Normal::of(&moments.groups[group], moments.rows, float.takes_bias);
+        let normal = Normal::of(&moments.groups[group], moments.rows, float);
         let first = group * per_group;
         let weights = &float.weights[group * size..][..size];
-        normal.round(weights, layer.depth, &scales[first..][..per_group], sweeps, &|output, index, value| {
+        normal.round(weights, layer.depth, &narrow.scales[first..][..per_group], sweeps, &|output, index, value| {
             nearest(first + output, index, value)
         })
     };
@@ -71,7 +66,8 @@ pub fn round(
         let old = |output: usize| float.bias.as_ref().map_or(0.0, |bias| f64::from(bias[output]));
         shifts.enumerate().map(|(output, shift)| (old(output) + shift) as f32).collect()
     });
-    LayerWeights { levels: layer.stored(&levels), scales: scales.to_vec(), bias }
+    narrow.levels = layer.stored(&levels);
+    LayerWeights { weights: narrow, bias }
 }
 
 /// The quadratic form of one group: `error(v) = (v − w) near (v − w)ᵀ`, about the means where a bias takes those.
@@ -82,13 +78,14 @@ struct Normal {
 }
 
 impl Normal {
-    fn of(group: &Group, rows: usize, takes_bias: bool) -> Normal {
+    fn of(group: &Group, rows: usize, float: &FloatLayer) -> Normal {
         let rows = rows.max(1) as f64;
         let mean = |sums: &[f64]| -> Vec<f64> { sums.iter().map(|sum| sum / rows).collect() };
-        let (near_mean, real_mean) = (mean(&group.near_sum), mean(&group.real_sum));
+        let near_mean = mean(&group.near_sum);
+        let real_mean = if float.corrects_input { mean(&group.real_sum) } else { near_mean.clone() };
         let mut near = group.near.clone();
         for ((row, column), value) in near.indexed_iter_mut() {
-            let mean = if takes_bias { near_mean[row] * near_mean[column] } else { 0.0 };
+            let mean = if float.takes_bias { near_mean[row] * near_mean[column] } else { 0.0 };
             *value = (f64::from(*value) / rows - mean) as f32;
         }
         // With few rows the sums off the diagonal are more chance than fact: they shrink towards none (Ledoit and Wolf, 2004).

@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, anyhow, bail};
 use quantize::Effort;
 use quantize::params::Activations;
+use quantize::recipe::WeightForm;
 use quantize::tail::Outputs;
 
 use super::quantize::{Arguments as QuantizeArguments, RangeKind, work};
@@ -79,14 +80,18 @@ fn compress(name: &str, models: &Path, output: &Path) -> anyhow::Result<Summary>
         eval: Some(folder.join("eval.npz")),
         output: Some(output.join(format!("{name}.int8.onnx"))),
         plan: Some(plan_path(name, output)),
+        report: None,
         card: None,
-        ranges: RangeKind::Minmax,
+        ranges: RangeKind::Auto,
         percentile: 100.0,
         effort: Effort::default(),
         threads: None,
         prune: None,
         no_equalize: false,
         activations: Activations::default(),
+        bad_samples: None,
+        cache: None,
+        weights: WeightForm::default(),
         outputs: Outputs::default(),
         json: false,
     })
