@@ -185,8 +185,7 @@ fn choose(cluster: &Cluster, limits: &BTreeMap<usize, Option<i32>>) -> Option<(V
     let mut best = (before, none);
     for (by_reach, by_weight) in (0..=4).flat_map(|a| (0..=4).map(move |b| (a, b))).skip(1) {
         let exponent = |place: usize| {
-            let reach =
-                reach[place].max(DEAD.min(2f64.powi(-LARGEST)).max(if reach[place] == 0.0 { DEAD } else { 0.0 }));
+            let reach = if reach[place] == 0.0 { DEAD } else { reach[place].max(2f64.powi(-LARGEST)) };
             let weight = weight[place].max(2f64.powi(-LARGEST));
             let exponent = reach.log2() * f64::from(by_reach) / 4.0 - weight.log2() * f64::from(by_weight) / 4.0;
             (exponent.round() as i32).clamp(bounds[place].0, bounds[place].1)
@@ -269,7 +268,7 @@ mod tests {
         let seen = [("y".to_string(), [(0, range(6.0)), (1, range(1.5)), (2, range(0.0))].into())].into();
         let channels = Channels {
             of: [("y".to_string(), Labels::along(2, 1, vec![0, 1, 2]))].into(),
-            limits: vec![crate::channels::Limit { input: "x".into(), output: "y".into(), bounds: (0.0, 6.0) }],
+            limits: vec![crate::channels::Limit { output: "y".into(), bounds: (0.0, 6.0) }],
             ..Channels::default()
         };
         let limits = limits(&channels, &seen);
