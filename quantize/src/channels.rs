@@ -56,9 +56,7 @@ pub struct Use {
 /// within the bounds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Limit {
-    /// What the cut-off reads; no value of it lies outside the bounds where its output touches none.
-    pub input: String,
-    /// What the cut-off makes.
+    /// What the cut-off makes. Where it stays within the bounds, nothing was cut off.
     pub output: String,
     /// The least and the largest value that passes.
     pub bounds: (f32, f32),
@@ -97,3 +95,6 @@ impl Channels {
         sets
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -185,8 +185,7 @@ fn choose(cluster: &Cluster, limits: &BTreeMap<usize, Option<i32>>) -> Option<(V
     let mut best = (before, none);
     for (by_reach, by_weight) in (0..=4).flat_map(|a| (0..=4).map(move |b| (a, b))).skip(1) {
         let exponent = |place: usize| {
-            let reach =
-                reach[place].max(DEAD.min(2f64.powi(-LARGEST)).max(if reach[place] == 0.0 { DEAD } else { 0.0 }));
+            let reach = if reach[place] == 0.0 { DEAD } else { reach[place].max(2f64.powi(-LARGEST)) };
             let weight = weight[place].max(2f64.powi(-LARGEST));
             let exponent = reach.log2() * f64::from(by_reach) / 4.0 - weight.log2() * f64::from(by_weight) / 4.0;
             (exponent.round() as i32).clamp(bounds[place].0, bounds[place].1)
@@ -226,4 +225,54 @@ fn scale(model: &mut Model, channels: &Channels, factors: &[f32]) {
         model.initializers.insert(new, scaled);
     }
     drop_unused(model);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channels::Class;
+    use cygnet_onnx::model::Node;
+
+    /// Two channels, the second a quarter as wide: by hand, it is made four times as large and read with a quarter.
+    #[test]
+    fn factors_go_into_makers_and_readers() {
+        let mut model = Model::default();
+        let mut give = |name: &str, shape: &[usize], values: &[f32]| {
+            model.initializers.insert(name.into(), Tensor::from_f32(shape.to_vec(), values));
+        };
+        give("w1", &[1, 2], &[3.0, 0.5]);
+        give("b1", &[2], &[1.0, -0.25]);
+        give("w2", &[2, 1], &[5.0, 7.0]);
+        model.nodes =
+            vec![Node::new("Gemm", "", &["x", "w1", "b1"], &["a"]), Node::new("Gemm", "", &["a", "w2"], &["y"])];
+        let class = |pinned: Option<&str>| Class { pinned: pinned.map(Into::into), set: 0 };
+        let part = |node, input, makes, reads| crate::channels::Use { node, input, makes, reads };
+        let channels = Channels {
+            classes: vec![class(None), class(None), class(Some("x"))],
+            uses: vec![
+                part(0, 1, Some(Labels::along(2, 1, vec![0, 1])), Some(Labels::uniform(2, 2))),
+                part(0, 2, Some(Labels::along(1, 0, vec![0, 1])), None),
+                part(1, 1, Some(Labels::uniform(2, 2)), Some(Labels::along(2, 0, vec![0, 1]))),
+            ],
+            ..Channels::default()
+        };
+        scale(&mut model, &channels, &[1.0, 0.25, 1.0]);
+        let values = |name: &str| model.initializers[name].to_f32s().unwrap();
+        assert_eq!((values("w1"), values("b1"), values("w2")), (vec![3.0, 2.0], vec![1.0, -1.0], vec![5.0, 1.75]));
+    }
+
+    /// ReLU6: a channel up to 1.5 may double (four times would reach the bound, without margin); one at 6 must stay.
+    #[test]
+    fn bounds_hold_channels_back() {
+        let range = |high: f32| ChannelRange { low: 0.0, high, count: 1, ..ChannelRange::default() };
+        let seen = [("y".to_string(), [(0, range(6.0)), (1, range(1.5)), (2, range(0.0))].into())].into();
+        let channels = Channels {
+            of: [("y".to_string(), Labels::along(2, 1, vec![0, 1, 2]))].into(),
+            limits: vec![crate::channels::Limit { output: "y".into(), bounds: (0.0, 6.0) }],
+            ..Channels::default()
+        };
+        let limits = limits(&channels, &seen);
+        assert_eq!((limits[&0], limits[&1]), (None, Some(-1)));
+        assert!(limits[&2].is_some_and(|least| least < -LARGEST));
+    }
 }

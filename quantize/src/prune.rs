@@ -63,6 +63,7 @@ pub fn prune(model: &mut Model, facts: &Facts, dims: &Dims, share: f64, data: &D
         if going.is_empty() {
             continue;
         }
+        log::info!("pruning, round {round} of {ROUNDS}: {} channels go, the others are fitted again", going.len());
         let first = whole.classes(&channels, &gone);
         gone.extend(going.iter().filter_map(|class| first.get(class)));
         cut::cut(model, &facts, &channels, &going)?;

@@ -52,7 +52,7 @@ impl Walk<'_> {
         self.hand_on(node)?;
         let is_open = |bound: f32, open: f32| bound == 0.0 || bound == open;
         if !is_open(low, f32::NEG_INFINITY) || !is_open(high, f32::INFINITY) {
-            self.limit(node.input(0)?, node.output(0)?, (low, high));
+            self.limit(node.output(0)?, (low, high));
         }
         Some(())
     }
@@ -251,8 +251,9 @@ impl Walk<'_> {
 /// Whether the node can go on doing the same when labels are taken out of its input, with other constants at most.
 fn can_shrink(node: &Node, read: &Labels, made: &Labels) -> bool {
     match node.op_type.as_str() {
-        "Transpose" | "Concat" | "Split" => read.varying().len() <= 1 && made.varying().len() <= 1,
-        "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => read.varying().len() <= 1 && made.varying().len() <= 1,
+        "Transpose" | "Concat" | "Split" | "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => {
+            read.varying().len() <= 1 && made.varying().len() <= 1
+        }
         _ => read.marks() == made.marks(),
     }
 }

@@ -132,8 +132,8 @@ impl Walk<'_> {
         self.uses.push(Use { node, input, makes, reads });
     }
 
-    pub(super) fn limit(&mut self, input: &str, output: &str, bounds: (f32, f32)) {
-        self.limits.push(Limit { input: input.into(), output: output.into(), bounds });
+    pub(super) fn limit(&mut self, output: &str, bounds: (f32, f32)) {
+        self.limits.push(Limit { output: output.into(), bounds });
     }
 
     /// Pins what the node reads and makes.

@@ -102,11 +102,8 @@ fn follow(
     if node.is("Reshape") {
         let (axis, left) = left(node.output(0)?)?;
         let mut shape = model.initializers.get(node.input(1)?)?.to_i64s().ok()?;
-        if *shape.get(axis)? > 0 {
-            shape[axis] = left as i64;
-            replace(model, names, index, 1, Tensor::from_i64(vec![shape.len()], &shape));
-        } else if shape[axis] == 0 {
-            // 0 copies the extent of the same axis of the input, which need not be the one that shrank.
+        // -1 takes what is over; 0 copies an extent of the input, which need not be the one that shrank.
+        if *shape.get(axis)? != -1 {
             shape[axis] = left as i64;
             replace(model, names, index, 1, Tensor::from_i64(vec![shape.len()], &shape));
         }
@@ -127,4 +124,65 @@ fn follow(
         node.attributes.remove("num_outputs");
     }
     Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::channels::Purpose;
+    use crate::facts::{Dims, infer};
+    use cygnet_onnx::model::{DType, Dim, Node, ValueInfo};
+    use cygnet_onnx::reference::Reference;
+
+    /// Channel 1 of three is nothing everywhere: without it the model computes the same. Through a depthwise layer of
+    /// two channels for each, a concatenation with a branch that stays, and a flattening with channels last.
+    #[test]
+    fn without_what_is_nothing_the_answers_stay() {
+        let nodes = vec![
+            Node::new("Conv", "", &["x", "w1", "b1"], &["a"]),
+            Node::new("Conv", "", &["a", "w2"], &["b"]).with("group", Attribute::Int(3)),
+            Node::new("Conv", "", &["x", "w3"], &["c"]),
+            Node::new("Concat", "", &["b", "c"], &["d"]).with("axis", Attribute::Int(1)),
+            Node::new("Mul", "", &["d", "m"], &["e"]),
+            Node::new("Transpose", "", &["e"], &["f"]).with("perm", Attribute::Ints(vec![0, 2, 3, 1])),
+            Node::new("Reshape", "", &["f", "shape"], &["g"]),
+            Node::new("Gemm", "", &["g", "w4"], &["y"]),
+        ];
+        let value = |name: &str, shape: [usize; 2], rest: &[usize]| {
+            let shape = shape.iter().chain(rest).map(|&extent| Dim::Known(extent)).collect();
+            ValueInfo { name: name.into(), dtype: DType::F32, shape: Some(shape) }
+        };
+        let mut model = Model {
+            ir_version: 8,
+            opsets: [(String::new(), 13)].into(),
+            nodes,
+            inputs: vec![value("x", [1, 1], &[1, 2])],
+            outputs: vec![value("y", [1, 2], &[])],
+            ..Model::default()
+        };
+        let mut give = |name: &str, shape: &[usize], values: Vec<f32>| {
+            model.initializers.insert(name.into(), Tensor::from_f32(shape.to_vec(), &values));
+        };
+        give("w1", &[3, 1, 1, 1], vec![2.0, 0.0, -3.0]);
+        give("b1", &[3], vec![0.5, 0.0, 1.0]);
+        give("w2", &[6, 1, 1, 1], vec![1.0, 2.0, 3.0, 4.0, 5.0, 6.0]);
+        give("w3", &[1, 1, 1, 1], vec![-1.5]);
+        give("m", &[7, 1, 1], (1..8).map(|v| v as f32).collect());
+        give("w4", &[14, 2], (0..28).map(|v| (v % 5) as f32 - 2.0).collect());
+        model.initializers.insert("shape".into(), Tensor::from_i64(vec![2], &[1, 14]));
+
+        let facts = infer(&model, &Dims::new()).unwrap();
+        let channels = Channels::of(&model, &facts, Purpose::Remove);
+        let gone = [channels.of["a"].along_axis(1, 3).unwrap()[1]].into();
+        let mut pruned = model.clone();
+        cut(&mut pruned, &facts, &channels, &gone).unwrap();
+        assert_eq!(pruned.nodes[1].int("group"), Some(2));
+        let shape = |name: &str| pruned.initializers[name].shape.clone();
+        assert_eq!((shape("w2"), shape("m"), shape("w4")), (vec![4, 1, 1, 1], vec![5, 1, 1], vec![10, 2]));
+        let answer = |model: &Model| {
+            let input = Tensor::from_f32(vec![1, 1, 1, 2], &[0.75, -2.0]);
+            Reference::new(model, &[]).unwrap().run(&[input]).unwrap()[0].to_f32s().unwrap()
+        };
+        assert_eq!(answer(&pruned), answer(&model));
+    }
 }

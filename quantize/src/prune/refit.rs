@@ -18,11 +18,13 @@ use crate::graph::{Names, drop_unused, makers};
 use crate::layers::Layer;
 use crate::operators::{Role, role};
 
-/// Samples to fit on.
+/// Samples to fit on at most.
 pub(super) const SAMPLES: usize = 96;
 /// Rows for each weight of an output channel, and rows at least.
 const ROWS_PER_INPUT: usize = 8;
 const LEAST_ROWS: usize = 4096;
+/// A sample gives one row of this many positions.
+const SPREAD: usize = 8;
 /// How strongly weights are held to what they were, as a share of the mean square of a row's values.
 const RIDGE: f64 = 1e-2;
 
@@ -36,19 +38,17 @@ pub(super) fn refit(
 ) -> Result<usize, QuantizeError> {
     let mut changed: BTreeSet<String> = BTreeSet::new();
     let mut fitted = 0;
-    let mut index = 0;
-    while index < pruned.nodes.len() {
+    for index in 0..pruned.nodes.len() {
         let node = &pruned.nodes[index];
         let is_layer = ["Conv", "Gemm", "MatMul"].iter().any(|op| node.is(op));
-        let input = node.inputs.first().cloned().unwrap_or_default();
-        let loses = node.inputs.iter().any(|name| changed.contains(name)) || is_cut(whole, gone, &node.outputs[0]);
-        if loses {
+        let reads_changed = node.input(0).is_some_and(|input| changed.contains(input));
+        let is_cut = node.output(0).is_some_and(|output| is_cut(whole, gone, output));
+        if is_cut || node.inputs.iter().any(|name| changed.contains(name)) {
             changed.extend(node.outputs.iter().cloned());
         }
-        if is_layer && changed.contains(&input) && fit(whole, gone, pruned, facts, data, index)? {
+        if is_layer && reads_changed && fit(whole, gone, pruned, facts, data, index)? {
             fitted += 1;
         }
-        index += 1;
     }
     Ok(fitted)
 }
@@ -73,15 +73,22 @@ fn fit(
     let Some(layer) = Layer::of(pruned, facts, index, &node, channel_axis) else { return Ok(false) };
     let start = layer.weights(pruned)?;
     let Some(kept) = kept_elements(whole, gone, output) else { return Ok(false) };
+    // Rows are told apart by number: where the numbers do not agree, the layer stays as it is.
+    if facts.get(output).is_none_or(|(_, shape)| shape.iter().product::<usize>() != kept.len()) {
+        return Ok(false);
+    }
     let make = |model: &Model, tensor: &str| Reference::with_dims(&upto(model, tensor), &[], whole.dims);
     let (now, before) = (make(pruned, input)?, make(&whole.model, output)?);
     let per_group = layer.outputs / layer.groups;
     let mut sums: Vec<LeastSquares> = vec![LeastSquares::new(layer.depth, per_group); layer.groups];
-    let samples = data.len().min(SAMPLES);
-    let wanted = (layer.depth * ROWS_PER_INPUT).max(LEAST_ROWS).div_ceil(samples.max(1));
-    for (number, sample) in data.samples().take(SAMPLES).enumerate() {
+    let rows = (layer.depth * ROWS_PER_INPUT).max(LEAST_ROWS);
+    // Where there are many positions, fewer samples give rows that differ enough.
+    let samples = (rows * SPREAD).div_ceil(layer.positions().max(1)).clamp(SAMPLES / 3, SAMPLES).min(data.len().max(1));
+    let wanted = rows.div_ceil(samples);
+    for (number, sample) in data.samples().take(samples).enumerate() {
         let sample = sample?;
-        let (x, y) = (now.run(&sample.inputs)?, before.run(&sample.inputs)?);
+        let (x, y) = rayon::join(|| now.run(&sample.inputs), || before.run(&sample.inputs));
+        let (x, y) = (x?, y?);
         let (x, y) = (x[0].to_f32s()?, y[0].to_f32s()?);
         let y: Vec<f32> = kept.iter().map(|&element| y[element]).collect();
         add_rows(&layer, &mut sums, &x, &y, &positions(layer.positions(), wanted, number as u64));
@@ -125,6 +132,9 @@ pub(super) fn positions(all: usize, wanted: usize, seed: u64) -> Vec<usize> {
 /// Adds the rows at `positions` and what the whole model makes of them.
 fn add_rows(layer: &Layer, sums: &mut [LeastSquares], x: &[f32], y: &[f32], positions: &[usize]) {
     let taken = positions.len();
+    if taken == 0 {
+        return;
+    }
     let mut rows = Vec::with_capacity(taken * layer.depth * layer.groups);
     layer.rows(x, positions, &mut rows);
     let per_group = layer.outputs / layer.groups;
