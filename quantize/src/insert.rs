@@ -16,7 +16,7 @@ use cygnet_onnx::model::{Model, Node, Tensor};
 
 use crate::error::QuantizeError;
 use crate::graph::{drop_unused, redirect, remove_nodes};
-use crate::operators::{Role, bounds, role};
+use crate::operators::{Role, bounds};
 use crate::params::Params;
 use crate::placement::Placement;
 use store::Store;
@@ -44,8 +44,8 @@ pub fn insert(model: &mut Model, placement: &Placement, params: &[Params]) -> Re
         .nodes
         .iter()
         .enumerate()
-        .filter_map(|(index, node)| match role(model, node) {
-            Role::Weighted { channel_axis } => Some((index, channel_axis, of(node.input(0)?)?)),
+        .filter_map(|(index, node)| match placement.roles.get(index) {
+            Some(&Role::Weighted { channel_axis }) => Some((index, channel_axis, of(node.input(0)?)?)),
             _ => None,
         })
         .collect();

@@ -1,9 +1,9 @@
 //! Compresses float ONNX models to int8: the passes behind the program `quantize`.
 //!
-//! The way of a model: [`fold`] makes it small, [`placement`] decides what becomes an integer, [`calibrate`] watches
-//! the float model on real samples, [`ranges`] draws scales from that, [`insert`] writes QuantizeLinear and
-//! DequantizeLinear. The result is standard ONNX. [`quantize`] does all of it. [`engine`] makes the result a plan, and
-//! [`evaluate`] compares it with the float model.
+//! The way of a model, in three stages: [`prepare`] makes the float model small ([`fold`]); [`calibrate`] watches it on real
+//! samples; [`build`] decides what becomes an integer ([`placement`], by a [`recipe`]), draws scales ([`ranges`]) and writes
+//! QuantizeLinear and DequantizeLinear ([`insert`]). The result is standard ONNX. [`quantize`] does all of it. [`engine`]
+//! makes the result a plan, and [`evaluate`] compares it with the float model.
 
 pub mod calibrate;
 pub mod data;
@@ -19,28 +19,69 @@ pub mod opset;
 pub mod params;
 pub mod placement;
 pub mod ranges;
+pub mod recipe;
 
 use cygnet_onnx::model::Model;
 
+use calibrate::Distributions;
 use data::Data;
 use error::QuantizeError;
-use facts::{Dims, dims_of, infer};
+use facts::{Dims, Facts, dims_of, infer};
 use params::Activations;
 use ranges::Ranges;
+use recipe::Recipe;
+
+/// How much work goes into accuracy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Effort {
+    /// Ranges only: seconds
+    Fast,
+    /// Repairs and rounding of weights by their layer's output
+    #[default]
+    Normal,
+    /// Several rounds of that, and ranges chosen by the model's output: minutes
+    Best,
+}
 
 /// How to quantize.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// How activation ranges are drawn.
     pub ranges: Ranges,
     /// The integer type of activations.
     pub activations: Activations,
+    /// How much work goes into accuracy.
+    pub effort: Effort,
+    /// What becomes of each layer.
+    pub recipe: Recipe,
+    /// Threads to work on; the result does not depend on it.
+    pub threads: usize,
 }
 
 impl Default for Options {
     fn default() -> Options {
-        Options { ranges: Ranges::MinMax, activations: Activations::Uint8 }
+        Options {
+            ranges: Ranges::MinMax,
+            activations: Activations::Uint8,
+            effort: Effort::default(),
+            recipe: Recipe::default(),
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+        }
     }
+}
+
+/// A float model that is ready to be quantized.
+#[derive(Clone, Debug)]
+pub struct Prepared {
+    /// The folded model.
+    pub model: Model,
+    /// Type and shape of its tensors.
+    pub facts: Facts,
+    /// Extents of open axes as the samples have them.
+    pub dims: Dims,
+    /// What folding did.
+    pub folded: fold::Folded,
 }
 
 /// An int8 model and how it came about.
@@ -62,12 +103,19 @@ pub struct Quantized {
 ///
 /// # Errors
 /// [`QuantizeError`] naming the node, tensor or sample and the mend.
-pub fn quantize(
-    mut model: Model,
-    data: &Data,
-    options: Options,
-    step: impl FnMut(),
-) -> Result<Quantized, QuantizeError> {
+pub fn quantize(model: Model, data: &Data, options: &Options, step: impl FnMut()) -> Result<Quantized, QuantizeError> {
+    let prepared = prepare(model, data)?;
+    let placement = placement::place(&prepared.model, &prepared.facts, &options.recipe)?;
+    let observed = placement.observed(&prepared.model);
+    let seen = calibrate::calibrate(&prepared.model, &observed, &prepared.dims, data.samples(), step)?;
+    build(&prepared, &seen, options)
+}
+
+/// Makes the float model small and takes open extents from the first sample of `data`.
+///
+/// # Errors
+/// [`QuantizeError`] where the model is quantized already or tract cannot follow it.
+pub fn prepare(mut model: Model, data: &Data) -> Result<Prepared, QuantizeError> {
     if let Some(node) = model.nodes.iter().find(|n| n.op_type == "QuantizeLinear" || n.op_type.starts_with("QLinear")) {
         return Err(QuantizeError::node(node, "the model is quantized already; give the float model"));
     }
@@ -79,11 +127,19 @@ pub fn quantize(
     opset::raise(&mut model, &facts)?;
     let folded = fold::fold(&mut model, &dims)?;
     let facts = infer(&model, &dims)?;
-    let placement = placement::place(&model, &facts)?;
-    let seen = calibrate::calibrate(&model, &placement.observed(&model), &dims, data.samples(), step)?;
-    let params = ranges::parameters(&model, &placement, &seen, options.ranges, options.activations)?;
-    let float = model.clone();
+    Ok(Prepared { model, facts, dims, folded })
+}
+
+/// Quantizes with the recipe, the ranges and the repairs that `options` tell.
+///
+/// # Errors
+/// [`QuantizeError`] naming the node or tensor and the mend.
+pub fn build(prepared: &Prepared, seen: &Distributions, options: &Options) -> Result<Quantized, QuantizeError> {
+    let Prepared { model: float, facts, dims, folded } = prepared;
+    let placement = placement::place(float, facts, &options.recipe)?;
+    let params = ranges::parameters(float, &placement, seen, options.ranges, options.activations)?;
+    let mut model = float.clone();
     let inserted = insert::insert(&mut model, &placement, &params)?;
     model.producer = "cygnet quantize".into();
-    Ok(Quantized { model, float, folded, inserted, dims })
+    Ok(Quantized { model, float: float.clone(), folded: *folded, inserted, dims: dims.clone() })
 }

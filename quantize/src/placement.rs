@@ -8,6 +8,7 @@ use crate::error::QuantizeError;
 use crate::facts::Facts;
 use crate::graph::{Readers, makers};
 use crate::operators::{Role, activation_inputs, bounds, fuses_activation, role};
+use crate::recipe::{Precision, Recipe};
 
 /// Tensors with one scale and zero point.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +24,8 @@ pub struct Group {
 /// Which tensors become integers.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Placement {
+    /// What each node of the model does, by its position.
+    pub roles: Vec<Role>,
     /// Groups of tensors.
     pub groups: Vec<Group>,
     /// The group of each tensor that becomes an integer.
@@ -39,12 +42,16 @@ impl Placement {
     }
 }
 
-/// Decides for the whole model.
+/// Decides for the whole model; `recipe` tells which layers stay in float.
 ///
 /// # Errors
 /// [`QuantizeError::Unsuitable`] where nothing can be quantized.
-pub fn place(model: &Model, facts: &Facts) -> Result<Placement, QuantizeError> {
-    let roles: Vec<Role> = model.nodes.iter().map(|n| role(model, n)).collect();
+pub fn place(model: &Model, facts: &Facts, recipe: &Recipe) -> Result<Placement, QuantizeError> {
+    let role_of = |node| match recipe.form(node).precision {
+        Precision::Float => Role::Float,
+        _ => role(model, node),
+    };
+    let roles: Vec<Role> = model.nodes.iter().map(role_of).collect();
     let fused = fused_activations(model, &roles);
     let inside: BTreeSet<&str> = fused.keys().filter_map(|&node| model.nodes[node].output(0)).collect();
     let is_float = |t: &str| facts.get(t).is_some_and(|(dtype, _)| *dtype == DType::F32);
@@ -72,7 +79,7 @@ pub fn place(model: &Model, facts: &Facts) -> Result<Placement, QuantizeError> {
         let problem = "no layer of this model has an integer form: it would stay as it is";
         return Err(QuantizeError::Unsuitable(problem.into()));
     }
-    Ok(collect(model, &roles, fused, &mut sets, &active))
+    Ok(collect(model, roles, fused, &mut sets, &active))
 }
 
 /// Pairs of a node and the cutting activation that alone reads its output.
@@ -90,13 +97,13 @@ fn fused_activations(model: &Model, roles: &[Role]) -> BTreeMap<usize, usize> {
 
 fn collect(
     model: &Model,
-    roles: &[Role],
+    roles: Vec<Role>,
     fused: BTreeMap<usize, usize>,
     sets: &mut Sets,
     active: &BTreeSet<usize>,
 ) -> Placement {
     let makers = makers(model);
-    let mut placement = Placement { fused, ..Placement::default() };
+    let mut placement = Placement { roles, fused, ..Placement::default() };
     let mut number_of = BTreeMap::new();
     for tensor in sets.names() {
         let set = sets.find(&tensor);
@@ -107,8 +114,8 @@ fn collect(
             placement.groups.push(Group { tensors: Vec::new(), sources: Vec::new(), is_unit: true });
             placement.groups.len() - 1
         });
+        let maker = makers.get(&tensor).map(|&index| placement.roles[index]);
         let group = &mut placement.groups[number];
-        let maker = makers.get(&tensor).map(|&index| roles[index]);
         if maker != Some(Role::Move) {
             group.is_unit &= maker == Some(Role::ComputeUnit);
             group.sources.push(tensor.clone());

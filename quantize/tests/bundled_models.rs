@@ -31,7 +31,7 @@ fn small_and_as_accurate_as_float() {
         let card = Card::load(path.with_extension("toml")).unwrap();
         let open = |end: &str| Data::open(&file(end), &model, Some(&card)).unwrap();
         let (calibration, evaluation) = (open("calib.npz"), open("eval.npz"));
-        let quantized = quantize::quantize(model, &calibration, Options::default(), || ()).unwrap();
+        let quantized = quantize::quantize(model, &calibration, &Options::default(), || ()).unwrap();
         let Quantized { model, float, dims, .. } = &quantized;
         let engine = Engine::new(engine::plan(model, dims, None).unwrap()).unwrap();
         let accuracy = evaluate::accuracy(float, &engine, dims, evaluation.samples(), || ()).unwrap();
@@ -61,5 +61,5 @@ fn sounds_in_a_folder_calibrate_too() {
     let inputs = data.samples().next().unwrap().unwrap().inputs;
     // 8000 samples, windows of 256 every 128: 61 frames of 40 bands.
     assert_eq!(inputs[0].len(), 61 * 40);
-    assert!(quantize::quantize(model, &data, Options::default(), || ()).is_ok());
+    assert!(quantize::quantize(model, &data, &Options::default(), || ()).is_ok());
 }

@@ -17,7 +17,7 @@ fn golden(name: &str) -> PathBuf {
 fn quantized(options: Options) -> Quantized {
     let model = Model::read(&golden("network.onnx")).unwrap();
     let data = Data::open(&golden("samples.npz"), &model, None).unwrap();
-    quantize::quantize(model, &data, options, || ()).unwrap()
+    quantize::quantize(model, &data, &options, || ()).unwrap()
 }
 
 fn answer(name: &str) -> Vec<f32> {
@@ -109,7 +109,7 @@ fn every_layer_stands_between_integers() {
 fn int8_answers_are_near_whatever_the_options() {
     for activations in [Activations::Uint8, Activations::Int8] {
         for ranges in [Ranges::MinMax, Ranges::Percentile(99.99), Ranges::LeastError] {
-            let Quantized { model, .. } = quantized(Options { ranges, activations });
+            let Quantized { model, .. } = quantized(Options { ranges, activations, ..Options::default() });
             let data = Data::open(&golden("samples.npz"), &model, None).unwrap();
             let expected = answer("y");
             let error: f32 = outputs(&model, &data).iter().zip(&expected).map(|(a, b)| (a - b).powi(2)).sum();
@@ -127,6 +127,6 @@ fn unsuitable_models_and_data_are_refused() {
     assert!(wrong.contains("there is no array \"x\""), "{wrong}");
     let again = quantized(Options::default()).model;
     let data = Data::open(&golden("samples.npz"), &again, None).unwrap();
-    let refused = quantize::quantize(again, &data, Options::default(), || ()).unwrap_err().to_string();
+    let refused = quantize::quantize(again, &data, &Options::default(), || ()).unwrap_err().to_string();
     assert!(refused.contains("quantized already"), "{refused}");
 }

@@ -59,5 +59,5 @@ pub fn int8_model(path: &Path) -> Model {
     let samples = work.path().join("samples.npz");
     cygnet::output::write_npz(&samples, &[array]).expect("written");
     let data = quantize::data::Data::open(&samples, &model, None).expect("opens");
-    quantize::quantize(model, &data, quantize::Options::default(), || ()).expect("quantizes").model
+    quantize::quantize(model, &data, &quantize::Options::default(), || ()).expect("quantizes").model
 }

@@ -60,7 +60,7 @@ fn tiny() -> Model {
     let card = std::fs::read_to_string(models.join("digits-tiny/digits-tiny.toml")).expect("a card");
     model.metadata.insert(cygnet_onnx::compile::CARD_KEY.into(), card);
     let data = quantize::data::Data::open(&models.join("digits-speech/calib.npz"), &model, None).expect("opens");
-    quantize::quantize(model, &data, quantize::Options::default(), || ()).expect("quantizes").model
+    quantize::quantize(model, &data, &quantize::Options::default(), || ()).expect("quantizes").model
 }
 
 fn cases() -> Vec<Case> {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use anyhow::{Context, anyhow, bail};
+use quantize::Effort;
 use quantize::params::Activations;
 
 use super::quantize::{Arguments as QuantizeArguments, RangeKind, work};
@@ -80,6 +81,8 @@ fn compress(name: &str, models: &Path, output: &Path) -> anyhow::Result<Summary>
         card: None,
         ranges: RangeKind::Minmax,
         percentile: 100.0,
+        effort: Effort::default(),
+        threads: None,
         activations: Activations::default(),
         json: false,
     })

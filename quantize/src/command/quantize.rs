@@ -1,5 +1,6 @@
 //! `quantize MODEL.onnx --calib DATA`: the whole way from float to int8.
 
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -9,7 +10,7 @@ use quantize::engine::Engine;
 use quantize::evaluate::{self, Accuracy, Noise};
 use quantize::params::Activations;
 use quantize::ranges::Ranges;
-use quantize::{Options, Quantized};
+use quantize::{Effort, Options, Quantized};
 
 use super::compile;
 use super::progress::Progress;
@@ -44,6 +45,12 @@ pub struct Arguments {
     /// Share of values inside the range, with --ranges percentile
     #[arg(long, default_value_t = 99.99, value_parser = percentile)]
     pub percentile: f64,
+    /// How much work goes into accuracy
+    #[arg(long, value_enum, default_value = "normal")]
+    pub effort: Effort,
+    /// Threads to work on; the result does not depend on it [default: all cores]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
     /// Integer type of activations
     #[arg(long, value_enum, default_value = "uint8")]
     pub activations: Activations,
@@ -96,9 +103,11 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         RangeKind::Percentile => Ranges::Percentile(arguments.percentile),
         RangeKind::Error => Ranges::LeastError,
     };
-    let options = Options { ranges, activations: arguments.activations };
+    let mut options =
+        Options { ranges, activations: arguments.activations, effort: arguments.effort, ..Options::default() };
+    options.threads = arguments.threads.map_or(options.threads, NonZeroUsize::get);
     let mut progress = Progress::new("calibrating", calibration.len());
-    let quantized = quantize::quantize(model, &calibration, options, || progress.step())?;
+    let quantized = quantize::quantize(model, &calibration, &options, || progress.step())?;
     drop(progress);
 
     let plan = match compile::plan(&quantized.model, &quantized.dims) {

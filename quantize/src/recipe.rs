@@ -1,0 +1,58 @@
+//! What becomes of each layer: how wide its activations are, and in what form its weights are stored.
+
+use std::collections::BTreeMap;
+
+use cygnet_onnx::model::Node;
+
+/// How a layer computes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Precision {
+    /// On levels of 8 bits.
+    #[default]
+    Int8,
+    /// On levels of 16 bits; weights keep theirs.
+    Int16,
+    /// In float: neither activations nor weights become integers.
+    Float,
+}
+
+/// How a layer's weights are stored. Each form stands for int8 levels with one scale per output channel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum WeightForm {
+    /// One byte for each weight.
+    #[default]
+    Int8,
+    /// Four bits for each weight.
+    Int4,
+    /// Four bits that choose from a table of 16 levels.
+    Clustered,
+    /// Levels that are not 0, and where they are.
+    Sparse,
+}
+
+/// What becomes of one layer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize)]
+pub struct LayerForm {
+    /// How it computes.
+    pub precision: Precision,
+    /// How its weights are stored; without meaning where it stays in float.
+    pub weights: WeightForm,
+}
+
+/// What becomes of all layers.
+#[derive(Clone, Debug, Default, PartialEq, Eq, serde::Serialize)]
+pub struct Recipe {
+    /// The form of every layer that is not listed.
+    pub usual: LayerForm,
+    /// Forms of single layers by [`Node::label`].
+    pub layers: BTreeMap<String, LayerForm>,
+}
+
+impl Recipe {
+    /// The form of `node`.
+    pub fn form(&self, node: &Node) -> LayerForm {
+        self.layers.get(&node.label()).copied().unwrap_or(self.usual)
+    }
+}
