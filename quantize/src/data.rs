@@ -91,7 +91,11 @@ impl Data {
         receiver.into_iter()
     }
 
-    fn sample(&self, index: usize) -> Result<Sample, QuantizeError> {
+    /// The sample of this number.
+    ///
+    /// # Errors
+    /// [`QuantizeError::Data`] or [`QuantizeError::Input`] naming the sample where it cannot be read or does not fit.
+    pub fn sample(&self, index: usize) -> Result<Sample, QuantizeError> {
         let cygnet::input::Sample { name, inputs, label, .. } = self.set.sample(index)?;
         let tensor = |(values, (dtype, spec)): (&Vec<f32>, &(DType, InputSpec))| {
             as_type(values, *dtype, &spec.shape).ok_or_else(|| {

@@ -139,11 +139,29 @@ impl Session {
     /// # Errors
     /// [`QuantizeError::Data`] naming the sample where it does not fit or a step fails.
     pub fn run(&mut self, sample: &Sample) -> Result<Vec<f32>, QuantizeError> {
+        self.feed(sample)?;
+        self.0.scores().map_err(|error| QuantizeError::data(&sample.name, error.to_string()))
+    }
+
+    /// All outputs for one sample.
+    ///
+    /// # Errors
+    /// [`QuantizeError::Data`] naming the sample where it does not fit or a step fails.
+    pub fn outputs(&mut self, sample: &Sample) -> Result<Vec<Vec<f32>>, QuantizeError> {
+        self.feed(sample)?;
+        let count = self.0.model().plan().outputs().count();
+        let mut outputs = vec![Vec::new(); count];
+        for (index, output) in outputs.iter_mut().enumerate() {
+            self.0.output_f32(index, output).map_err(|error| QuantizeError::data(&sample.name, error.to_string()))?;
+        }
+        Ok(outputs)
+    }
+
+    fn feed(&mut self, sample: &Sample) -> Result<(), QuantizeError> {
         let fail = |error: cygnet::Error| QuantizeError::data(&sample.name, error.to_string());
         for (index, tensor) in sample.inputs.iter().enumerate() {
             self.0.set_bytes(index, &tensor.data).map_err(fail)?;
         }
-        self.0.run().map_err(fail)?;
-        self.0.scores().map_err(fail)
+        self.0.run().map_err(fail)
     }
 }

@@ -19,6 +19,7 @@ use crate::graph::{drop_unused, redirect, remove_nodes};
 use crate::operators::{Role, bounds};
 use crate::params::Params;
 use crate::placement::Placement;
+use crate::rounding::LayerWeights;
 use store::Store;
 
 /// What was inserted.
@@ -32,11 +33,17 @@ pub struct Inserted {
     pub dequantized: BTreeMap<String, String>,
 }
 
-/// Inserts the pairs for `placement` with one of `params` for each group.
+/// Inserts the pairs for `placement` with one of `params` for each group; `rounded` are the integer weights of layers by
+/// [`Node::label`], the others take the nearest levels.
 ///
 /// # Errors
 /// [`QuantizeError`] for weights that are not finite, and where the result has a flaw (a mistake of ours).
-pub fn insert(model: &mut Model, placement: &Placement, params: &[Params]) -> Result<Inserted, QuantizeError> {
+pub fn insert(
+    model: &mut Model,
+    placement: &Placement,
+    params: &[Params],
+    rounded: &BTreeMap<String, LayerWeights>,
+) -> Result<Inserted, QuantizeError> {
     let mut inserted = Inserted::default();
     let of = |tensor: &str| placement.group_of.get(tensor).and_then(|&g| params.get(g)).copied();
     let mut store = Store::of(model);
@@ -51,7 +58,8 @@ pub fn insert(model: &mut Model, placement: &Placement, params: &[Params]) -> Re
         .collect();
     let mut ahead = Vec::new();
     for (index, channel_axis, input) in weighted {
-        weights::quantize(model, &mut store, &mut ahead, index, channel_axis, input.scale)?;
+        let rounded = rounded.get(&model.nodes[index].label());
+        weights::quantize(model, &mut store, &mut ahead, index, channel_axis, input.scale, rounded)?;
         inserted.weighted += 1;
     }
     drop_redundant(model, placement, &of, &mut inserted);

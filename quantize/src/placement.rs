@@ -9,6 +9,7 @@ use crate::facts::Facts;
 use crate::graph::{Readers, makers};
 use crate::operators::{Role, activation_inputs, bounds, fuses_activation, role};
 use crate::recipe::{Precision, Recipe};
+use crate::tail::{Outputs, Tail};
 
 /// Tensors with one scale and zero point.
 #[derive(Clone, Debug, PartialEq)]
@@ -42,16 +43,21 @@ impl Placement {
     }
 }
 
-/// Decides for the whole model; `recipe` tells which layers stay in float.
+/// Decides for the whole model; `recipe` tells which layers stay in float, `outputs` whether its tail does.
 ///
 /// # Errors
 /// [`QuantizeError::Unsuitable`] where nothing can be quantized.
-pub fn place(model: &Model, facts: &Facts, recipe: &Recipe) -> Result<Placement, QuantizeError> {
+pub fn place(model: &Model, facts: &Facts, recipe: &Recipe, outputs: Outputs) -> Result<Placement, QuantizeError> {
     let role_of = |node| match recipe.form(node).precision {
         Precision::Float => Role::Float,
         _ => role(model, node),
     };
-    let roles: Vec<Role> = model.nodes.iter().map(role_of).collect();
+    let mut roles: Vec<Role> = model.nodes.iter().map(role_of).collect();
+    let tail = match outputs {
+        Outputs::Float => Tail::of(model, facts, &roles),
+        Outputs::Int8 => Tail::default(),
+    };
+    tail.nodes.iter().for_each(|&node| roles[node] = Role::Float);
     let fused = fused_activations(model, &roles);
     let inside: BTreeSet<&str> = fused.keys().filter_map(|&node| model.nodes[node].output(0)).collect();
     let is_float = |t: &str| facts.get(t).is_some_and(|(dtype, _)| *dtype == DType::F32);
@@ -65,7 +71,8 @@ pub fn place(model: &Model, facts: &Facts, recipe: &Recipe) -> Result<Placement,
             Role::Weighted { .. } => node.input(0).into_iter().chain(made).collect(),
             _ => read.chain(made).collect(),
         };
-        let touched: Vec<&str> = touched.into_iter().filter(|t| is_float(t) && !inside.contains(t)).collect();
+        let stays = |t: &str| inside.contains(t) || tail.tensors.contains(t);
+        let touched: Vec<&str> = touched.into_iter().filter(|t| is_float(t) && !stays(t)).collect();
         let moves = *role == Role::Move;
         if moves && let [first, rest @ ..] = &touched[..] {
             rest.iter().for_each(|other| sets.join(first, other));

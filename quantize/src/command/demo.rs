@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, anyhow, bail};
 use quantize::Effort;
 use quantize::params::Activations;
+use quantize::tail::Outputs;
 
 use super::quantize::{Arguments as QuantizeArguments, RangeKind, work};
 use super::summary::Summary;
@@ -83,7 +84,9 @@ fn compress(name: &str, models: &Path, output: &Path) -> anyhow::Result<Summary>
         percentile: 100.0,
         effort: Effort::default(),
         threads: None,
+        no_equalize: false,
         activations: Activations::default(),
+        outputs: Outputs::default(),
         json: false,
     })
 }

@@ -10,6 +10,7 @@ use quantize::engine::Engine;
 use quantize::evaluate::{self, Accuracy, Noise};
 use quantize::params::Activations;
 use quantize::ranges::Ranges;
+use quantize::tail::Outputs;
 use quantize::{Effort, Options, Quantized};
 
 use super::compile;
@@ -54,6 +55,12 @@ pub struct Arguments {
     /// Integer type of activations
     #[arg(long, value_enum, default_value = "uint8")]
     pub activations: Activations,
+    /// Form of the answers
+    #[arg(long, value_enum, default_value = "float")]
+    pub outputs: Outputs,
+    /// Leave the channels of the float model as wide as they are (no cross-layer equalization)
+    #[arg(long)]
+    pub no_equalize: bool,
     /// Print one JSON object and nothing else on stdout
     #[arg(long)]
     pub json: bool,
@@ -103,8 +110,14 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         RangeKind::Percentile => Ranges::Percentile(arguments.percentile),
         RangeKind::Error => Ranges::LeastError,
     };
-    let mut options =
-        Options { ranges, activations: arguments.activations, effort: arguments.effort, ..Options::default() };
+    let mut options = Options {
+        ranges,
+        activations: arguments.activations,
+        outputs: arguments.outputs,
+        effort: arguments.effort,
+        equalize: !arguments.no_equalize,
+        ..Options::default()
+    };
     options.threads = arguments.threads.map_or(options.threads, NonZeroUsize::get);
     let mut progress = Progress::new("calibrating", calibration.len());
     let quantized = quantize::quantize(model, &calibration, &options, || progress.step())?;
@@ -138,6 +151,7 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         calibration_samples: calibration.len(),
         layers: quantized.inserted.weighted,
         folded: quantized.folded,
+        equalized: quantized.equalized,
         accuracy: accuracy.map(Into::into),
         noise,
     })

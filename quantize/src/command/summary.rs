@@ -3,6 +3,7 @@
 use std::fmt;
 
 use quantize::engine::Memory;
+use quantize::equalize::Equalized;
 use quantize::evaluate::{Accuracy, Noise};
 use quantize::fold::Folded;
 use serde::Serialize;
@@ -34,6 +35,8 @@ pub struct Summary {
     pub layers: usize,
     /// What folding did.
     pub folded: Folded,
+    /// What equalization did.
+    pub equalized: Equalized,
     /// Right answers, with --eval.
     pub accuracy: Option<Shares>,
     /// Signal to noise of every integer tensor, the worst first.

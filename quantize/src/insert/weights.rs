@@ -5,9 +5,12 @@ use cygnet_onnx::model::{Attribute, Model, Node, Tensor};
 use super::store::Store;
 use crate::error::QuantizeError;
 use crate::graph::constant;
-use crate::params::{Weights, bias_level, least_scale};
+use crate::params::{Weights, bias_level};
+use crate::rounding::LayerWeights;
 
 /// Replaces weights and bias of the node at `index` by integers and DequantizeLinear nodes, which go to `ahead`.
+///
+/// `rounded` are the integers; without it each weight takes its nearest level.
 pub(super) fn quantize(
     model: &mut Model,
     store: &mut Store,
@@ -15,6 +18,7 @@ pub(super) fn quantize(
     index: usize,
     channel_axis: usize,
     input_scale: f32,
+    rounded: Option<&LayerWeights>,
 ) -> Result<(), QuantizeError> {
     let node = model.nodes[index].clone();
     let Some(weights) = constant(model, &node, 1).cloned() else { return Ok(()) };
@@ -23,8 +27,14 @@ pub(super) fn quantize(
     if !values.iter().chain(bias.iter().flatten()).all(|v| v.is_finite()) {
         return Err(QuantizeError::node(&node, "its weights or bias hold NaN or infinity; the training went astray"));
     }
-    let least: Vec<f32> = bias.iter().flatten().map(|&b| least_scale(b, input_scale)).collect();
-    let Weights { levels, scales } = Weights::of(&values, &weights.shape, channel_axis, &least);
+    let LayerWeights { levels, scales, bias } = match rounded {
+        Some(rounded) => rounded.clone(),
+        None => {
+            let Weights { levels, scales } =
+                Weights::for_bias(&values, &weights.shape, channel_axis, bias.as_deref(), input_scale);
+            LayerWeights { levels, scales, bias }
+        }
+    };
     let levels = Tensor::from_i8(weights.shape, &levels);
     let zero_point = Some(Tensor::from_i8(vec![scales.len()], &vec![0; scales.len()]));
     let constant = Constant { name: &node.inputs[1], levels, scales: &scales, zero_point, axis: channel_axis };
@@ -34,8 +44,14 @@ pub(super) fn quantize(
         let scales: Vec<f32> = scales.iter().map(|s| input_scale * s).collect();
         let levels: Vec<i32> = bias.iter().zip(&scales).map(|(&b, &s)| bias_level(b, s)).collect();
         let levels = Tensor::from_i32(vec![levels.len()], &levels);
-        let constant = Constant { name: &node.inputs[2], levels, scales: &scales, zero_point: None, axis: 0 };
-        model.nodes[index].inputs[2] = constant.dequantize(model, store, ahead);
+        let name = match node.input(2) {
+            Some(name) => name.to_string(),
+            None => store.name(&node.inputs[1], "b"),
+        };
+        let constant = Constant { name: &name, levels, scales: &scales, zero_point: None, axis: 0 };
+        let dequantized = constant.dequantize(model, store, ahead);
+        model.nodes[index].inputs.truncate(2);
+        model.nodes[index].inputs.push(dequantized);
     }
     Ok(())
 }

@@ -107,8 +107,8 @@ impl Case {
         self.weights[((channel * w.kernel_h as usize + row) * columns + column) * w.group_in() + input]
     }
 
-    /// The formula of the step record, element by element.
-    fn expected(&self) -> Vec<i8> {
+    /// The formula of the step record for float32 results, element by element.
+    fn expected_reals(&self) -> Vec<f32> {
         let w = &self.window;
         let mut out = Vec::new();
         for position in 0..w.positions() {
@@ -136,12 +136,17 @@ impl Case {
                         }
                     }
                 }
-                let scaled = sum as i32 as f32 * self.multipliers[channel];
-                let rounded = f64::from(scaled).round_ties_even() + f64::from(self.y_zero_point);
-                out.push(rounded.clamp(f64::from(self.limits.0), f64::from(self.limits.1)) as i8);
+                out.push(sum as i32 as f32 * self.multipliers[channel]);
             }
         }
         out
+    }
+
+    /// The same for int8 results.
+    fn expected(&self) -> Vec<i8> {
+        let (low, high) = (f64::from(self.limits.0), f64::from(self.limits.1));
+        let round = |scaled: f32| f64::from(scaled).round_ties_even() + f64::from(self.y_zero_point);
+        self.expected_reals().into_iter().map(|scaled| round(scaled).clamp(low, high) as i8).collect()
     }
 
     /// Bias as the kernels want it: zero points of input and weights taken in.
@@ -166,7 +171,7 @@ proptest! {
     #[test]
     fn convolutions_follow_their_formula(case in case()) {
         let w = &case.window;
-        let expected = case.expected();
+        let (expected, expected_reals) = (case.expected(), case.expected_reals());
         let bias = case.adjusted_bias();
         let multipliers: Vec<u8> = case.multipliers.iter().flat_map(|m| m.to_le_bytes()).collect();
         let zero_points: Vec<u8> = case.weight_zero_points.iter().flat_map(|z| z.to_le_bytes()).collect();
@@ -187,20 +192,25 @@ proptest! {
         for kernels in available() {
             let mut scratch = vec![99_i8; source.scratch_bytes(w, case.scratch_rows)];
             let mut found = vec![77_i8; expected.len()];
+            let mut reals = vec![77_f32; expected.len()];
             let kernel = if depthwise { kernels.depthwise_i8 } else { kernels.conv_i8 };
-            kernel(ConvI8Args {
-                window: w,
-                x: &case.x,
-                x_zero_point: case.x_zero_point as i8,
-                y: ConvOutput::I8(&mut found, Target::new(case.y_zero_point, case.limits.0, case.limits.1)),
-                scratch: &mut scratch,
-                weights: &weights,
-                multipliers: F32s::new(&multipliers),
-                bias: I32s::new(&bias),
-                weight_zero_points: I32s::new(&zero_points),
-                narrow,
-            });
+            let target = Target::new(case.y_zero_point, case.limits.0, case.limits.1);
+            for y in [ConvOutput::I8(&mut found, target), ConvOutput::F32(&mut reals)] {
+                kernel(ConvI8Args {
+                    window: w,
+                    x: &case.x,
+                    x_zero_point: case.x_zero_point as i8,
+                    y,
+                    scratch: &mut scratch,
+                    weights: &weights,
+                    multipliers: F32s::new(&multipliers),
+                    bias: I32s::new(&bias),
+                    weight_zero_points: I32s::new(&zero_points),
+                    narrow,
+                });
+            }
             prop_assert_eq!(&found, &expected, "{}", kernels.name);
+            prop_assert_eq!(&reals, &expected_reals, "{}", kernels.name);
         }
     }
 

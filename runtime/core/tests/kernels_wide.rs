@@ -198,5 +198,17 @@ proptest! {
         for kernels in available() {
             prop_assert_eq!(&of(kernels), &expected, "{}", kernels.name);
         }
+        // To float32: f32(Σ (x - 11)) × multiplier, written down once more.
+        let sum = |row: &[i8], channel: usize| -> i64 {
+            row.iter().skip(channel).step_by(channels as usize).map(|&x| i64::from(x) - 11).sum()
+        };
+        let rows = values.chunks((n * channels) as usize);
+        let sums = rows.flat_map(|row| (0..channels as usize).map(move |channel| sum(row, channel)));
+        let expected: Vec<f32> = sums.map(|sum| sum as f32 * step.multiplier).collect();
+        for kernels in available() {
+            let mut y = vec![77.0; expected.len()];
+            (kernels.reduce_to_float)(&step, &values, 11, &mut y);
+            prop_assert_eq!(&y, &expected, "{}", kernels.name);
+        }
     }
 }

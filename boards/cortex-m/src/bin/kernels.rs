@@ -191,7 +191,7 @@ fn convolution(random: &mut Random, room: &mut Room, kernels: &Kernels) -> Optio
     let stored = if depthwise { w.taps() * channels } else { weights::packed_bytes(w) };
     let source = if depthwise { Source::of_depthwise(w) } else { Source::of(w) };
     let least = source.scratch_bytes(w, 1);
-    let float = random.rarely(8);
+    let float = random.rarely(4);
     let room_needed = if float { 4 * results } else { results };
     if images > TENSOR || room_needed > TENSOR || stored > WEIGHTS || channels > CHANNELS || least > SCRATCH {
         return None;

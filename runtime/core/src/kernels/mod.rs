@@ -200,6 +200,8 @@ pub struct Kernels {
     pub pool_i8: fn(ReduceI8Args<'_, Pool>),
     /// [`Reduce`].
     pub reduce_i8: fn(ReduceI8Args<'_, Reduce>),
+    /// [`Reduce`] of int8 to float32: values, their zero point, results.
+    pub reduce_to_float: fn(&Reduce, &[i8], i32, &mut [f32]),
     /// [`Softmax`]; behind the arguments stand the table and `1/sy`.
     pub softmax_i8: fn(ReduceI8Args<'_, Softmax>, &[u8], f32),
     /// [`crate::plan::step::Quantize`]: values, scale, results, limits.

@@ -48,6 +48,9 @@ pub(super) const fn restrict(kernels: Kernels, set: StepSet) -> Kernels {
     if !set.has(opcode::Reduce, false) {
         few.reduce_i8 = |_| {};
     }
+    if !set.has(opcode::ReduceToFloat, false) {
+        few.reduce_to_float = |_, _, _, _| {};
+    }
     if !set.has(opcode::Softmax, false) {
         few.softmax_i8 = |_, _, _| {};
     }

@@ -333,10 +333,13 @@ crate::word_enum! {
 
 crate::record! {
     /// `[outer, n, inner]` to `[outer, inner]`.
+    ///
+    /// From int8 to float32 a mean is `f32(Σ (x - zx)) × multiplier` with `multiplier = sx/f32(n)`, a sum the same with
+    /// `sx`, and the greatest or least is `f32(x - zx) × sx`.
     Reduce {
         /// Input, int8 or float32.
         x: TensorId,
-        /// Output, of the same type.
+        /// Output, of the same type; of [`Step::ReduceToFloat`](super::step::Step::ReduceToFloat) float32.
         y: TensorId,
         /// Which.
         kind: ReduceKind,
@@ -346,7 +349,7 @@ crate::record! {
         n: u32,
         /// Dimensions behind the reduced one.
         inner: u32,
-        /// For int8.
+        /// For an int8 input.
         multiplier: f32,
     }
 }

@@ -89,6 +89,7 @@ steps! {
     18 Dequantize(Dequantize),
     19 Cast(Cast),
     20 HostStep(HostStep),
+    21 ReduceToFloat(Reduce),
 }
 
 /// What a step does with one of its tensors.
@@ -132,7 +133,7 @@ impl Step {
             Self::Table(s) => pair(s.x, s.y),
             Self::Unary(s) => pair(s.x, s.y),
             Self::Pool(s) => pair(s.x, s.y),
-            Self::Reduce(s) => pair(s.x, s.y),
+            Self::Reduce(s) | Self::ReduceToFloat(s) => pair(s.x, s.y),
             Self::Softmax(s) => pair(s.x, s.y),
             Self::Copy(s) => {
                 if let Some(x) = s.x {

@@ -3,7 +3,7 @@
 use super::product;
 use crate::bytes::{F32s, I32s, Span, U32s};
 use crate::kernels::source::Source;
-use crate::plan::step::{ConvI8, Copy, MAX_HOST_TENSORS, ReduceKind, Step, Window};
+use crate::plan::step::{ConvI8, Copy, MAX_HOST_TENSORS, Reduce, ReduceKind, Step, Window};
 use crate::plan::{DType, MAX_RANK, Plan, TensorId};
 use crate::weights;
 
@@ -218,13 +218,13 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
         Step::Reduce(s) => {
             let (x, y) = pair(plan, s.x, s.y)?;
             same_type(&x, &y, FLOAT_OR_INT8)?;
-            sized(&x, &[s.outer, s.n, s.inner])?;
-            sized(&y, &[s.outer, s.inner])?;
-            use ReduceKind::{Max, Mean, Min, Sum};
-            let known = x.dtype == DType::F32 || matches!(s.kind, Mean | Sum | Max | Min);
-            require(known, "this reduction works on float32 only")?;
-            require(product(&[s.n, 255]).is_some(), "an accumulator could overflow")?;
-            require(s.multiplier.is_finite() && s.multiplier >= 0.0, "a multiplier is not usable")
+            check_reduce(s, &x, &y)
+        }
+        Step::ReduceToFloat(s) => {
+            let (x, y) = pair(plan, s.x, s.y)?;
+            typed(&x, DType::I8)?;
+            typed(&y, DType::F32)?;
+            check_reduce(s, &x, &y)
         }
         Step::Softmax(s) => {
             let (x, y) = pair(plan, s.x, s.y)?;
@@ -285,6 +285,17 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
             require(s.model.of(plan.bytes()).is_some(), "its model lies outside the file")
         }
     }
+}
+
+#[inline(never)]
+fn check_reduce(s: &Reduce, x: &Elements, y: &Elements) -> Rule {
+    sized(x, &[s.outer, s.n, s.inner])?;
+    sized(y, &[s.outer, s.inner])?;
+    use ReduceKind::{Max, Mean, Min, Sum};
+    let known = x.dtype == DType::F32 || matches!(s.kind, Mean | Sum | Max | Min);
+    require(known, "this reduction works on float32 only")?;
+    require(product(&[s.n, 255]).is_some(), "an accumulator could overflow")?;
+    require(s.multiplier.is_finite() && s.multiplier >= 0.0, "a multiplier is not usable")
 }
 
 #[inline(never)]

@@ -343,7 +343,7 @@ fn for_each_id(step: &mut Step, change: &dyn Fn(&mut TensorId)) {
         Step::Table(s) => ids!(s: x, y),
         Step::Unary(s) => ids!(s: x, y),
         Step::Pool(s) => ids!(s: x, y),
-        Step::Reduce(s) => ids!(s: x, y),
+        Step::Reduce(s) | Step::ReduceToFloat(s) => ids!(s: x, y),
         Step::Softmax(s) => ids!(s: x, y),
         Step::Copy(s) => {
             ids!(s: y);

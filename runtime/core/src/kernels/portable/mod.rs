@@ -43,6 +43,7 @@ pub(crate) const PORTABLE: Kernels = Kernels {
     table: elementwise::table,
     pool_i8: pool::pool_i8,
     reduce_i8: pool::reduce_i8,
+    reduce_to_float: pool::reduce_to_float,
     softmax_i8: softmax::softmax_i8,
     quantize: elementwise::quantize,
     dequantize: elementwise::dequantize,

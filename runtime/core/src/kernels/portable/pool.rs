@@ -190,21 +190,33 @@ fn pool_f32_by(
 /// See [`Reduce`].
 #[inline(always)]
 pub(crate) fn reduce_i8(args: ReduceI8Args<'_, Reduce>) {
-    let s = args.step;
+    let (s, target) = (args.step, args.target);
+    let multiplier = Multiplier::new(s.multiplier);
+    reduce_by(s, args.x, args.x_zero_point, args.y, |sum| target.requantize(sum, multiplier));
+}
+
+/// See [`Reduce`], from int8 to float32.
+#[inline(always)]
+pub(crate) fn reduce_to_float(s: &Reduce, x: &[i8], zero_point: i32, y: &mut [f32]) {
+    reduce_by(s, x, zero_point, y, |sum| sum as f32 * s.multiplier);
+}
+
+/// Hands sums, or what is greatest or least, each without the zero point, to `finish`.
+#[inline(always)]
+fn reduce_by<T: Copy>(s: &Reduce, x: &[i8], zero_point: i32, y: &mut [T], finish: impl Fn(i32) -> T) {
     let inner = s.inner.max(1) as usize;
     let len = s.n as usize * inner;
-    let multiplier = Multiplier::new(s.multiplier);
-    for (outer, out) in args.y.chunks_exact_mut(inner).enumerate() {
-        let x = part(args.x, outer * len, len);
+    for (outer, out) in y.chunks_exact_mut(inner).enumerate() {
+        let x = part(x, outer * len, len);
         for_each_chunk!(inner, |LANES, start| {
             let sums = match s.kind {
                 ReduceKind::Max => fold::<LANES>(x, inner, start, i32::MIN, |sum, x| x.max(sum)),
                 ReduceKind::Min => fold::<LANES>(x, inner, start, i32::MAX, |sum, x| x.min(sum)),
-                _ => fold::<LANES>(x, inner, start, 0, |sum, x| sum + x - args.x_zero_point),
+                _ => fold::<LANES>(x, inner, start, 0, |sum, x| sum + x - zero_point),
             };
-            let shift = if matches!(s.kind, ReduceKind::Max | ReduceKind::Min) { args.x_zero_point } else { 0 };
+            let shift = if matches!(s.kind, ReduceKind::Max | ReduceKind::Min) { zero_point } else { 0 };
             let out = part_mut(out, start, LANES);
-            out.iter_mut().zip(sums).for_each(|(y, sum)| *y = args.target.requantize(sum - shift, multiplier));
+            out.iter_mut().zip(sums).for_each(|(y, sum)| *y = finish(sum - shift));
         });
     }
 }

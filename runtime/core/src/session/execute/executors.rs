@@ -41,6 +41,7 @@ pub(crate) const ALL: Executors = {
     table[opcode::Dequantize] = [dequantize, refuse];
     table[opcode::Cast] = [cast, refuse];
     table[opcode::HostStep] = [host, refuse];
+    table[opcode::ReduceToFloat] = [reduce_to_float, refuse];
     table
 };
 
@@ -249,6 +250,11 @@ executors! {
     reduce_f32(context, s: Reduce) {
         let (_, _, x, y) = context.pair(s.x, s.y)?;
         portable::reduce_f32(s, f32s(x), f32s_mut(y));
+    }
+    reduce_to_float(context, s: ReduceToFloat) {
+        let kernel = context.kernels.reduce_to_float;
+        let (x, _, x_bytes, y_bytes) = context.pair(s.x, s.y)?;
+        kernel(s, i8s(x_bytes), x.zero_point, f32s_mut(y_bytes));
     }
     softmax_i8(context, s: Softmax) {
         let (kernel, table) = (context.kernels.softmax_i8, context.plan.constant(s.table));

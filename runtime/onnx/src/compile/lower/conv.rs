@@ -102,6 +102,11 @@ impl Sliding {
         Ok(Self { kernel, stride, dilation, before, after, input, output })
     }
 
+    /// Whether the window is the whole input, without padding.
+    pub fn is_global(&self) -> bool {
+        self.kernel == self.input && self.output == [1; 2] && (self.before, self.after) == ([0; 2], [0; 2])
+    }
+
     /// The window of a step.
     pub fn window(&self, batch: usize, in_c: usize, out_c: usize, groups: usize) -> Window {
         Window {

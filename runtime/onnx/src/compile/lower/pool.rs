@@ -29,6 +29,9 @@ impl Lowering<'_> {
         let target = if x.is_quantized() && !is_max { self.target(&name) } else { None };
         let limited = target.as_ref().is_some_and(|target| (target.low, target.high) != (-128, 127));
         let target = target.filter(|_| !limited);
+        if x.is_quantized() && !is_max && target.is_none() && sliding.is_global() {
+            return self.reduce(&Node { op_type: "GlobalAveragePool".into(), ..node.clone() });
+        }
         let stays = is_max && matches!(x.kind, Kind::Quantized { table: None } | Kind::Stored { .. });
         if target.is_none() && !stays {
             x = self.float(x)?;

@@ -91,7 +91,9 @@ impl Lowering<'_> {
         let native = matches!(kind, ReduceKind::Mean | ReduceKind::Sum | ReduceKind::Max | ReduceKind::Min);
         let target = if x.is_quantized() && native { self.target(&name) } else { None };
         let target = target.filter(|target| (target.low, target.high) == (-128, 127));
-        let x = if target.is_some() { x } else { self.float(x)? };
+        // What is read as real numbers comes straight from the sums.
+        let sums = x.is_quantized() && native;
+        let x = if sums { x } else { self.float(x)? };
         let run = self.run_of(&x, &axes)?;
         let mut shape = run.val.layout.shape.clone();
         axes.iter().for_each(|&axis| shape[axis] = 1);
@@ -103,18 +105,21 @@ impl Lowering<'_> {
                 None => return no_step("the axes that are left cannot be told apart"),
             };
         }
-        let (dtype, quantization, multiplier) = match &target {
-            Some(target) => {
-                let ratio = self.quantization(&run.val).0 / target.scale;
-                let multiplier = if kind == ReduceKind::Mean { ratio / run.n as f32 } else { ratio };
-                (DType::I8, Some((target.scale, target.zero_point)), multiplier)
-            }
-            None => (DType::F32, None, 1.0),
+        let scale = self.quantization(&run.val).0;
+        let (dtype, quantization, ratio) = match &target {
+            Some(target) => (DType::I8, Some((target.scale, target.zero_point)), scale / target.scale),
+            None => (DType::F32, None, scale),
+        };
+        let multiplier = match kind {
+            _ if !sums => 1.0,
+            ReduceKind::Mean => ratio / run.n as f32,
+            _ => ratio,
         };
         let y = self.new_tensor(dtype, &layout, quantization, &name);
         let (outer, n, inner) = (run.outer as u32, run.n as u32, run.inner as u32);
         let step = Reduce { x: run.val.tensor, y, kind, outer, n, inner, multiplier };
-        self.builder.step(Step::Reduce(step), &node.label());
+        let step = if sums && target.is_none() { Step::ReduceToFloat(step) } else { Step::Reduce(step) };
+        self.builder.step(step, &node.label());
         self.bind_result(node, target.as_ref(), y, layout);
         Ok(())
     }

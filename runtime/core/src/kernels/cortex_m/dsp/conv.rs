@@ -46,11 +46,12 @@ pub(super) fn conv(mut args: ConvI8Args<'_>) {
             let whole = left / SIX;
             let batches = whole.div_ceil(most.max(1)).max(1);
             let (tile, count) = match room.min(positions) {
+                0 => (Tile::InPlace, 1),
+                _ if operands.y_bytes > 1 => (Tile::One, 1),
                 _ if sixes && most >= MANY && whole >= MANY * batches => (Tile::Six, whole.div_ceil(batches)),
                 _ if sixes && left > Tile::Three.rows() => (Tile::Six, 1),
                 3.. => (Tile::Three, 1),
-                1.. => (Tile::One, 1),
-                0 => (Tile::InPlace, 1),
+                _ => (Tile::One, 1),
             };
             let rows = tile.rows() * count;
             if at + rows > positions {
@@ -108,8 +109,8 @@ impl Tiles<'_> {
             weights: self.weights.wrapping_add(group * left.next_multiple_of(LANES) * GROUP * quads),
             multipliers: operands.multipliers.wrapping_add(4 * channel),
             zero_point: operands.zero_point,
-            y: operands.y.wrapping_add(first * operands.channels + channel),
-            y_step: operands.channels,
+            y: operands.y.wrapping_add((first * operands.channels + channel) * operands.y_bytes),
+            y_step: if operands.y_bytes > 1 { 0 } else { operands.channels },
             y_end: operands.y,
             quad_step: BLOCK * GROUP,
         };
@@ -118,12 +119,12 @@ impl Tiles<'_> {
             if lanes < BLOCK {
                 job.quad_step = lanes.next_multiple_of(LANES) * GROUP;
             }
-            job.y_end = job.y.wrapping_add(lanes);
+            job.y_end = job.y.wrapping_add(lanes * operands.y_bytes);
             // SAFETY: the rows are there, and `Operands` has seen that the channels are.
             unsafe {
                 match tile {
                     Tile::Six if count > 1 || lanes < BLOCK => self.multiply_many(&job, count, quads),
-                    Tile::One | Tile::InPlace if lanes % LANES != 0 => one_row(tile, &job, lanes),
+                    Tile::One | Tile::InPlace if lanes % LANES != 0 => one_row(tile, &job, lanes, operands.y_bytes),
                     _ => tile.multiply(&job),
                 }
             }
@@ -169,33 +170,33 @@ impl Tiles<'_> {
 /// # Safety
 /// As for [`Tile::multiply`], but any number of channels.
 #[inline(never)]
-unsafe fn one_row(tile: Tile, job: &Job, lanes: usize) {
+unsafe fn one_row(tile: Tile, job: &Job, lanes: usize, y_bytes: usize) {
     let (whole, rest) = (lanes / LANES * LANES, lanes % LANES);
-    let y_end = job.y.wrapping_add(whole);
+    let y_end = job.y.wrapping_add(whole * y_bytes);
     if whole > 0 {
         // SAFETY: as the caller says.
         unsafe { tile.multiply(&Job { y_end, ..*job }) };
     }
-    let (mut bias, mut multipliers, mut results) = ([0_u32; LANES], [0_u32; LANES], [0_i8; LANES]);
+    let (mut bias, mut multipliers, mut results) = ([0_u32; LANES], [0_u32; LANES], [0_u32; LANES]);
     let (from, factors) =
         (job.bias.cast::<u32>().wrapping_add(whole), job.multipliers.cast::<u32>().wrapping_add(whole));
     for (lane, (bias, multiplier)) in bias.iter_mut().zip(&mut multipliers).enumerate().take(rest) {
         // SAFETY: as the caller says.
         unsafe { (*bias, *multiplier) = (from.add(lane).read(), factors.add(lane).read()) };
     }
-    let y = results.as_mut_ptr();
+    let y: *mut i8 = results.as_mut_ptr().cast();
     let job = Job {
         bias: bias.as_ptr().cast(),
         multipliers: multipliers.as_ptr().cast(),
         weights: job.weights.wrapping_add(whole * GROUP),
         y,
-        y_end: y.wrapping_add(LANES),
+        y_end: y.wrapping_add(LANES * y_bytes),
         ..*job
     };
-    // SAFETY: weights are stored for multiples of four channels; all else is here.
-    unsafe { tile.multiply(&job) };
-    for (lane, result) in results.into_iter().take(rest).enumerate() {
-        // SAFETY: as the caller says.
-        unsafe { y_end.add(lane).write(result) };
+    // SAFETY: weights are stored for multiples of four channels; all else is here, and there is room in `results` for
+    // four results of either type.
+    unsafe {
+        tile.multiply(&job);
+        y_end.copy_from_nonoverlapping(y, rest * y_bytes);
     }
 }

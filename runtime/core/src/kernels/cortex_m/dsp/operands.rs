@@ -4,12 +4,14 @@ use crate::kernels::{ConvI8Args, ConvOutput};
 use crate::quantization::Target;
 use crate::weights;
 
-/// Pointers, all aligned to 4 bytes but `y`, to as many elements as the window has channels, and positions.
+/// Pointers, all aligned to 4 bytes but an int8 `y`, to as many elements as the window has channels, and positions.
 #[derive(Clone, Copy)]
 pub(super) struct Operands {
     pub bias: *const u8,
     pub multipliers: *const u8,
     pub y: *mut i8,
+    /// Bytes of a result: 1, or 4 of float32.
+    pub y_bytes: usize,
     /// Output channels.
     pub channels: usize,
     pub zero_point: i32,
@@ -17,13 +19,17 @@ pub(super) struct Operands {
 }
 
 impl Operands {
-    /// The operands of a dense convolution or, with weights as they are, of a depthwise one; `None` where results are
-    /// float32, weights have zero points, or something is not there or lies at an odd address.
+    /// The operands of a dense convolution or, with weights as they are, of a depthwise one; `None` where the results of
+    /// the latter are float32, weights have zero points, or something is not there or lies at an odd address.
     pub fn of(args: &mut ConvI8Args<'_>, depthwise: bool) -> Option<Self> {
         let w = args.window;
         let channels = w.out_c as usize;
-        let ConvOutput::I8(y, target) = &mut args.y else {
-            return None;
+        let (y, y_len, y_bytes, target) = match &mut args.y {
+            ConvOutput::I8(y, target) => (y.as_mut_ptr(), y.len(), 1, *target),
+            ConvOutput::F32(_) if depthwise => return None,
+            ConvOutput::F32(y) => {
+                (y.as_mut_ptr().cast(), y.len(), size_of::<f32>(), Target::new(0, i32::MIN, i32::MAX))
+            }
         };
         let sizes = [w.batch, w.in_h, w.in_w, w.in_c, w.out_h, w.out_w, w.out_c, w.groups];
         let steps = [w.kernel_h, w.kernel_w, w.stride_h, w.stride_w, w.dilation_h, w.dilation_w];
@@ -33,7 +39,7 @@ impl Operands {
         let elements = |numbers: [u32; 4]| numbers.iter().try_fold(1, |all: usize, &n| all.checked_mul(n as usize));
         let stored = if depthwise { w.taps().checked_mul(channels)? } else { weights::packed_bytes(w) };
         let whole = args.weights.len() >= stored
-            && y.len() >= elements([w.batch, w.out_h, w.out_w, w.out_c])?
+            && y_len >= elements([w.batch, w.out_h, w.out_w, w.out_c])?
             && args.x.len() >= elements([w.batch, w.in_h, w.in_w, w.in_c])?
             && args.weight_zero_points.is_empty();
         let (bias, multipliers) = (args.bias.whole(0, channels)?, args.multipliers.whole(0, channels)?);
@@ -45,10 +51,11 @@ impl Operands {
         Some(Self {
             bias: bias.as_ptr(),
             multipliers: multipliers.as_ptr(),
-            y: y.as_mut_ptr(),
+            y,
+            y_bytes,
             channels,
             zero_point: zero_point.into(),
-            target: *target,
+            target,
         })
     }
 

@@ -28,9 +28,9 @@ pub(super) struct Job {
     pub multipliers: *const u8,
     /// Added to the rounded results.
     pub zero_point: i32,
-    /// Result of the first row and channel.
+    /// Result of the first row and channel: int8, or for one row float32.
     pub y: *mut i8,
-    /// Bytes from a row's result to that of the next.
+    /// Bytes from a row's result to that of the next; 0 for float32.
     pub y_step: usize,
     /// Behind the last channel's result of the first row.
     pub y_end: *mut i8,

@@ -26,11 +26,13 @@ const ROOM: usize = 8;
 pub(super) fn conv(args: ConvI8Args<'_>) {
     let words = [args.weights, args.bias.bytes(0, 1), args.multipliers.bytes(0, 1)];
     let aligned = words.iter().all(|bytes| bytes.as_ptr().addr().is_multiple_of(4));
-    if !aligned || !args.weight_zero_points.is_empty() || matches!(args.y, ConvOutput::F32(_)) {
+    if !aligned || !args.weight_zero_points.is_empty() {
         return plain::conv(args, false);
     }
     for_each_rows_by(args, copy, |args, rows, weights| {
-        if pays_to_pack(&rows.reach, args.window.group_out()) {
+        if matches!(args.y, ConvOutput::F32(_)) {
+            multiply_to_float(args, rows, weights);
+        } else if pays_to_pack(&rows.reach, args.window.group_out()) {
             multiply_packed(args, rows, weights);
         } else {
             multiply(args, rows, weights);
@@ -76,6 +78,33 @@ pub(super) fn multiply(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u8
     }
 }
 
+/// As [`multiply`], with float32 results: one row at a time, as there are few of them.
+#[inline(never)]
+fn multiply_to_float(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u8]) {
+    let ConvOutput::F32(y) = &mut args.y else { return };
+    let (count, out_c) = (args.window.group_out(), args.window.out_c as usize);
+    let first = rows.group * count;
+    let (bias, multipliers) = (args.bias.whole(first, count), args.multipliers.whole(first, count));
+    let (Some(bias), Some(multipliers)) = (bias, multipliers) else { return };
+    let channels = Channels { weights, bias, multipliers, count };
+    let mut piece = Piece { real: 1, ..Piece::new(rows, Target::new(0, 0, 0)) };
+    for line in 0..rows.lines {
+        for column in 0..rows.columns {
+            let y = part_mut(y, (rows.first + line * rows.columns + column) * out_c + first, count);
+            if y.len() != count {
+                return;
+            }
+            piece.x = rows.pointer(line, column);
+            // SAFETY: there is room for the results of all channels.
+            let done = unsafe { octets_of_row(&mut piece, &rows.reach, &channels, y.as_mut_ptr().cast(), 4) };
+            let start = rows.start + line * rows.line_step + column * rows.step;
+            for (channel, y) in y.iter_mut().enumerate().skip(done) {
+                *y = channels.sum(rows, start, channel) as f32 * F32s::new(multipliers).get(channel);
+            }
+        }
+    }
+}
+
 /// The channels of a group.
 struct Channels<'a> {
     weights: &'a [u8],
@@ -105,6 +134,23 @@ impl Channels<'_> {
             (piece.bias_from, piece.multipliers_from) = (piece.bias.as_ptr().cast(), piece.multipliers.as_ptr().cast());
         }
         weights.len() == length
+    }
+
+    /// The sum of one channel over the row that starts at `start`.
+    fn sum(&self, rows: &Rows<'_>, start: usize, channel: usize) -> i32 {
+        let (reach, block) = (&rows.reach, channel / BLOCK * BLOCK);
+        let stored = block_width(block, self.count);
+        let weights = part(self.weights, block * reach.packed_len(), stored * reach.packed_len());
+        let mut quads = weights.as_chunks::<GROUP>().0.iter().skip(channel - block).step_by(stored.max(1));
+        let mut sum = I32s::new(self.bias).get(channel);
+        reach.for_each_segment(|offset| {
+            let segment = part(rows.bytes, start + offset, GROUP * reach.quads);
+            for (x, w) in segment.as_chunks::<GROUP>().0.iter().zip(&mut quads) {
+                let products = x.iter().zip(w).map(|(&x, &w)| i32::from(x) * i32::from(w.cast_signed()));
+                sum = sum.wrapping_add(products.sum());
+            }
+        });
+        sum
     }
 }
 
@@ -179,22 +225,11 @@ impl Piece {
 
 /// The row at `piece.x` times all channels.
 fn row(piece: &mut Piece, reach: &Reach, channels: &Channels<'_>, y: &mut [i8]) {
-    let octets = if piece.runs > 1 { 0 } else { channels.count / OCTET * OCTET };
-    let blocks = octets / BLOCK * BLOCK;
-    let there = y.len() == channels.count && channels.weights.len() >= blocks * reach.packed_len();
-    for (start, end) in [(0, blocks), (blocks, octets)] {
-        if start == end || !there || !channels.place(piece, reach, start) {
-            continue;
-        }
-        piece.octets = (end - start) / OCTET;
-        piece.octet_bias = channels.bias.as_ptr().cast::<i32>().wrapping_add(start);
-        piece.octet_multipliers = channels.multipliers.as_ptr().cast::<f32>().wrapping_add(start);
-        (piece.hop, piece.other_hop) = (OCTET * GROUP, BLOCK * reach.packed_len() - OCTET * GROUP);
-        piece.y = y.as_mut_ptr().wrapping_add(start);
-        // SAFETY: `Rows` has the row; the weights are there, as `place` and this function have seen, and so are bias,
-        // multipliers and results of all channels.
-        unsafe { octets::octets(piece) };
+    if y.len() != channels.count {
+        return;
     }
+    // SAFETY: there is room for the results of all channels.
+    let octets = unsafe { octets_of_row(piece, reach, channels, y.as_mut_ptr(), 1) };
     // What is left is multiplied with the same row twice.
     (piece.next, piece.step, piece.turn, piece.columns) = (0, 0, 0, 2);
     let x = piece.x;
@@ -206,4 +241,34 @@ fn row(piece: &mut Piece, reach: &Reach, channels: &Channels<'_>, y: &mut [i8]) 
             view::copy(part_mut(y, start, TILE.min(channels.count - start)), &room);
         }
     }
+}
+
+/// The row at `piece.x` times the channels that make eights; gives their number. Results have `y_bytes` each.
+///
+/// # Safety
+/// There is room for the results of all channels from `y` on.
+unsafe fn octets_of_row(
+    piece: &mut Piece,
+    reach: &Reach,
+    channels: &Channels<'_>,
+    y: *mut i8,
+    y_bytes: usize,
+) -> usize {
+    let octets = if piece.runs > 1 { 0 } else { channels.count / OCTET * OCTET };
+    let blocks = octets / BLOCK * BLOCK;
+    let there = channels.weights.len() >= blocks * reach.packed_len();
+    for (start, end) in [(0, blocks), (blocks, octets)] {
+        if start == end || !there || !channels.place(piece, reach, start) {
+            continue;
+        }
+        piece.octets = (end - start) / OCTET;
+        piece.octet_bias = channels.bias.as_ptr().cast::<i32>().wrapping_add(start);
+        piece.octet_multipliers = channels.multipliers.as_ptr().cast::<f32>().wrapping_add(start);
+        (piece.hop, piece.other_hop) = (OCTET * GROUP, BLOCK * reach.packed_len() - OCTET * GROUP);
+        piece.y = y.wrapping_add(start * y_bytes);
+        // SAFETY: `Rows` has the row; the weights are there, as `place` and this function have seen, and so are bias
+        // and multipliers; the results, as the caller says.
+        unsafe { octets::octets(piece) };
+    }
+    octets
 }

@@ -3,7 +3,7 @@
 use core::arch::naked_asm;
 use core::mem::offset_of;
 
-use super::piece::{Piece, begin, end, finish};
+use super::piece::{Piece, begin, end, round, scale};
 
 /// One row, the next of all, times eights of channels.
 ///
@@ -85,12 +85,20 @@ pub(super) unsafe extern "C" fn octets(piece: *mut Piece) {
         "vldrw.u32 q2, [r3], #16",
         "vldrw.u32 q3, [r3], #16",
         "str r3, [r7, {MULTIPLIERS}]",
-        finish!("q2" "q3"),
+        scale!("q2" "q3"),
         "ldr r3, [r7, {Y}]",
-        "ldrd r0, r2, [r7, {HOP}]",
+        "ldr r5, [r7, {REAL}]",
+        "cbnz r5, 16f",
+        round!(),
         "vstrb.32 q0, [r3], #4",
         "vshr.u32 q0, q0, #16",
         "vstrb.32 q0, [r3], #4",
+        "b 17f",
+        "16:",
+        "vstrw.32 q0, [r3], #16",
+        "vstrw.32 q1, [r3], #16",
+        "17:",
+        "ldrd r0, r2, [r7, {HOP}]",
         "str r3, [r7, {Y}]",
         "ldr r5, [r7, {OCTETS}]",
         "strd r2, r0, [r7, {HOP}]",
@@ -113,5 +121,6 @@ pub(super) unsafe extern "C" fn octets(piece: *mut Piece) {
         BIAS = const offset_of!(Piece, octet_bias),
         MULTIPLIERS = const offset_of!(Piece, octet_multipliers),
         HOP = const offset_of!(Piece, hop),
+        REAL = const offset_of!(Piece, real),
     )
 }

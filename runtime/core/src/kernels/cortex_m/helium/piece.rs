@@ -77,6 +77,8 @@ pub(super) struct Piece {
     pub hop: usize,
     /// And from those to the ones behind them.
     pub other_hop: usize,
+    /// 1 where the results of [`octets`](super::octets::octets) are float32.
+    pub real: usize,
 }
 
 impl Piece {
@@ -119,6 +121,7 @@ impl Piece {
         octet_multipliers: core::ptr::null(),
         hop: 0,
         other_hop: 0,
+        real: 0,
     };
 }
 
@@ -148,9 +151,8 @@ macro_rules! end {
     };
 }
 
-/// Eight sums to results: those of the first four registers end in the lowest bytes of the words of q0, the others in
-/// the third bytes. Rounded half to even and saturated, as the contract has it.
-macro_rules! finish {
+/// Eight sums, times their multipliers: those of the first four registers in q0, the others in q1.
+macro_rules! scale {
     ($m:literal $n:literal) => {
         concat!(
             "vmov q0[2], q0[0], r0, r4\n",
@@ -165,14 +167,21 @@ macro_rules! finish {
             "vmul.f32 q1, q1, ",
             $n,
             "\n",
-            "vcvtn.s32.f32 q0, q0\n",
-            "vcvtn.s32.f32 q1, q1\n",
-            "vqmovnb.s32 q0, q0\n",
-            "vqmovnt.s32 q0, q1\n",
-            "vqadd.s16 q0, q0, q7\n",
-            "vqmovnb.s16 q0, q0\n",
         )
     };
 }
 
-pub(super) use {begin, end, finish};
+/// What [`scale`] leaves to results: those of q0 end in the lowest bytes of its words, the others in the third bytes.
+/// Rounded half to even and saturated, as the contract has it.
+macro_rules! round {
+    () => {
+        "vcvtn.s32.f32 q0, q0
+         vcvtn.s32.f32 q1, q1
+         vqmovnb.s32 q0, q0
+         vqmovnt.s32 q0, q1
+         vqadd.s16 q0, q0, q7
+         vqmovnb.s16 q0, q0\n"
+    };
+}
+
+pub(super) use {begin, end, round, scale};

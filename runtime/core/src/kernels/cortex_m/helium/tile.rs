@@ -3,7 +3,7 @@
 use core::arch::naked_asm;
 use core::mem::offset_of;
 
-use super::piece::{Piece, begin, end, finish};
+use super::piece::{Piece, begin, end, round, scale};
 
 /// 16 bytes of two rows times four channels; `$first` loads the weights of the first one.
 macro_rules! step {
@@ -86,7 +86,8 @@ macro_rules! tiles {
                 "ldrd r8, r10, [r7, {BIAS}]",
                 "ldrd r12, lr, [r7, {BIAS} + 8]",
                 $products,
-                finish!("q6" "q6"),
+                scale!("q6" "q6"),
+                round!(),
                 "ldrd r2, r4, [r7, {Y}]",
                 "vstrb.32 q0, [r2]",
                 "vshr.u32 q0, q0, #16",

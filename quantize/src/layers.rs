@@ -1,0 +1,201 @@
+//! Layers with int8 weights as matrices: each output channel is a row of weights times the columns of a patch.
+
+use cygnet_onnx::model::{Model, Node};
+
+use crate::error::QuantizeError;
+use crate::facts::Facts;
+use crate::graph::constant;
+use crate::operators::Role;
+use crate::placement::Placement;
+
+/// One layer: convolution, Gemm or MatMul with constant weights.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Layer {
+    /// Position in [`Model::nodes`].
+    pub node: usize,
+    /// [`Node::label`].
+    pub label: String,
+    /// The activation that it reads.
+    pub input: String,
+    /// Groups of channels that do not see each other; 1 where the layer is no grouped convolution.
+    pub groups: usize,
+    /// Output channels of all groups.
+    pub outputs: usize,
+    /// Weights of one output channel.
+    pub depth: usize,
+    /// Whether the stored weights have the output channels last.
+    outputs_last: bool,
+    window: Window,
+}
+
+/// Which elements of the input one position of the output sees.
+#[derive(Clone, Debug, PartialEq)]
+enum Window {
+    /// The last axis, at each index of the others.
+    Last { positions: usize },
+    /// A patch of all channels of a group.
+    Patch { batch: usize, channels: usize, axes: Vec<Axis> },
+}
+
+/// One spatial axis of a convolution.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Axis {
+    input: usize,
+    output: usize,
+    kernel: usize,
+    stride: usize,
+    dilation: usize,
+    pad: usize,
+}
+
+impl Layer {
+    /// All layers that become integers, in the order of the nodes.
+    pub fn all(model: &Model, facts: &Facts, placement: &Placement) -> Vec<Layer> {
+        let layer = |(index, node): (usize, &Node)| match placement.roles.get(index)? {
+            Role::Weighted { channel_axis } => Layer::of(model, facts, index, node, *channel_axis),
+            _ => None,
+        };
+        model.nodes.iter().enumerate().filter_map(layer).collect()
+    }
+
+    fn of(model: &Model, facts: &Facts, index: usize, node: &Node, channel_axis: usize) -> Option<Layer> {
+        let weights = &constant(model, node, 1)?.shape;
+        let input = node.input(0)?.to_string();
+        let (_, shape) = facts.get(&input)?;
+        let outputs = *weights.get(channel_axis)?;
+        let depth = weights.iter().product::<usize>().checked_div(outputs)?;
+        let is_conv = node.is("Conv");
+        let window = if is_conv {
+            let (_, made) = facts.get(node.output(0)?)?;
+            patch(node, shape, &weights[2..], made)?
+        } else {
+            Window::Last { positions: shape.iter().product::<usize>().checked_div(*shape.last()?)? }
+        };
+        let groups = if is_conv { usize::try_from(node.int("group").unwrap_or(1)).ok()? } else { 1 };
+        let outputs_last = !is_conv && channel_axis == 1;
+        (groups > 0 && depth > 0).then(|| Layer {
+            node: index,
+            label: node.label(),
+            input,
+            groups,
+            outputs,
+            depth,
+            outputs_last,
+            window,
+        })
+    }
+
+    /// Positions of the output that share the weights: pixels of a convolution, rows of a matrix.
+    pub fn positions(&self) -> usize {
+        match &self.window {
+            Window::Last { positions } => *positions,
+            Window::Patch { batch, axes, .. } => batch * axes.iter().map(|a| a.output).product::<usize>(),
+        }
+    }
+
+    /// The weights as `[outputs][depth]`.
+    ///
+    /// # Errors
+    /// [`QuantizeError::Model`] where they hold no numbers.
+    pub fn weights(&self, model: &Model) -> Result<Vec<f32>, QuantizeError> {
+        let Some(tensor) = constant(model, &model.nodes[self.node], 1) else { return Ok(Vec::new()) };
+        let stored = tensor.to_f32s()?;
+        Ok((0..stored.len()).map(|place| stored[self.place(place)]).collect())
+    }
+
+    /// `[outputs][depth]` in the order of the stored weights.
+    pub fn stored<T: Copy + Default>(&self, values: &[T]) -> Vec<T> {
+        let mut stored = vec![T::default(); values.len()];
+        for (place, value) in values.iter().enumerate() {
+            stored[self.place(place)] = *value;
+        }
+        stored
+    }
+
+    /// Where the weight at `place` of `[outputs][depth]` is stored.
+    fn place(&self, place: usize) -> usize {
+        if self.outputs_last { place % self.depth * self.outputs + place / self.depth } else { place }
+    }
+
+    /// Appends what the output sees at each of `positions`: for each group and position `depth` elements of `values`,
+    /// the whole input; 0 outside of it.
+    pub fn rows(&self, values: &[f32], positions: &[usize], rows: &mut Vec<f32>) {
+        match &self.window {
+            Window::Last { .. } => {
+                for &position in positions {
+                    rows.extend(&values[position * self.depth..][..self.depth]);
+                }
+            }
+            Window::Patch { channels, axes, .. } => {
+                for group in 0..self.groups {
+                    let group_channels = group * channels / self.groups..(group + 1) * channels / self.groups;
+                    for &position in positions {
+                        patch_row(values, *channels, axes, group_channels.clone(), position, rows);
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn patch(node: &Node, shape: &[usize], kernel: &[usize], made: &[usize]) -> Option<Window> {
+    let [batch, channels, input @ ..] = shape else { return None };
+    let output = made.get(2..)?;
+    let rank = kernel.len();
+    if input.len() != rank || output.len() != rank {
+        return None;
+    }
+    let extents = |name: &str| -> Option<Vec<usize>> {
+        let given = node.ints(name).map(|v| v.iter().map(|&e| usize::try_from(e).ok()).collect());
+        given.unwrap_or_else(|| Some(vec![1; rank])).filter(|v| v.len() == rank)
+    };
+    let (strides, dilations) = (extents("strides")?, extents("dilations")?);
+    let axis = |index: usize| {
+        let (input, output, kernel) = (input[index], output[index], kernel[index]);
+        let (stride, dilation) = (strides[index], dilations[index]);
+        let covered = (output.checked_sub(1)? * stride + (kernel.checked_sub(1)?) * dilation + 1).saturating_sub(input);
+        let pad = match node.string("auto_pad").unwrap_or("NOTSET") {
+            "SAME_UPPER" => covered / 2,
+            "SAME_LOWER" => covered.div_ceil(2),
+            "VALID" => 0,
+            _ => node.ints("pads").map_or(Some(0), |pads| usize::try_from(*pads.get(index)?).ok())?,
+        };
+        Some(Axis { input, output, kernel, stride, dilation, pad })
+    };
+    let axes = (0..rank).map(axis).collect::<Option<_>>()?;
+    Some(Window::Patch { batch: *batch, channels: *channels, axes })
+}
+
+/// Appends one patch: for each channel the elements under the kernel, its last axis fastest.
+fn patch_row(
+    values: &[f32],
+    channels: usize,
+    axes: &[Axis],
+    of: std::ops::Range<usize>,
+    position: usize,
+    row: &mut Vec<f32>,
+) {
+    let pixels: usize = axes.iter().map(|a| a.output).product();
+    let plane: usize = axes.iter().map(|a| a.input).product();
+    let taps: usize = axes.iter().map(|a| a.kernel).product();
+    let (image, pixel) = (position / pixels, position % pixels);
+    for channel in of {
+        let plane_values = &values[(image * channels + channel) * plane..][..plane];
+        for tap in 0..taps {
+            row.push(element(axes, pixel, tap).map_or(0.0, |place| plane_values[place]));
+        }
+    }
+}
+
+/// Where in a plane the kernel's element `tap` lies at the output's `pixel`; `None` in the padding.
+fn element(axes: &[Axis], mut pixel: usize, mut tap: usize) -> Option<usize> {
+    let (mut place, mut step) = (0, 1);
+    for axis in axes.iter().rev() {
+        let (at, under) = (pixel % axis.output, tap % axis.kernel);
+        (pixel, tap) = (pixel / axis.output, tap / axis.kernel);
+        let index = (at * axis.stride + under * axis.dilation).checked_sub(axis.pad).filter(|i| *i < axis.input)?;
+        place += index * step;
+        step *= axis.input;
+    }
+    Some(place)
+}

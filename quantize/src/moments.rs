@@ -1,0 +1,160 @@
+//! Second moments of what layers read: in the float model, and in the int8 model.
+//!
+//! For the rows `x` that a layer reads in the float model and `x_q` that it reads on the device, `Σ x_q x_qᵀ` and
+//! `Σ x x_qᵀ` tell the squared error of the layer's output for any weights. Rows are taken at a bounded number of
+//! positions and samples, so memory and time do not grow with the data.
+
+use std::collections::BTreeMap;
+
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, ArrayView2};
+use rayon::prelude::*;
+
+use crate::Quantized;
+use crate::data::Data;
+use crate::engine::Session;
+use crate::error::QuantizeError;
+use crate::layers::Layer;
+use crate::taps::{Taps, Values};
+
+/// Rows per weight of an output channel, if there are as many.
+const ROWS_PER_WEIGHT: usize = 6;
+/// Rows of a layer at least and at most.
+const ROWS: std::ops::Range<usize> = 2048..8192;
+/// Samples that rows are taken from at most.
+pub const SAMPLES: usize = 256;
+/// Layers with more weights per output channel than this keep no moments.
+const DEEPEST: usize = 2304;
+/// Numbers that the moments of the layers of one pass may take together.
+const PASS: usize = 24 << 20;
+
+/// Sums over the rows of one group of a layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Group {
+    /// `Σ x_q x_qᵀ`, `[depth, depth]`.
+    pub near: Array2<f32>,
+    /// `Σ x_q`.
+    pub near_sum: Vec<f64>,
+    /// `Σ x`.
+    pub real_sum: Vec<f64>,
+}
+
+/// Sums over the rows of one layer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Moments {
+    /// Number of rows.
+    pub rows: usize,
+    /// One for each group of channels.
+    pub groups: Vec<Group>,
+}
+
+impl Moments {
+    fn new(layer: &Layer) -> Moments {
+        let group = || Group {
+            near: Array2::zeros((layer.depth, layer.depth)),
+            near_sum: vec![0.0; layer.depth],
+            real_sum: vec![0.0; layer.depth],
+        };
+        Moments { rows: 0, groups: (0..layer.groups).map(|_| group()).collect() }
+    }
+
+    /// Adds rows `[groups][n][depth]`.
+    fn add(&mut self, depth: usize, real: &[f32], near: &[f32]) {
+        let n = real.len() / depth / self.groups.len();
+        self.rows += n;
+        for (group, (real, near)) in self.groups.iter_mut().zip(real.chunks(n * depth).zip(near.chunks(n * depth))) {
+            real.chunks(depth).for_each(|row| add_to(&mut group.real_sum, row));
+            near.chunks(depth).for_each(|row| add_to(&mut group.near_sum, row));
+            if let Ok(near) = ArrayView2::from_shape((n, depth), near) {
+                general_mat_mul(1.0, &near.t(), &near, 1.0, &mut group.near);
+            }
+        }
+    }
+}
+
+fn add_to(sums: &mut [f64], row: &[f32]) {
+    sums.iter_mut().zip(row).for_each(|(sum, value)| *sum += f64::from(*value));
+}
+
+/// The layers that moments are kept of, cut into passes whose moments fit into memory together.
+pub fn passes(layers: Vec<Layer>) -> Vec<Vec<Layer>> {
+    let mut passes: Vec<Vec<Layer>> = vec![Vec::new()];
+    let mut taken = 0;
+    for layer in layers.into_iter().filter(|l| l.depth <= DEEPEST) {
+        let size = layer.groups * layer.depth * layer.depth;
+        if taken + size > PASS && taken > 0 {
+            passes.push(Vec::new());
+            taken = 0;
+        }
+        taken += size;
+        if let Some(pass) = passes.last_mut() {
+            pass.push(layer);
+        }
+    }
+    passes
+}
+
+/// The moments of `layers` by label, from the float model and the int8 model `quantized`.
+///
+/// # Errors
+/// [`QuantizeError`] where either model cannot be run.
+pub fn collect(
+    quantized: &Quantized,
+    layers: &[Layer],
+    data: &Data,
+) -> Result<BTreeMap<String, Moments>, QuantizeError> {
+    let mut tensors: Vec<String> = layers.iter().map(|layer| layer.input.clone()).collect();
+    tensors.sort();
+    tensors.dedup();
+    let taps = Taps::of(quantized, &tensors)?;
+    let chosen = spread(data.len(), SAMPLES);
+    let mut all: Vec<Sums> = layers.iter().map(|layer| Sums::of(layer, &tensors, chosen.len())).collect();
+    let threads = rayon::current_num_threads();
+    let mut sessions = (0..threads).map(|_| taps.session()).collect::<Result<Vec<_>, _>>()?;
+    for (batch, indices) in chosen.chunks(threads).enumerate() {
+        let run = |(session, index): (&mut Session, &usize)| taps.run(session, &data.sample(*index)?);
+        let values: Vec<Values> = sessions.par_iter_mut().zip(indices).map(run).collect::<Result<_, _>>()?;
+        // Every layer adds the samples in their order: the sums do not depend on the number of threads.
+        all.par_iter_mut().for_each(|sums| {
+            values.iter().enumerate().for_each(|(place, values)| sums.add(values, batch * threads + place));
+        });
+    }
+    Ok(all.into_iter().map(|sums| (sums.layer.label.clone(), sums.moments)).collect())
+}
+
+/// At most `most` of `count` things, evenly spread.
+pub fn spread(count: usize, most: usize) -> Vec<usize> {
+    let taken = count.min(most);
+    (0..taken).map(|number| number * count / taken).collect()
+}
+
+/// The moments of one layer while they grow.
+struct Sums<'l> {
+    layer: &'l Layer,
+    moments: Moments,
+    /// The number of the layer's input among the tapped tensors.
+    tap: usize,
+    /// Rows to take from each sample.
+    rows: usize,
+}
+
+impl<'l> Sums<'l> {
+    fn of(layer: &'l Layer, tensors: &[String], samples: usize) -> Sums<'l> {
+        let wanted = (ROWS_PER_WEIGHT * layer.depth).clamp(ROWS.start, ROWS.end);
+        let tap = tensors.iter().position(|t| *t == layer.input).unwrap_or_default();
+        let rows = wanted.div_ceil(samples.max(1)).min(layer.positions());
+        Sums { layer, moments: Moments::new(layer), tap, rows }
+    }
+
+    fn add(&mut self, values: &Values, sample: usize) {
+        let positions = self.layer.positions();
+        // Another offset in each sample, so that together they cover all positions.
+        let offset = sample as f64 * 0.618_033_988_749_895 % 1.0;
+        let place = |row: usize| ((row as f64 + offset) * positions as f64 / self.rows as f64) as usize;
+        let places: Vec<usize> = (0..self.rows).map(|row| place(row).min(positions - 1)).collect();
+        let (mut real, mut near) = (Vec::new(), Vec::new());
+        self.layer.rows(&values.real[self.tap], &places, &mut real);
+        self.layer.rows(&values.near[self.tap], &places, &mut near);
+        self.moments.add(self.layer.depth, &real, &near);
+    }
+}
