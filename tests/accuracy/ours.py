@@ -4,6 +4,7 @@ Plans are judged as a device runs them: `cygnet run PLAN.cyg`.
 """
 import functools
 import json
+import os
 import pathlib
 import subprocess
 import tempfile
@@ -14,7 +15,8 @@ import numpy as np
 import cache
 import downloads
 
-PROGRAMS = downloads.ROOT / "target/release"
+# Another folder keeps a long run apart from a build that replaces the programs meanwhile.
+PROGRAMS = pathlib.Path(os.environ.get("CYGNET_PROGRAMS", downloads.ROOT / "target/release"))
 QUANTIZE, CYGNET = PROGRAMS / "quantize", PROGRAMS / "cygnet"
 
 
