@@ -5,6 +5,8 @@ pub mod compile;
 pub mod demo;
 pub mod progress;
 pub mod quantize;
+pub mod report;
+pub mod signals;
 pub mod summary;
 pub mod table;
 

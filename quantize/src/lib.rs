@@ -5,29 +5,40 @@
 //! QuantizeLinear and DequantizeLinear ([`insert`]). The result is standard ONNX. [`quantize`] does all of it. [`engine`]
 //! makes the result a plan, and [`evaluate`] compares it with the float model.
 
+pub mod cache;
 pub mod calibrate;
 pub mod channels;
+pub mod choose;
+pub mod coverage;
 pub mod data;
 pub mod engine;
 pub mod equalize;
 pub mod error;
 pub mod evaluate;
 pub mod facts;
+pub mod files;
 pub mod fold;
 pub mod graph;
 pub mod insert;
+pub mod interrupt;
+pub mod judge;
 pub mod layers;
 pub mod moments;
 pub mod operators;
 pub mod opset;
 pub mod params;
 pub mod placement;
+pub mod random;
 pub mod ranges;
 pub mod recipe;
 pub mod repair;
+pub mod report;
 pub mod rounding;
+pub mod synthetic;
 pub mod tail;
 pub mod taps;
+
+use std::path::PathBuf;
 
 use cygnet_onnx::model::Model;
 
@@ -35,12 +46,12 @@ use calibrate::Distributions;
 use data::Data;
 use error::QuantizeError;
 use facts::{Dims, Facts, dims_of, infer};
-use layers::Layer;
+use judge::{Judge, Loss};
 use params::{Activations, Params};
 use placement::Placement;
 use ranges::Ranges;
 use recipe::Recipe;
-use repair::Rounded;
+use repair::{Rounded, Rounding};
 use tail::Outputs;
 
 /// How much work goes into accuracy.
@@ -55,6 +66,14 @@ pub enum Effort {
     /// Several rounds of that, and ranges chosen by the model's output: minutes
     Best,
 }
+
+/// An equalized model is taken where less than this share of the loss remains: its channels fill their ranges, so what was
+/// not seen in calibration is cut off sooner.
+const EQUALIZED: f64 = 0.85;
+
+/// Biases that make up for the mean error of what their layers read are taken where less than this share of the loss
+/// remains: means over few samples are chance too.
+const SEQUENTIAL: f64 = 0.95;
 
 /// How to quantize.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,17 +92,20 @@ pub struct Options {
     pub equalize: bool,
     /// Threads to work on; the result does not depend on it.
     pub threads: usize,
+    /// The folder that keeps what calibration saw, see [`cache`].
+    pub cache: Option<PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Options {
         Options {
-            ranges: Ranges::MinMax,
+            ranges: Ranges::Auto,
             activations: Activations::Uint8,
             outputs: Outputs::default(),
             effort: Effort::default(),
             recipe: Recipe::default(),
             equalize: true,
+            cache: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
@@ -109,7 +131,9 @@ pub struct Prepared {
 pub struct Quantized {
     /// Standard ONNX with QuantizeLinear and DequantizeLinear.
     pub model: Model,
-    /// The float model after folding: what the int8 model is to be compared with.
+    /// The float model after folding: what the int8 model's answers are to be compared with.
+    pub original: Model,
+    /// The same after all that was done to it in float: what the int8 model's layers are to be compared with.
     pub float: Model,
     /// What folding did.
     pub folded: fold::Folded,
@@ -117,6 +141,8 @@ pub struct Quantized {
     pub equalized: equalize::Equalized,
     /// What was inserted.
     pub inserted: insert::Inserted,
+    /// What calibration saw; empty where only [`build`] was called.
+    pub seen: Distributions,
     /// Extents of open axes as the samples have them.
     pub dims: Dims,
 }
@@ -125,16 +151,35 @@ pub struct Quantized {
 ///
 /// # Errors
 /// [`QuantizeError`] naming the node, tensor or sample and the mend.
-pub fn quantize(model: Model, data: &Data, options: &Options, step: impl FnMut()) -> Result<Quantized, QuantizeError> {
-    let mut prepared = prepare(model, data)?;
-    if options.equalize {
-        let Prepared { model, facts, dims, .. } = &mut prepared;
-        prepared.equalized = equalize::equalize(model, facts, dims, data.samples(), || ())?;
+pub fn quantize(
+    model: Model,
+    data: &Data,
+    options: &Options,
+    mut step: impl FnMut(),
+) -> Result<Quantized, QuantizeError> {
+    let prepared = prepare(model, data)?;
+    let original = prepared.model.clone();
+    let mut variants = vec![prepared];
+    // Equalization trusts that channels reach no farther than on the samples; made ones do not show that.
+    if options.equalize && !data.is_synthetic() {
+        let mut equalized = variants[0].clone();
+        let Prepared { model, facts, dims, .. } = &mut equalized;
+        equalized.equalized = equalize::equalize(model, facts, dims, data.samples(), || ())?;
+        if !equalized.equalized.sets.is_empty() {
+            variants.push(equalized);
+        }
     }
-    let placement = placement::place(&prepared.model, &prepared.facts, &options.recipe, options.outputs)?;
-    let observed = placement.observed(&prepared.model);
-    let seen = calibrate::calibrate(&prepared.model, &observed, &prepared.dims, data.samples(), step)?;
-    build(&prepared, &seen, data, options)
+    let mut best: Option<(Loss, Quantized)> = None;
+    for prepared in &variants {
+        let placement = placement::place(&prepared.model, &prepared.facts, &options.recipe, options.outputs)?;
+        let observed = placement.observed(&prepared.model);
+        let seen = cache::calibrated(prepared, &observed, data, options.cache.as_deref(), &mut step)?;
+        let (loss, quantized) = build(prepared, &seen, data, options)?;
+        if best.as_ref().is_none_or(|(least, _)| loss.is_below(EQUALIZED, least)) {
+            best = Some((loss, Quantized { original: original.clone(), seen, ..quantized }));
+        }
+    }
+    best.map(|(_, best)| best).ok_or_else(|| QuantizeError::Unsuitable("nothing was tried".into()))
 }
 
 /// Makes the float model small and takes open extents from the first sample of `data`.
@@ -156,7 +201,7 @@ pub fn prepare(mut model: Model, data: &Data) -> Result<Prepared, QuantizeError>
     Ok(Prepared { model, facts, dims, folded, equalized: equalize::Equalized::default() })
 }
 
-/// Quantizes with the recipe, the ranges and the repairs that `options` tell.
+/// Quantizes with the recipe, the ranges and the repairs that `options` tell; gives what is lost too.
 ///
 /// # Errors
 /// [`QuantizeError`] naming the node or tensor and the mend.
@@ -165,17 +210,22 @@ pub fn build(
     seen: &Distributions,
     data: &Data,
     options: &Options,
-) -> Result<Quantized, QuantizeError> {
+) -> Result<(Loss, Quantized), QuantizeError> {
     let placement = placement::place(&prepared.model, &prepared.facts, &options.recipe, options.outputs)?;
-    let params = ranges::parameters(&prepared.model, &placement, seen, options.ranges, options.activations)?;
-    let layers = Layer::all(&prepared.model, &prepared.facts, &placement);
-    let mut quantized = assemble(prepared, &placement, &params, &Rounded::new())?;
-    let mut rounded = Rounded::new();
-    for stage in repair::stages(&layers, options.effort) {
-        repair::round_layers(&quantized, stage, &placement, &params, data, &mut rounded)?;
-        quantized = assemble(prepared, &placement, &params, &rounded)?;
+    let judge = Judge::of(prepared, data)?;
+    let chosen = choose::ranges(&judge, prepared, &placement, seen, options)?;
+    log::debug!("ranges: {:?}, {:?}", choose::counted(&chosen.ranges), chosen.loss);
+    let mut best: Option<(Loss, Quantized)> = None;
+    for &rounding in Rounding::tried(options.effort) {
+        let quantized = repair::repaired(prepared, &placement, &chosen.params, data, rounding)?;
+        let loss = judge.loss(&quantized)?;
+        log::debug!("rounding {rounding:?}: {loss:?}");
+        let share = if rounding == Rounding::Sequential { SEQUENTIAL } else { 1.0 };
+        if best.as_ref().is_none_or(|(least, _)| loss.held_out < share * least.held_out) {
+            best = Some((loss, quantized));
+        }
     }
-    Ok(quantized)
+    best.ok_or_else(|| QuantizeError::Unsuitable("nothing was tried".into()))
 }
 
 fn assemble(
@@ -190,10 +240,12 @@ fn assemble(
     model.producer = "cygnet quantize".into();
     Ok(Quantized {
         model,
+        original: float.clone(),
         float: float.clone(),
         folded: *folded,
         equalized: equalized.clone(),
         inserted,
+        seen: Distributions::new(),
         dims: dims.clone(),
     })
 }
