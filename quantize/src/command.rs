@@ -3,6 +3,8 @@
 pub mod card;
 pub mod compile;
 pub mod demo;
+#[cfg(feature = "distill")]
+pub mod distill;
 pub mod progress;
 pub mod quantize;
 pub mod report;

@@ -199,7 +199,7 @@ fn distance(float: &[Vec<f32>], int8: &[Vec<f32>]) -> (f64, f64) {
 }
 
 /// Where the output is largest; the first of equals, and -1 where there is nothing.
-fn first_answer(values: &[f32]) -> i64 {
+pub(crate) fn first_answer(values: &[f32]) -> i64 {
     let largest = values.iter().enumerate().reduce(|best, next| if next.1 > best.1 { next } else { best });
     largest.map_or(-1, |(index, _)| index as i64)
 }

@@ -17,8 +17,10 @@ use cygnet_onnx::model::{Model, Node, Tensor};
 use crate::error::QuantizeError;
 use crate::graph::{drop_unused, redirect, remove_nodes};
 use crate::operators::{Role, bounds};
+use crate::opset;
 use crate::params::Params;
 use crate::placement::Placement;
+use crate::recipe::WeightForm;
 use crate::rounding::LayerWeights;
 use store::Store;
 
@@ -33,8 +35,8 @@ pub struct Inserted {
     pub dequantized: BTreeMap<String, String>,
 }
 
-/// Inserts the pairs for `placement` with one of `params` for each group; `rounded` are the integer weights of layers by
-/// [`Node::label`], the others take the nearest levels.
+/// Inserts the pairs for `placement` with one of `params` for each group, and weights in the form that `forms` has for the
+/// [`Node::label`] of their layer; `rounded` are the integer weights of layers, the others take the nearest levels.
 ///
 /// # Errors
 /// [`QuantizeError`] for weights that are not finite, and where the result has a flaw (a mistake of ours).
@@ -42,6 +44,7 @@ pub fn insert(
     model: &mut Model,
     placement: &Placement,
     params: &[Params],
+    forms: &BTreeMap<String, WeightForm>,
     rounded: &BTreeMap<String, LayerWeights>,
 ) -> Result<Inserted, QuantizeError> {
     let mut inserted = Inserted::default();
@@ -58,8 +61,10 @@ pub fn insert(
         .collect();
     let mut ahead = Vec::new();
     for (index, channel_axis, input) in weighted {
-        let rounded = rounded.get(&model.nodes[index].label());
-        weights::quantize(model, &mut store, &mut ahead, index, channel_axis, input.scale, rounded)?;
+        let label = model.nodes[index].label();
+        let form = forms.get(&label).copied().unwrap_or_default();
+        let rounded = rounded.get(&label);
+        weights::quantize(model, &mut store, &mut ahead, index, channel_axis, input.scale, form, rounded)?;
         inserted.weighted += 1;
     }
     drop_redundant(model, placement, &of, &mut inserted);
@@ -76,6 +81,9 @@ pub fn insert(
             let dequantized = pair(model, &mut store, tensor, params, is_output);
             inserted.dequantized.insert(tensor.clone(), dequantized);
         }
+    }
+    if model.initializers.values().any(|tensor| tensor.dtype.is_packed()) {
+        opset::raise_for_int4(model)?;
     }
     model.nodes.splice(0..0, ahead);
     model.value_info.clear();

@@ -11,6 +11,8 @@ pub mod channels;
 pub mod choose;
 pub mod coverage;
 pub mod data;
+#[cfg(feature = "distill")]
+pub mod distill;
 pub mod engine;
 pub mod equalize;
 pub mod error;
@@ -24,10 +26,12 @@ pub mod interrupt;
 pub mod judge;
 pub mod layers;
 pub mod moments;
+pub mod narrow;
 pub mod operators;
 pub mod opset;
 pub mod params;
 pub mod placement;
+pub mod prune;
 pub mod random;
 pub mod ranges;
 pub mod recipe;
@@ -88,6 +92,8 @@ pub struct Options {
     pub effort: Effort,
     /// What becomes of each layer.
     pub recipe: Recipe,
+    /// The share of the cost that channels taken out make up, 0 … 1; see [`prune::prune`].
+    pub prune: f64,
     /// Whether channels are made equally wide across layers where that lowers noise, see [`equalize`].
     pub equalize: bool,
     /// Threads to work on; the result does not depend on it.
@@ -104,6 +110,7 @@ impl Default for Options {
             outputs: Outputs::default(),
             effort: Effort::default(),
             recipe: Recipe::default(),
+            prune: 0.0,
             equalize: true,
             cache: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
@@ -122,6 +129,8 @@ pub struct Prepared {
     pub dims: Dims,
     /// What folding did.
     pub folded: fold::Folded,
+    /// What pruning did.
+    pub pruned: Option<prune::Pruned>,
     /// What equalization did.
     pub equalized: equalize::Equalized,
 }
@@ -135,6 +144,8 @@ pub struct Quantized {
     pub original: Model,
     /// The same after all that was done to it in float: what the int8 model's layers are to be compared with.
     pub float: Model,
+    /// What pruning did.
+    pub pruned: Option<prune::Pruned>,
     /// What folding did.
     pub folded: fold::Folded,
     /// What equalization did.
@@ -157,8 +168,13 @@ pub fn quantize(
     options: &Options,
     mut step: impl FnMut(),
 ) -> Result<Quantized, QuantizeError> {
-    let prepared = prepare(model, data)?;
+    let mut prepared = prepare(model, data)?;
     let original = prepared.model.clone();
+    if options.prune > 0.0 {
+        let Prepared { model, facts, dims, pruned, .. } = &mut prepared;
+        *pruned = Some(prune::prune(model, facts, dims, options.prune, data)?);
+        *facts = infer(model, dims)?;
+    }
     let mut variants = vec![prepared];
     // Equalization trusts that channels reach no farther than on the samples; made ones do not show that.
     if options.equalize && !data.is_synthetic() {
@@ -198,7 +214,7 @@ pub fn prepare(mut model: Model, data: &Data) -> Result<Prepared, QuantizeError>
     opset::raise(&mut model, &facts)?;
     let folded = fold::fold(&mut model, &dims)?;
     let facts = infer(&model, &dims)?;
-    Ok(Prepared { model, facts, dims, folded, equalized: equalize::Equalized::default() })
+    Ok(Prepared { model, facts, dims, folded, pruned: None, equalized: equalize::Equalized::default() })
 }
 
 /// Quantizes with the recipe, the ranges and the repairs that `options` tell; gives what is lost too.
@@ -234,15 +250,16 @@ fn assemble(
     params: &[Params],
     rounded: &Rounded,
 ) -> Result<Quantized, QuantizeError> {
-    let Prepared { model: float, dims, folded, equalized, .. } = prepared;
+    let Prepared { model: float, dims, folded, pruned, equalized, .. } = prepared;
     let mut model = float.clone();
-    let inserted = insert::insert(&mut model, placement, params, rounded)?;
+    let inserted = insert::insert(&mut model, placement, params, &placement.forms, rounded)?;
     model.producer = "cygnet quantize".into();
     Ok(Quantized {
         model,
         original: float.clone(),
         float: float.clone(),
         folded: *folded,
+        pruned: pruned.clone(),
         equalized: equalized.clone(),
         inserted,
         seen: Distributions::new(),

@@ -26,6 +26,9 @@ enum Command {
     Compile(command::compile::Arguments),
     /// Goes the whole way on the bundled models.
     Demo(command::demo::Arguments),
+    /// Trains the quantized model, or a smaller one, to answer as the float model does.
+    #[cfg(feature = "distill")]
+    Distill(command::distill::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +42,8 @@ fn main() -> ExitCode {
     let result = match (cli.command, cli.quantize) {
         (Some(Command::Compile(arguments)), _) => command::compile::run(&arguments),
         (Some(Command::Demo(arguments)), _) => command::demo::run(&arguments),
+        #[cfg(feature = "distill")]
+        (Some(Command::Distill(arguments)), _) => command::distill::run(&arguments),
         (None, Some(arguments)) => command::quantize::run(&arguments),
         (None, None) => {
             eprintln!("quantize: give a model and --calib, or `compile`, or `demo`; see --help");

@@ -38,6 +38,44 @@ pub fn raise(model: &mut Model, facts: &Facts) -> Result<(), QuantizeError> {
     Ok(())
 }
 
+/// The first operator set with int4, and with scales per block.
+const INT4: i64 = 21;
+
+/// Raises a model of operator set 13 or later to the first that has int4. Only forms that changed in between are touched.
+///
+/// # Errors
+/// [`QuantizeError::Node`] for a node with a subgraph: what is inside would have to be raised too.
+pub fn raise_for_int4(model: &mut Model) -> Result<(), QuantizeError> {
+    // Format version 10 came with operator set 21.
+    model.ir_version = model.ir_version.max(10);
+    let from = model.opset();
+    if from >= INT4 {
+        return Ok(());
+    }
+    let mut names = Names::of(model);
+    let Model { nodes, initializers, .. } = model;
+    for node in nodes.iter_mut().filter(|node| node.domain.is_empty()) {
+        if node.attributes.values().any(|a| matches!(a, Attribute::Graph(_))) {
+            let problem = "holds a subgraph of an older operator set than 4-bit weights need; export the model with \
+                           operator set 21, or keep its weights int8";
+            return Err(QuantizeError::node(node, problem));
+        }
+        // Since 18 the axes of all reductions are an input, and Split says into how many parts.
+        let reduces = node.op_type.starts_with("Reduce");
+        if reduces && let Some(Attribute::Ints(axes)) = node.attributes.remove("axes") {
+            let name = names.fresh(&format!("{}_axes", node.label()));
+            initializers.insert(name.clone(), Tensor::from_i64(vec![axes.len()], &axes));
+            node.inputs.truncate(1);
+            node.inputs.push(name);
+        }
+        if node.is("Split") && node.input(1).is_none() && node.int("num_outputs").is_none() {
+            node.attributes.insert("num_outputs".into(), Attribute::Int(node.outputs.len() as i64));
+        }
+    }
+    model.opsets.insert(String::new(), INT4);
+    Ok(())
+}
+
 fn raise_node(
     model: &mut Model,
     names: &mut Names,

@@ -112,15 +112,6 @@ impl Weights {
     }
 }
 
-impl Weights {
-    /// The same with scales that hold each bias within its int32; `input_scale` is the scale of what the weights are
-    /// multiplied by.
-    pub fn for_bias(values: &[f32], shape: &[usize], axis: usize, bias: Option<&[f32]>, input_scale: f32) -> Weights {
-        let least: Vec<f32> = bias.unwrap_or_default().iter().map(|&b| least_scale(b, input_scale)).collect();
-        Weights::of(values, shape, axis, &least)
-    }
-}
-
 /// The least weight scale with which `bias` stays below 2^28 levels of `input_scale * weight_scale`.
 ///
 /// Channels whose weights are (nearly) nothing would otherwise have a bias beyond the int32 accumulator.

@@ -18,17 +18,17 @@ pub enum Precision {
 }
 
 /// How a layer's weights are stored. Each form stands for int8 levels with one scale per output channel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, clap::ValueEnum, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum WeightForm {
-    /// One byte for each weight.
+    /// One byte for each weight
     #[default]
     Int8,
-    /// Four bits for each weight.
+    /// Four bits for each weight, and a factor for each 32 inputs
     Int4,
-    /// Four bits that choose from a table of 16 levels.
+    /// Four bits that choose from a table of 16 levels
     Clustered,
-    /// Levels that are not 0, and where they are.
+    /// Half of the weights become 0; levels of the others, and where they are
     Sparse,
 }
 

@@ -9,8 +9,10 @@ use crate::error::QuantizeError;
 use crate::graph::constant;
 use crate::layers::Layer;
 use crate::moments::{self, Moments};
-use crate::params::{Params, Weights};
+use crate::narrow::{Layout, Narrow};
+use crate::params::{Params, least_scale};
 use crate::placement::Placement;
+use crate::recipe::WeightForm;
 use crate::rounding::{FloatLayer, LayerWeights, round};
 use crate::{Effort, Prepared, Quantized, assemble};
 
@@ -43,7 +45,8 @@ pub fn repaired(
             for layer in &pass {
                 let input = placement.group_of.get(&layer.input).and_then(|&group| params.get(group));
                 if let Some((moments, input)) = moments.get(&layer.label).zip(input) {
-                    let weights = round_layer(&prepared.model, layer, moments, input.scale, rounding)?;
+                    let form = placement.forms.get(&layer.label).copied().unwrap_or_default();
+                    let weights = round_layer(&prepared.model, layer, moments, input.scale, rounding, form)?;
                     rounded.insert(layer.label.clone(), weights);
                 }
             }
@@ -59,16 +62,25 @@ fn round_layer(
     moments: &Moments,
     input_scale: f32,
     rounding: Rounding,
+    form: WeightForm,
 ) -> Result<LayerWeights, QuantizeError> {
     let node = &model.nodes[layer.node];
     let weights = layer.weights(model)?;
     let bias = constant(model, node, 2).map(Tensor::to_f32s).transpose()?;
-    let shape = [layer.outputs, layer.depth];
-    let Weights { scales, .. } = Weights::for_bias(&weights, &shape, 0, bias.as_deref(), input_scale);
+    let least: Vec<f32> = bias.iter().flatten().map(|&b| least_scale(b, input_scale)).collect();
+    // Errors weigh as much as the mean square of the input that they meet.
+    let square = |place: usize| {
+        let group = &moments.groups[place / layer.depth * layer.groups / layer.outputs];
+        let index = place % layer.depth;
+        group.near[[index, index]] / moments.rows.max(1) as f32
+    };
+    let importance: Vec<f32> = (0..weights.len()).map(square).collect();
+    let stored = constant(model, node, 1).map_or(&[][..], |tensor| &tensor.shape);
+    let layout = Layout::of(stored, layer.channel_axis());
+    let narrow = Narrow::of(form, &layer.stored(&weights), layout, &least, &layer.stored(&importance));
     let float =
         FloatLayer { weights, bias, takes_bias: !node.is("MatMul"), corrects_input: rounding == Rounding::Sequential };
-    let nearest = |_: usize, _: usize, value: f32| value.round_ties_even().clamp(-127.0, 127.0) as i8;
-    Ok(round(layer, &float, &scales, moments, SWEEPS, &nearest))
+    Ok(round(layer, &float, narrow, moments, SWEEPS))
 }
 
 /// How weights are rounded.

@@ -13,6 +13,7 @@ use rayon::prelude::*;
 
 use crate::layers::Layer;
 use crate::moments::{Group, Moments};
+use crate::narrow::Narrow;
 
 /// Added to the diagonal of the moments, as a part of its mean: holds weights that hardly matter where they were.
 const DAMPING: f64 = 0.01;
@@ -23,10 +24,8 @@ const SHRINKAGE: f64 = 2.0;
 /// Integer weights of one layer, and its bias.
 #[derive(Clone, Debug, PartialEq)]
 pub struct LayerWeights {
-    /// Levels in the order in which the model stores the weights.
-    pub levels: Vec<i8>,
-    /// One scale per output channel.
-    pub scales: Vec<f32>,
+    /// Levels in the order in which the model stores the weights, scales, and what levels there may be.
+    pub weights: Narrow,
     /// One real number per output channel; `None` where the layer has no bias and needs none.
     pub bias: Option<Vec<f32>>,
 }
@@ -45,17 +44,10 @@ pub struct FloatLayer {
     pub corrects_input: bool,
 }
 
-/// Rounds the weights of `layer` to levels of `scales` in at most `sweeps` rounds over all weights.
-///
-/// `nearest(output, index, value)` is the allowed level that is nearest to `value`, given in levels.
-pub fn round(
-    layer: &Layer,
-    float: &FloatLayer,
-    scales: &[f32],
-    moments: &Moments,
-    sweeps: usize,
-    nearest: &(dyn Fn(usize, usize, f32) -> i8 + Sync),
-) -> LayerWeights {
+/// Rounds the weights of `layer` to the levels that `narrow` allows, in at most `sweeps` rounds over all weights.
+pub fn round(layer: &Layer, float: &FloatLayer, mut narrow: Narrow, moments: &Moments, sweeps: usize) -> LayerWeights {
+    let nearest =
+        |output: usize, index: usize, value: f32| narrow.nearest(layer.place(output * layer.depth + index), value);
     let per_group = layer.outputs / layer.groups;
     let size = per_group * layer.depth;
     let groups: Vec<usize> = (0..layer.groups).collect();
@@ -63,7 +55,7 @@ pub fn round(
         let normal = Normal::of(&moments.groups[group], moments.rows, float);
         let first = group * per_group;
         let weights = &float.weights[group * size..][..size];
-        normal.round(weights, layer.depth, &scales[first..][..per_group], sweeps, &|output, index, value| {
+        normal.round(weights, layer.depth, &narrow.scales[first..][..per_group], sweeps, &|output, index, value| {
             nearest(first + output, index, value)
         })
     };
@@ -74,7 +66,8 @@ pub fn round(
         let old = |output: usize| float.bias.as_ref().map_or(0.0, |bias| f64::from(bias[output]));
         shifts.enumerate().map(|(output, shift)| (old(output) + shift) as f32).collect()
     });
-    LayerWeights { levels: layer.stored(&levels), scales: scales.to_vec(), bias }
+    narrow.levels = layer.stored(&levels);
+    LayerWeights { weights: narrow, bias }
 }
 
 /// The quadratic form of one group: `error(v) = (v − w) near (v − w)ᵀ`, about the means where a bias takes those.

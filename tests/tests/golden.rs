@@ -125,6 +125,11 @@ fn other_quantized_operators() {
 }
 
 #[test]
+fn weights_of_four_bits() {
+    family("narrow");
+}
+
+#[test]
 fn float_operators() {
     family("float");
 }

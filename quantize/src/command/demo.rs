@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, anyhow, bail};
 use quantize::Effort;
 use quantize::params::Activations;
+use quantize::recipe::WeightForm;
 use quantize::tail::Outputs;
 
 use super::quantize::{Arguments as QuantizeArguments, RangeKind, work};
@@ -85,10 +86,12 @@ fn compress(name: &str, models: &Path, output: &Path) -> anyhow::Result<Summary>
         percentile: 100.0,
         effort: Effort::default(),
         threads: None,
+        prune: None,
         no_equalize: false,
         activations: Activations::default(),
         bad_samples: None,
         cache: None,
+        weights: WeightForm::default(),
         outputs: Outputs::default(),
         json: false,
     })

@@ -12,6 +12,7 @@ use quantize::evaluate::{self, Evaluation, Metric, Noise};
 use quantize::files::NewFiles;
 use quantize::params::Activations;
 use quantize::ranges::Ranges;
+use quantize::recipe::WeightForm;
 use quantize::report::page::page;
 use quantize::tail::Outputs;
 use quantize::{Effort, Options, Quantized};
@@ -70,6 +71,12 @@ pub struct Arguments {
     /// in five is broken]
     #[arg(long, value_enum)]
     pub bad_samples: Option<BadSamples>,
+    /// How weights are stored; the first layer, depthwise and small ones stay int8
+    #[arg(long, value_enum, default_value = "int8", value_name = "FORM")]
+    pub weights: WeightForm,
+    /// Take whole channels out that make up this share of the cost, and fit the rest to the float model
+    #[arg(long, value_name = "SHARE", value_parser = share)]
+    pub prune: Option<f64>,
     /// Form of the answers
     #[arg(long, value_enum, default_value = "float")]
     pub outputs: Outputs,
@@ -105,6 +112,11 @@ pub enum RangeKind {
 fn percentile(text: &str) -> Result<f64, String> {
     let percent: f64 = text.parse().map_err(|_| "is no number".to_string())?;
     if percent > 50.0 && percent <= 100.0 { Ok(percent) } else { Err("must be above 50 and at most 100".into()) }
+}
+
+fn share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| "is no number".to_string())?;
+    if share > 0.0 && share < 1.0 { Ok(share) } else { Err("must be above 0 and below 1, such as 0.3".into()) }
 }
 
 /// Quantizes, evaluates, writes and tells.
@@ -155,10 +167,12 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         activations: arguments.activations,
         outputs: arguments.outputs,
         effort: arguments.effort,
+        prune: arguments.prune.unwrap_or(0.0),
         equalize: !arguments.no_equalize,
         cache: arguments.cache.clone(),
         ..Options::default()
     };
+    options.recipe.usual.weights = arguments.weights;
     options.threads = arguments.threads.map_or(options.threads, NonZeroUsize::get);
     let mut progress = Progress::new("calibrating", calibration.len());
     let quantized = quantize::quantize(model, &calibration, &options, || progress.step())?;
@@ -198,6 +212,7 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         bad_samples: std::iter::once(&calibration).chain(&evaluation).map(Data::findings).collect(),
         layers: quantized.inserted.weighted,
         folded: quantized.folded,
+        pruned: quantized.pruned.clone(),
         equalized: quantized.equalized.clone(),
         accuracy: evaluated.as_ref().and_then(|evaluated| evaluated.accuracy).map(Into::into),
         evaluation: evaluated,

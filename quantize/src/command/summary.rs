@@ -9,6 +9,7 @@ use quantize::equalize::Equalized;
 use quantize::evaluate::statistics::Estimate;
 use quantize::evaluate::{Accuracy, Evaluation, Measure, Noise};
 use quantize::fold::Folded;
+use quantize::prune::Pruned;
 use quantize::report::Report;
 use serde::Serialize;
 
@@ -43,6 +44,8 @@ pub struct Summary {
     pub layers: usize,
     /// What folding did.
     pub folded: Folded,
+    /// What pruning did, with --prune.
+    pub pruned: Option<Pruned>,
     /// What equalization did.
     pub equalized: Equalized,
     /// Right answers, with --eval.

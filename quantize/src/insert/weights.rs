@@ -5,8 +5,13 @@ use cygnet_onnx::model::{Attribute, Model, Node, Tensor};
 use super::store::Store;
 use crate::error::QuantizeError;
 use crate::graph::constant;
-use crate::params::{Weights, bias_level};
+use crate::narrow::{Grid, Layout, Narrow};
+use crate::params::{bias_level, least_scale};
+use crate::recipe::WeightForm;
 use crate::rounding::LayerWeights;
+
+/// Number of int32 in `TensorProto.DataType`.
+const INT32: i64 = 6;
 
 /// Replaces weights and bias of the node at `index` by integers and DequantizeLinear nodes, which go to `ahead`.
 ///
@@ -18,6 +23,7 @@ pub(super) fn quantize(
     index: usize,
     channel_axis: usize,
     input_scale: f32,
+    form: WeightForm,
     rounded: Option<&LayerWeights>,
 ) -> Result<(), QuantizeError> {
     let node = model.nodes[index].clone();
@@ -27,56 +33,108 @@ pub(super) fn quantize(
     if !values.iter().chain(bias.iter().flatten()).all(|v| v.is_finite()) {
         return Err(QuantizeError::node(&node, "its weights or bias hold NaN or infinity; the training went astray"));
     }
-    let LayerWeights { levels, scales, bias } = match rounded {
+    let layout = Layout::of(&weights.shape, channel_axis);
+    let LayerWeights { weights: narrow, bias } = match rounded {
         Some(rounded) => rounded.clone(),
         None => {
-            let Weights { levels, scales } =
-                Weights::for_bias(&values, &weights.shape, channel_axis, bias.as_deref(), input_scale);
-            LayerWeights { levels, scales, bias }
+            let least: Vec<f32> = bias.iter().flatten().map(|&b| least_scale(b, input_scale)).collect();
+            LayerWeights { weights: Narrow::of(form, &values, layout, &least, &[]), bias }
         }
     };
-    let levels = Tensor::from_i8(weights.shape, &levels);
-    let zero_point = Some(Tensor::from_i8(vec![scales.len()], &vec![0; scales.len()]));
-    let constant = Constant { name: &node.inputs[1], levels, scales: &scales, zero_point, axis: channel_axis };
-    model.nodes[index].inputs[1] = constant.dequantize(model, store, ahead);
+    let mut writer = Writer { model, store, ahead, name: &node.inputs[1] };
+    let stored = writer.weights(&narrow, layout);
+    model.nodes[index].inputs[1] = stored;
     if let Some(bias) = bias {
         // One f32 multiplication, as the engine does it.
-        let scales: Vec<f32> = scales.iter().map(|s| input_scale * s).collect();
+        let scales: Vec<f32> = narrow.scales.iter().map(|s| input_scale * s).collect();
         let levels: Vec<i32> = bias.iter().zip(&scales).map(|(&b, &s)| bias_level(b, s)).collect();
         let levels = Tensor::from_i32(vec![levels.len()], &levels);
         let name = match node.input(2) {
             Some(name) => name.to_string(),
             None => store.name(&node.inputs[1], "b"),
         };
-        let constant = Constant { name: &name, levels, scales: &scales, zero_point: None, axis: 0 };
-        let dequantized = constant.dequantize(model, store, ahead);
+        let mut writer = Writer { model, store, ahead, name: &name };
+        let levels = writer.store.levels(writer.model, &name, levels);
+        let dequantized = writer.dequantize(levels, Tensor::from_f32(vec![scales.len()], &scales), None, 0, 0);
         model.nodes[index].inputs.truncate(2);
         model.nodes[index].inputs.push(dequantized);
     }
     Ok(())
 }
 
-/// Levels with one scale per index of `axis`.
-struct Constant<'a> {
+/// Writes one constant and the nodes that make it float again.
+struct Writer<'a> {
+    model: &'a mut Model,
+    store: &'a mut Store,
+    ahead: &'a mut Vec<Node>,
+    /// The constant's name.
     name: &'a str,
-    levels: Tensor,
-    scales: &'a [f32],
-    zero_point: Option<Tensor>,
-    axis: usize,
 }
 
-impl Constant<'_> {
-    /// Stores levels and parameters and returns the name of the float tensor that they make.
-    fn dequantize(self, model: &mut Model, store: &mut Store, ahead: &mut Vec<Node>) -> String {
-        let name = self.name;
-        let scales = Tensor::from_f32(vec![self.scales.len()], self.scales);
-        let channels = self.scales.len();
-        let mut inputs = vec![store.levels(model, name, self.levels), store.scale(model, name, scales)];
-        inputs.extend(self.zero_point.map(|zeros| store.shared(model, &format!("z0x{channels}"), zeros)));
-        let output = store.name(name, "dq");
+impl Writer<'_> {
+    /// Stores weights in the form of their grid and returns the name of the float tensor that they make:
+    ///
+    /// - int8 levels and DequantizeLinear with one scale per channel;
+    /// - int4 levels and DequantizeLinear with one scale per channel, or per block: the channel's times the block's factor;
+    /// - a table of int8 levels, from which Gather takes those that uint4 indices name, and DequantizeLinear.
+    fn weights(&mut self, narrow: &Narrow, layout: Layout<'_>) -> String {
+        let (shape, axis) = (layout.shape.to_vec(), layout.channel_axis);
+        let channels = narrow.scales.len();
+        let scales = Tensor::from_f32(vec![channels], &narrow.scales);
+        let zeros = |writer: &mut Self| {
+            let zeros = Tensor::from_i8(vec![channels], &vec![0; channels]);
+            Some(writer.store.shared(writer.model, &format!("z0x{channels}"), zeros))
+        };
+        match &narrow.grid {
+            Grid::Full | Grid::Kept(_) => {
+                let levels = self.store.levels(self.model, self.name, Tensor::from_i8(shape, &narrow.levels));
+                let zeros = zeros(self);
+                self.dequantize(levels, scales, zeros, axis, 0)
+            }
+            Grid::Blocks { block, factors } => {
+                let levels = self.store.levels(self.model, self.name, Tensor::from_i4(shape, &narrow.steps()));
+                if factors.is_empty() {
+                    return self.dequantize(levels, scales, None, axis, 0);
+                }
+                let (shape, scales) = narrow.block_scales(layout, *block, factors);
+                self.dequantize(levels, Tensor::from_f32(shape, &scales), None, layout.input_axis, *block)
+            }
+            Grid::Table(table) => {
+                let place = |level| table.binary_search(level).unwrap_or(0) as u8;
+                let places = Tensor::from_u4(shape, &narrow.levels.iter().map(place).collect::<Vec<_>>());
+                let stored = self.store.levels(self.model, self.name, places);
+                let table = Tensor::from_i8(vec![table.len()], table);
+                let name = self.store.name(self.name, "t");
+                let table = self.store.shared(self.model, &name, table);
+                let (places, levels) = (self.store.name(self.name, "i"), self.store.name(self.name, "l"));
+                let cast = Node::new("Cast", "", &[&stored], &[&places]);
+                self.ahead.push(cast.with("to", Attribute::Int(INT32)));
+                self.ahead.push(Node::new("Gather", "", &[&table, &places], &[&levels]));
+                let zeros = zeros(self);
+                self.dequantize(levels, scales, zeros, axis, 0)
+            }
+        }
+    }
+
+    /// Makes the tensor `levels` float by `scales` along `axis`, in blocks where `block` is not 0.
+    fn dequantize(
+        &mut self,
+        levels: String,
+        scales: Tensor,
+        zero_points: Option<String>,
+        axis: usize,
+        block: usize,
+    ) -> String {
+        let mut inputs = vec![levels, self.store.scale(self.model, self.name, scales)];
+        inputs.extend(zero_points);
+        let output = self.store.name(self.name, "dq");
         let node =
             Node { op_type: "DequantizeLinear".into(), inputs, outputs: vec![output.clone()], ..Node::default() };
-        ahead.push(node.with("axis", Attribute::Int(self.axis as i64)));
+        let mut node = node.with("axis", Attribute::Int(axis as i64));
+        if block > 0 {
+            node = node.with("block_size", Attribute::Int(block as i64));
+        }
+        self.ahead.push(node);
         output
     }
 }

@@ -75,6 +75,7 @@ fn conv_i8(bencher: Bencher<'_, '_>, w: &Window, depthwise: bool, kernel: fn(Con
             x: &x,
             x_zero_point: -3,
             y: ConvOutput::I8(&mut y, Target::new(2, -128, 127)),
+            y_step: w.out_c as usize,
             scratch: &mut scratch,
             weights: &stored,
             multipliers: F32s::new(&multipliers),

@@ -40,6 +40,8 @@ pub(crate) fn pays(step: &Step) -> bool {
     let (window, dense) = match step {
         Step::ConvI8(s) => (&s.window, true),
         Step::DepthwiseI8(s) => (&s.window, false),
+        Step::IndexedConvI8(s) => (&s.conv.window, true),
+        Step::SparseConvI8(s) => (&s.conv.window, true),
         Step::ConvF32(s) => (&s.window, true),
         Step::DepthwiseF32(s) => (&s.window, false),
         Step::Pool(s) => (&s.window, false),
@@ -108,23 +110,28 @@ impl Parts {
         (count > 1).then_some(Self { window: *window, axis, length, count })
     }
 
-    fn get(&self, part: usize) -> Part {
+    /// Part `part` of a window whose results lie `y_step` elements from one position to the next.
+    fn get(&self, part: usize, y_step: usize) -> Part {
         let w = &self.window;
         let range = part * self.length / self.count..(part + 1) * self.length / self.count;
         let line = w.in_w as usize * w.in_c as usize;
-        let out_line = w.out_w as usize * w.out_c as usize;
-        let (in_image, out_image) = (w.in_h as usize * line, w.out_h as usize * out_line);
+        let in_image = w.in_h as usize * line;
+        let (out_line, out_image) = (w.out_w as usize, w.out_h as usize * w.out_w as usize);
         let scaled = |by: usize| range.start * by..range.end * by;
+        let results = |positions: usize| {
+            let Range { start, end } = scaled(positions);
+            start * y_step..(end - 1) * y_step + w.out_c as usize
+        };
         let channels = 0..w.out_c as usize;
         match self.axis {
             Axis::Positions => {
                 let count = range.len() as u32;
                 let window = Window { batch: 1, in_h: 1, in_w: count, out_h: 1, out_w: count, ..*w };
-                Part { window, x: scaled(w.in_c as usize), y: scaled(w.out_c as usize), channels }
+                Part { window, x: scaled(w.in_c as usize), y: results(1), channels }
             }
             Axis::Images => {
                 let window = Window { batch: range.len() as u32, ..*w };
-                Part { window, x: scaled(in_image), y: scaled(out_image), channels }
+                Part { window, x: scaled(in_image), y: results(out_image), channels }
             }
             Axis::Lines => {
                 // Input lines above the part are left out; what is left of the padding stays.
@@ -136,7 +143,7 @@ impl Parts {
                     pad_top: w.pad_top.saturating_sub(first),
                     ..*w
                 };
-                Part { window, x: skipped as usize * line..in_image, y: scaled(out_line), channels }
+                Part { window, x: skipped as usize * line..in_image, y: results(out_line), channels }
             }
             Axis::Channels => {
                 let channels = range.start * BLOCK..(range.end * BLOCK).min(w.out_c as usize);
@@ -183,6 +190,7 @@ pub(crate) fn conv_i8(team: Option<&dyn Team>, dense: bool, args: ConvI8Args<'_>
         F32(Shared<f32>),
     }
     let (x, x_zero_point, weights, narrow) = (args.x, args.x_zero_point, args.weights, args.narrow);
+    let y_step = args.y_step;
     let (multipliers, bias, weight_zero_points) = (args.multipliers, args.bias, args.weight_zero_points);
     let channel_bytes = Segments::of(args.window).packed_len();
     let y = match args.y {
@@ -190,7 +198,7 @@ pub(crate) fn conv_i8(team: Option<&dyn Team>, dense: bool, args: ConvI8Args<'_>
         ConvOutput::F32(y) => Out::F32(Shared::new(y)),
     };
     team.run(parts.count, &|part, room| {
-        let part = parts.get(part);
+        let part = parts.get(part, y_step);
         let weights = match parts.axis {
             Axis::Channels => {
                 let end = part.channels.end.next_multiple_of(LANES);
@@ -210,6 +218,7 @@ pub(crate) fn conv_i8(team: Option<&dyn Team>, dense: bool, args: ConvI8Args<'_>
                 // SAFETY: as above.
                 Out::F32(y) => ConvOutput::F32(unsafe { y.part(part.y) }),
             },
+            y_step,
             scratch: i8s_mut(room),
             weights,
             multipliers: multipliers.slice(first, count),
@@ -226,8 +235,9 @@ pub(crate) fn conv_f32(team: Option<&dyn Team>, dense: bool, args: ConvF32Args<'
     let ConvF32Args { window, x, y, weights, bias, low, high } = args;
     let y = Shared::new(y);
     let channel_words = window.taps() * window.group_in();
+    let y_step = window.out_c as usize;
     team.run(parts.count, &|part, _| {
-        let part = parts.get(part);
+        let part = parts.get(part, y_step);
         let (first, count) = (part.channels.start, part.channels.len());
         let weights: F32s<'_> = match parts.axis {
             Axis::Channels => weights.slice(first * channel_words, count.next_multiple_of(F32_BLOCK) * channel_words),
@@ -253,7 +263,7 @@ pub(crate) fn pool_i8(team: Option<&dyn Team>, args: ReduceI8Args<'_, Pool>, ker
     let ReduceI8Args { step, x, x_zero_point, y, target } = args;
     let y = Shared::new(y);
     team.run(parts.count, &|part, _| {
-        let part = parts.get(part);
+        let part = parts.get(part, step.window.out_c as usize);
         let step = &Pool { window: part.window, ..*step };
         // SAFETY: the parts of a window are disjoint in the output, and each is run once.
         let y = unsafe { y.part(part.y) };
@@ -306,7 +316,7 @@ mod tests {
             let Some(parts) = Parts::of(&window, dense, size, 0) else { return Ok(()) };
             let mut covered = 0;
             for part in 0..parts.count {
-                let part = parts.get(part);
+                let part = parts.get(part, window.out_c as usize);
                 let w = part.window;
                 prop_assert_eq!(part.y.start, covered);
                 covered = part.y.end;

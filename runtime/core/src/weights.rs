@@ -11,6 +11,8 @@
 //! so that a group of four input bytes meets the same four weights of 4, 8 or 16 channels at once:
 //! SDOT, VPDPBUSD, SMULL/SADALP and SMLAD all read it as it is.
 
+pub mod compressed;
+
 use crate::plan::step::Window;
 
 /// Output channels of a full block.

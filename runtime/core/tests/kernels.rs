@@ -25,6 +25,8 @@ struct Case {
     y_zero_point: i32,
     limits: (i32, i32),
     scratch_rows: usize,
+    /// Elements between the results of a dense convolution's positions that belong to others.
+    gap: usize,
 }
 
 fn window() -> impl Strategy<Value = Window> {
@@ -79,10 +81,10 @@ fn case() -> impl Strategy<Value = Case> {
             proptest::collection::vec(prop_oneof![1e-7..1e-5_f32, 1e-4..0.1_f32, Just(3.0_f32)], channels),
             prop_oneof![Just(Vec::new()), proptest::collection::vec(-128..=127_i32, channels)],
         );
-        let numbers = (-128..=127_i32, -128..=127_i32, -128..=0_i32, 0..=127_i32, 1..=5_usize);
+        let numbers = (-128..=127_i32, -128..=127_i32, -128..=0_i32, 0..=127_i32, (1..=5_usize, 0..=7_usize));
         (Just(window), values, numbers).prop_map(|(window, values, numbers)| {
             let (x, weights, bias, multipliers, weight_zero_points) = values;
-            let (x_zero_point, y_zero_point, low, high, scratch_rows) = numbers;
+            let (x_zero_point, y_zero_point, low, high, (scratch_rows, gap)) = numbers;
             let limits = (low, high);
             Case {
                 window,
@@ -95,6 +97,7 @@ fn case() -> impl Strategy<Value = Case> {
                 y_zero_point,
                 limits,
                 scratch_rows,
+                gap,
             }
         })
     })
@@ -165,6 +168,12 @@ impl Case {
     }
 }
 
+/// Results of a window with room behind those of each position, which has `filler`.
+fn spread<T: Copy>(results: &[T], w: &Window, y_step: usize, filler: T) -> Vec<T> {
+    let row = |row: &[T]| [row, &vec![filler; y_step - row.len()]].concat();
+    results.chunks(w.out_c as usize).flat_map(row).collect()
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
@@ -189,6 +198,8 @@ proptest! {
         };
         let source = if depthwise { Source::of_depthwise(w) } else { Source::of(w) };
         let narrow = !weights.contains(&128);
+        let y_step = w.out_c as usize + if depthwise { 0 } else { case.gap };
+        let (expected, expected_reals) = (spread(&expected, w, y_step, 77), spread(&expected_reals, w, y_step, 77.0));
         for kernels in available() {
             let mut scratch = vec![99_i8; source.scratch_bytes(w, case.scratch_rows)];
             let mut found = vec![77_i8; expected.len()];
@@ -201,6 +212,7 @@ proptest! {
                     x: &case.x,
                     x_zero_point: case.x_zero_point as i8,
                     y,
+                    y_step,
                     scratch: &mut scratch,
                     weights: &weights,
                     multipliers: F32s::new(&multipliers),

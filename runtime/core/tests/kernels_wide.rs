@@ -129,6 +129,7 @@ fn run(
         } else {
             ConvOutput::I8(&mut stored, Target::new(zero_point, limits.0, limits.1))
         },
+        y_step: w.out_c as usize,
         scratch: &mut scratch,
         weights: &packed,
         multipliers: F32s::new(&multipliers),

@@ -2,6 +2,7 @@
 //!
 //! Slow and allocating, but it knows most of ONNX. tract's types stay inside this module.
 
+mod narrow;
 mod rounding;
 mod values;
 
@@ -120,7 +121,7 @@ impl Reference {
         dims: &BTreeMap<String, usize>,
     ) -> Result<Reference, ReferenceError> {
         let inputs = fixed_inputs(model, dims)?;
-        let mut proto = model_proto(&rounding::spelled_out(model));
+        let mut proto = model_proto(&rounding::spelled_out(&narrow::widened(model)));
         if let Some(graph) = &mut proto.graph {
             graph.value_info.clear();
             graph.input = inputs.iter().map(input_proto).collect();

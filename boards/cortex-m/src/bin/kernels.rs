@@ -187,7 +187,10 @@ fn convolution(random: &mut Random, room: &mut Room, kernels: &Kernels) -> Optio
     // One channel in each group does not make a step depthwise.
     let depthwise = w.groups == w.in_c && w.in_c > 1 && !random.rarely(5);
     let images = (w.batch * w.in_h * w.in_w * w.in_c) as usize;
-    let (channels, results) = (w.out_c as usize, w.positions() * w.out_c as usize);
+    let channels = w.out_c as usize;
+    // Results may be some of all channels.
+    let y_step = channels + if depthwise || !random.rarely(3) { 0 } else { random.size(1, 9) as usize };
+    let results = w.positions() * y_step;
     let stored = if depthwise { w.taps() * channels } else { weights::packed_bytes(w) };
     let source = if depthwise { Source::of_depthwise(w) } else { Source::of(w) };
     let least = source.scratch_bytes(w, 1);
@@ -222,6 +225,7 @@ fn convolution(random: &mut Random, room: &mut Room, kernels: &Kernels) -> Optio
             x: &room.x[..images],
             x_zero_point,
             y,
+            y_step,
             scratch: &mut room.scratch[..scratch],
             weights: &room.weights[..stored],
             multipliers: F32s::new(room.multipliers[..channels].as_flattened()),

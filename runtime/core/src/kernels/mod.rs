@@ -31,6 +31,7 @@ use crate::plan::StepSet;
 use crate::plan::step::{BinaryOp, MatMul, Pool, Reduce, Softmax, Window};
 use crate::quantization::Target;
 use crate::session::executors::Executors;
+use crate::weights::compressed::{Factors, LEVELS};
 
 /// Where a convolution puts its results.
 pub enum ConvOutput<'a> {
@@ -51,6 +52,9 @@ pub struct ConvI8Args<'a> {
     pub x_zero_point: i8,
     /// Result, channels last.
     pub y: ConvOutput<'a>,
+    /// Elements of the result from one position to the next: as many as the window has output channels, or more where
+    /// those are some of all, which dense convolutions may be asked for.
+    pub y_step: usize,
     /// Room as [`source::Source`] demands.
     pub scratch: &'a mut [i8],
     /// Packed weights.
@@ -63,6 +67,53 @@ pub struct ConvI8Args<'a> {
     pub weight_zero_points: I32s<'a>,
     /// No weight is -128.
     pub narrow: bool,
+}
+
+impl ConvI8Args<'_> {
+    /// Elements of the result from the first to behind the last.
+    #[allow(dead_code, reason = "not for the portable kernels")]
+    #[inline]
+    pub(crate) fn y_len(&self) -> usize {
+        self.window.positions().saturating_sub(1) * self.y_step + self.window.out_c as usize
+    }
+}
+
+/// Operands of [`Kernels::expand_indexed`]; see [`crate::weights::compressed`].
+pub struct IndexedArgs<'a> {
+    /// Of the expanded weights, in pairs; they begin with a low half.
+    pub indices: &'a [u8],
+    /// int8.
+    pub levels: &'a [u8; LEVELS],
+    /// Factors of the levels, where all expanded weights are of one block; or none.
+    pub factors: Factors<'a>,
+    /// Output channels of the block, a multiple of four.
+    pub width: usize,
+    /// Expanded weights: whole groups of four of `width` channels.
+    pub out: &'a mut [u8],
+}
+
+/// For each half mask of [`crate::weights::compressed`]: which of the bytes that follow it each of 8 weights is; one
+/// behind all of them where the weight is 0.
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+#[inline]
+fn sparse_places(mask: u8) -> &'static [u8; 8] {
+    static PLACES: [[u8; 8]; 256] = {
+        let mut all = [[0x80; 8]; 256];
+        let mut mask = 0;
+        while mask < 256 {
+            let (mut bit, mut next) = (0, 0);
+            while bit < 8 {
+                if mask >> bit & 1 == 1 {
+                    all[mask][bit] = next;
+                    next += 1;
+                }
+                bit += 1;
+            }
+            mask += 1;
+        }
+        all
+    };
+    &PLACES[mask as usize]
 }
 
 /// Operands of [`Kernels::conv_f32`] and [`Kernels::depthwise_f32`].
@@ -178,6 +229,10 @@ pub struct Kernels {
     pub conv_i8: fn(ConvI8Args<'_>),
     /// [`crate::plan::step::ConvI8`] whose groups have one input channel.
     pub depthwise_i8: fn(ConvI8Args<'_>),
+    /// Weights of [`crate::plan::step::IndexedConvI8`].
+    pub expand_indexed: fn(IndexedArgs<'_>),
+    /// Weights of [`crate::plan::step::SparseConvI8`]: stored bytes, expanded ones; gives how many have been read.
+    pub expand_sparse: fn(&[u8], &mut [u8]) -> usize,
     /// [`crate::plan::step::ConvF32`].
     pub conv_f32: fn(ConvF32Args<'_>),
     /// [`crate::plan::step::DepthwiseF32`].

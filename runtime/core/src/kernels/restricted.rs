@@ -13,7 +13,14 @@ pub(super) const fn restrict(kernels: Kernels, set: StepSet) -> Kernels {
     let mut few = kernels;
     few.steps = set;
     few.executors = executors::only(set);
-    if !set.has(opcode::ConvI8, false) {
+    let (indexed, sparse) = (set.has(opcode::IndexedConvI8, false), set.has(opcode::SparseConvI8, false));
+    if !indexed {
+        few.expand_indexed = |_| {};
+    }
+    if !sparse {
+        few.expand_sparse = |_, _| 0;
+    }
+    if !set.has(opcode::ConvI8, false) && !indexed && !sparse {
         few.conv_i8 = |_| {};
     }
     if !set.has(opcode::DepthwiseI8, false) {

@@ -131,6 +131,34 @@ crate::record! {
 }
 
 crate::record! {
+    /// [`ConvI8`] that keeps its weights as indices of 16 levels, see [`crate::weights::compressed`], and expands
+    /// them some output channels at a time; for each of these parts the input is read anew.
+    IndexedConvI8 {
+        /// The convolution; its weights are the indices, and in front of its scratch is the room for expanded weights.
+        conv: ConvI8,
+        /// Output channels that are expanded at once: a multiple of 16, or at least as many as there are.
+        channels: u32,
+        /// 16 levels, int8.
+        levels: Span,
+        /// Factors of the levels, uint8; absent where all are 1.
+        factors: Span,
+        /// Groups of four weights along the reduction axis that share a factor.
+        factor_quads: u32,
+    }
+}
+
+crate::record! {
+    /// [`ConvI8`] that keeps those of its weights that are not 0, see [`crate::weights::compressed`], and expands them
+    /// some output channels at a time; for each of these parts the input is read anew.
+    SparseConvI8 {
+        /// The convolution; its weights are masks and bytes, and in front of its scratch is the room for expanded weights.
+        conv: ConvI8,
+        /// Output channels that are expanded at once: a multiple of 16, or at least as many as there are.
+        channels: u32,
+    }
+}
+
+crate::record! {
     /// Convolution in float32, `y = clamp(bias + Σ x·w)`, summed in the order of the taps.
     ConvF32 {
         /// Input `[batch, in_h, in_w, in_c]`.

@@ -90,6 +90,8 @@ steps! {
     19 Cast(Cast),
     20 HostStep(HostStep),
     21 ReduceToFloat(Reduce),
+    22 IndexedConvI8(IndexedConvI8),
+    23 SparseConvI8(SparseConvI8),
 }
 
 /// What a step does with one of its tensors.
@@ -104,20 +106,31 @@ pub enum Access {
 }
 
 impl Step {
+    /// The int8 convolution that the step is, of whatever kind.
+    #[must_use]
+    pub fn conv_i8(&self) -> Option<&ConvI8> {
+        match self {
+            Self::ConvI8(s) | Self::DepthwiseI8(s) => Some(s),
+            Self::IndexedConvI8(s) => Some(&s.conv),
+            Self::SparseConvI8(s) => Some(&s.conv),
+            _ => None,
+        }
+    }
+
     /// Calls `visit` with every tensor of the step.
     pub fn visit_tensors(&self, visit: &mut dyn FnMut(TensorId, Access)) {
         use Access::{Read, Scratch, Write};
+        if let Some(scratch) = self.conv_i8().and_then(|s| s.scratch) {
+            visit(scratch, Scratch);
+        }
         let mut pair = |x: TensorId, y: TensorId| {
             visit(x, Read);
             visit(y, Write);
         };
         match self {
-            Self::ConvI8(s) | Self::DepthwiseI8(s) => {
-                pair(s.x, s.y);
-                if let Some(scratch) = s.scratch {
-                    visit(scratch, Scratch);
-                }
-            }
+            Self::ConvI8(s) | Self::DepthwiseI8(s) => pair(s.x, s.y),
+            Self::IndexedConvI8(s) => pair(s.conv.x, s.conv.y),
+            Self::SparseConvI8(s) => pair(s.conv.x, s.conv.y),
             Self::ConvF32(s) => pair(s.x, s.y),
             Self::DepthwiseF32(s) => pair(s.x, s.y),
             Self::MatMul(s) => {
@@ -198,8 +211,10 @@ impl Step {
     #[must_use]
     pub fn multiply_accumulates(&self) -> u64 {
         let conv = |w: &Window| w.positions() as u64 * u64::from(w.out_c) * w.taps() as u64 * w.group_in() as u64;
+        if let Some(s) = self.conv_i8() {
+            return conv(&s.window);
+        }
         match self {
-            Self::ConvI8(s) | Self::DepthwiseI8(s) => conv(&s.window),
             Self::ConvF32(s) => conv(&s.window),
             Self::DepthwiseF32(s) => conv(&s.window),
             Self::MatMul(s) => u64::from(s.batch) * u64::from(s.m) * u64::from(s.k) * u64::from(s.n),

@@ -1,5 +1,6 @@
 //! One step: its tensors found in the arena and handed to the kernel.
 
+mod compressed;
 pub(crate) mod executors;
 
 use core::cell::Cell;
@@ -103,6 +104,7 @@ impl<'p> Context<'_, 'p> {
                 DType::F32 => ConvOutput::F32(f32s_mut(y_bytes)),
                 _ => ConvOutput::I8(i8s_mut(y_bytes), Target::new(y.zero_point, s.low, s.high)),
             },
+            y_step: s.window.out_c as usize,
             scratch: i8s_mut(scratch),
             weights: plan.constant(s.weights),
             multipliers: F32s::new(plan.constant(s.multipliers)),

@@ -6,8 +6,11 @@ use crate::kernels::source::Source;
 use crate::plan::step::{ConvI8, Copy, MAX_HOST_TENSORS, Reduce, ReduceKind, Step, Window};
 use crate::plan::{DType, MAX_RANK, Plan, TensorId};
 use crate::weights;
+use crate::weights::compressed::{Factors, LEVELS, Pieces, Stored, expanded_bytes, factor_count, indexed_bytes};
 
 type Rule = Result<(), &'static str>;
+
+const DENIES: &str = "it has weights of -128 and denies it";
 
 fn require(condition: bool, rule: &'static str) -> Rule {
     if condition { Ok(()) } else { Err(rule) }
@@ -140,6 +143,24 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
     match step {
         Step::ConvI8(s) => check_conv(plan, s, false),
         Step::DepthwiseI8(s) => check_conv(plan, s, true),
+        Step::IndexedConvI8(s) => {
+            let w = &s.conv.window;
+            // Sizes of constants follow from the window, which must be one.
+            weighted(plan, w, s.conv.x, s.conv.y)?;
+            let indices = constant(plan, s.conv.weights, Some(indexed_bytes(weights::packed_bytes(w))))?;
+            let levels = constant(plan, s.levels, Some(LEVELS))?.first_chunk().ok_or("it has no levels")?;
+            let factors = if s.factors.is_none() {
+                None
+            } else {
+                let values = constant(plan, s.factors, factor_count(w, s.factor_quads))?;
+                Some(Factors { values, quads: s.factor_quads as usize })
+            };
+            check_compressed(plan, &s.conv, s.channels, Stored::Indexed { indices, levels, factors })
+        }
+        Step::SparseConvI8(s) => {
+            let stored = s.conv.weights.of(plan.bytes()).ok_or("a constant lies outside the file")?;
+            check_compressed(plan, &s.conv, s.channels, Stored::Sparse(stored))
+        }
         Step::ConvF32(s) => {
             let (x, y) = weighted(plan, &s.window, s.x, s.y)?;
             same_type(&x, &y, &[DType::F32])?;
@@ -301,13 +322,41 @@ fn check_reduce(s: &Reduce, x: &Elements, y: &Elements) -> Rule {
 #[inline(never)]
 fn check_conv(plan: &Plan<'_>, s: &ConvI8, depthwise: bool) -> Rule {
     let w = &s.window;
+    let bound = check_operands(plan, s, 0, depthwise)?;
+    let bytes = if depthwise { w.taps().checked_mul(w.out_c as usize) } else { Some(weights::packed_bytes(w)) };
+    let stored = constant(plan, s.weights, bytes)?;
+    if !depthwise {
+        return each_channel_sum(s, Stored::Packed(stored), &bound);
+    }
+    require(w.groups == w.in_c, "a depthwise step has one group for each channel")?;
+    require(s.narrow == 0 || !stored.contains(&128), DENIES)?;
+    let channels = w.out_c as usize;
+    for channel in 0..channels {
+        let column = stored.chunks_exact(channels.max(1)).filter_map(|tap| tap.get(channel));
+        bound.check(channel, column.map(|&b| u64::from(b.cast_signed().unsigned_abs())).sum())?;
+    }
+    Ok(())
+}
+
+/// A convolution whose weights are expanded, `channels` output channels at a time.
+#[inline(never)]
+fn check_compressed<'p>(plan: &Plan<'p>, s: &ConvI8, channels: u32, stored: Stored<'p>) -> Rule {
+    let parts = channels < s.window.out_c;
+    require(channels > 0 && (!parts || s.window.groups == 1), "its channels cannot be cut into parts")?;
+    require(!parts || (channels as usize).is_multiple_of(weights::BLOCK), "its parts are no whole blocks of channels")?;
+    let bound = check_operands(plan, s, channels, false)?;
+    each_channel_sum(s, stored, &bound)
+}
+
+/// What a convolution demands beside its weights: its tensors, and room to expand the weights of so many channels in front
+/// of its scratch.
+#[inline(never)]
+fn check_operands<'p>(plan: &Plan<'p>, s: &ConvI8, expanded: u32, depthwise: bool) -> Result<Bound<'p>, &'static str> {
+    let w = &s.window;
     let (x, y) = weighted(plan, w, s.x, s.y)?;
     typed(&x, DType::I8)?;
     quantized_output(&y, s.low, s.high)?;
-    require(!depthwise || w.groups == w.in_c, "a depthwise step has one group for each channel")?;
     let channels = w.out_c as usize;
-    let bytes = if depthwise { w.taps().checked_mul(channels) } else { Some(weights::packed_bytes(w)) };
-    let stored = constant(plan, s.weights, bytes)?;
     factors(constant(plan, s.multipliers, channels.checked_mul(4))?)?;
     let bias = I32s::new(constant(plan, s.bias, channels.checked_mul(4))?);
     let points = if s.weight_zero_points.is_none() { Some(0) } else { channels.checked_mul(4) };
@@ -321,23 +370,9 @@ fn check_conv(plan: &Plan<'_>, s: &ConvI8, depthwise: bool) -> Rule {
         }
         None => 0,
     };
-    require(room >= source.scratch_bytes(w, 1), "its scratch is too small")?;
-    require(s.narrow == 0 || !stored.contains(&128), "it has weights of -128 and denies it")?;
-    let bound = Bound { bias, zero_points, taps: w.taps() * w.group_in() };
-    if depthwise {
-        for channel in 0..channels {
-            let column = stored.chunks_exact(channels.max(1)).filter_map(|tap| tap.get(channel));
-            bound.check(channel, column.map(|&b| u64::from(b.cast_signed().unsigned_abs())).sum())?;
-        }
-        return Ok(());
-    }
-    let mut result = Ok(());
-    each_channel_sum(w, stored, &mut |channel, sum| {
-        if result.is_ok() {
-            result = bound.check(channel, sum);
-        }
-    })?;
-    result
+    let needed = source.scratch_bytes(w, 1).checked_add(expanded_bytes(w, expanded));
+    require(needed.is_some_and(|needed| room >= needed), "its scratch is too small")?;
+    Ok(Bound { bias, zero_points, taps: w.taps() * w.group_in() })
 }
 
 #[inline(never)]
@@ -378,34 +413,36 @@ fn check_copy(plan: &Plan<'_>, s: &Copy) -> Rule {
     Ok(())
 }
 
-/// Calls `visit(output channel, Σ|w|)`, and checks that the weights behind the end of each segment are 0: they meet
-/// whatever lies behind the input.
-fn each_channel_sum(window: &Window, packed: &[u8], visit: &mut dyn FnMut(usize, u64)) -> Rule {
-    use weights::{BLOCK, GROUP, Segments, block_width};
+/// Bounds the accumulators of all output channels, and checks that the weights behind the end of each segment are 0 (they
+/// meet whatever lies behind the input), that they are as many as there must be, and that none is -128 where the step
+/// says so.
+fn each_channel_sum(s: &ConvI8, stored: Stored<'_>, bound: &Bound<'_>) -> Rule {
+    use weights::{BLOCK, GROUP, LANES, Segments, block_width};
+    let window = &s.window;
     let segments = Segments::of(window);
-    let group_out = window.group_out();
+    let (group_out, quads) = (window.group_out(), segments.padded / GROUP);
     let behind_end = segments.padded - segments.len;
-    let mut rest = packed;
+    let mut pieces = Pieces::new(window, stored);
     for group in 0..window.groups as usize {
         for start in (0..group_out).step_by(BLOCK) {
             let width = block_width(start, group_out);
-            let Some((block, behind)) = rest.split_at_checked(width * segments.packed_len()) else { return Ok(()) };
-            rest = behind;
             let mut sums = [0_u32; BLOCK];
-            for segment in block.chunks_exact((width * segments.padded).max(1)) {
-                for quads in segment.chunks_exact((width * GROUP).max(1)) {
-                    for (sum, quad) in sums.iter_mut().zip(quads.as_chunks::<GROUP>().0) {
+            for quad in 0..segments.count * quads {
+                let last = quad % quads + 1 == quads;
+                for sums in sums.as_chunks_mut::<LANES>().0.iter_mut().take(width / LANES) {
+                    let piece = pieces.next().ok_or("its weights are not what they say")?;
+                    require(s.narrow == 0 || !piece.contains(&128), DENIES)?;
+                    for (sum, quad) in sums.iter_mut().zip(piece.as_chunks::<GROUP>().0) {
                         *sum += quad.iter().map(|&byte| u32::from(byte.cast_signed().unsigned_abs())).sum::<u32>();
+                        let clean = !last || quad.iter().rev().take(behind_end).all(|&byte| byte == 0);
+                        require(clean, "its weights go on behind the end of a kernel row")?;
                     }
                 }
-                let mut last = segment.as_chunks::<GROUP>().0.iter().rev().take(width);
-                let clean = last.all(|quad| quad.iter().rev().take(behind_end).all(|&byte| byte == 0));
-                require(clean, "its weights go on behind the end of a kernel row")?;
             }
             for (lane, &sum) in sums.iter().take(width.min(group_out - start)).enumerate() {
-                visit(group * group_out + start + lane, u64::from(sum));
+                bound.check(group * group_out + start + lane, u64::from(sum))?;
             }
         }
     }
-    Ok(())
+    require(pieces.is_end(), "its weights are not what they say")
 }

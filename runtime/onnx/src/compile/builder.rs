@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use cygnet_core::bytes::{Record, Span, checksum};
-use cygnet_core::plan::step::{Access, Step};
+use cygnet_core::plan::step::{Access, IndexedConvI8, SparseConvI8, Step};
 use cygnet_core::plan::{
     ALIGNMENT, CHECKSUM_FROM, DType, HEADER_BYTES, Header, MAGIC, MAX_RANK, Metadata, MetadataKind, Port, Tensor,
     TensorId, VERSION,
@@ -333,6 +333,10 @@ fn for_each_id(step: &mut Step, change: &dyn Fn(&mut TensorId)) {
             ids!(s: x, y);
             optional(&mut s.scratch);
         }
+        Step::IndexedConvI8(IndexedConvI8 { conv: s, .. }) | Step::SparseConvI8(SparseConvI8 { conv: s, .. }) => {
+            ids!(s: x, y);
+            optional(&mut s.scratch);
+        }
         Step::ConvF32(s) => ids!(s: x, y),
         Step::DepthwiseF32(s) => ids!(s: x, y),
         Step::MatMul(s) => ids!(s: a, b, y),
@@ -371,6 +375,14 @@ fn for_each_span(step: &mut Step, change: &dyn Fn(&mut Span)) {
     }
     match step {
         Step::ConvI8(s) | Step::DepthwiseI8(s) => spans!(s: weights, multipliers, bias, weight_zero_points),
+        Step::IndexedConvI8(s) => {
+            spans!(s: levels, factors);
+            let s = &mut s.conv;
+            spans!(s: weights, multipliers, bias, weight_zero_points);
+        }
+        Step::SparseConvI8(SparseConvI8 { conv: s, .. }) => {
+            spans!(s: weights, multipliers, bias, weight_zero_points);
+        }
         Step::ConvF32(s) => spans!(s: weights, bias),
         Step::DepthwiseF32(s) => spans!(s: weights, bias),
         Step::Binary(s) => spans!(s: constant),

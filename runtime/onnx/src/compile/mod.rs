@@ -9,6 +9,7 @@
 //!    bytes are written.
 
 mod builder;
+mod compress;
 mod layout;
 mod lower;
 mod memory;
@@ -33,11 +34,14 @@ pub struct Options {
     /// Bytes of RAM that the arena should not exceed: for it, scratch becomes less, then chains of steps run in strips.
     /// The arena is larger where neither is enough.
     pub arena_bytes: Option<usize>,
+    /// Whether weights of dense int8 convolutions may be stored in fewer bits where their values allow it: the plan is
+    /// smaller, and the arena has room to expand them, within `scratch_bytes` where that is enough for 16 channels.
+    pub compress: bool,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { card: None, fallback: true, scratch_bytes: 64 << 10, arena_bytes: None }
+        Self { card: None, fallback: true, scratch_bytes: 64 << 10, arena_bytes: None, compress: true }
     }
 }
 

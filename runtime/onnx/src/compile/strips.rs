@@ -10,10 +10,11 @@ use std::ops::Range;
 
 use cygnet_core::bytes::Span;
 use cygnet_core::kernels::source::useful_scratch;
-use cygnet_core::plan::step::{Access, Copy, PoolKind, Step, Window, row_major};
+use cygnet_core::plan::step::{Access, Copy, IndexedConvI8, PoolKind, SparseConvI8, Step, Window, row_major};
 use cygnet_core::plan::{MAX_RANK, TensorId};
 
 use super::builder::{Builder, Draft};
+use super::compress::scratch_bytes;
 use super::memory;
 
 /// Steps of a chain, at most: each adds lines that are computed twice.
@@ -79,6 +80,9 @@ struct Chain {
 fn link(step: &Step) -> Option<(Window, TensorId, TensorId)> {
     let (window, x, y) = match step {
         Step::ConvI8(s) | Step::DepthwiseI8(s) => (s.window, s.x, s.y),
+        Step::IndexedConvI8(IndexedConvI8 { conv: s, .. }) | Step::SparseConvI8(SparseConvI8 { conv: s, .. }) => {
+            (s.window, s.x, s.y)
+        }
         Step::Pool(s) if s.kind != PoolKind::AverageIncludingPad => (s.window, s.x, s.y),
         _ => return None,
     };
@@ -172,6 +176,11 @@ impl Chain {
                 Step::ConvI8(s) | Step::DepthwiseI8(s) => {
                     (s.x, s.y, s.window) = (x, y, *window);
                     s.scratch = useful_scratch(window, depthwise, scratch).map(|bytes| builder.scratch(bytes, label));
+                }
+                Step::IndexedConvI8(IndexedConvI8 { conv: s, channels, .. })
+                | Step::SparseConvI8(SparseConvI8 { conv: s, channels }) => {
+                    (s.x, s.y, s.window) = (x, y, *window);
+                    s.scratch = Some(builder.scratch(scratch_bytes(window, *channels, scratch), label));
                 }
                 Step::Pool(s) => (s.x, s.y, s.window, s.pad_end[0]) = (x, y, *window, 0),
                 _ => return None,

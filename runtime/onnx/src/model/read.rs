@@ -182,6 +182,8 @@ fn dtype(number: i32) -> Result<DType, String> {
         Ok(DataType::Double) => DType::F64,
         Ok(DataType::Float16) => DType::F16,
         Ok(DataType::Bfloat16) => DType::BF16,
+        Ok(DataType::Int4) => DType::I4,
+        Ok(DataType::Uint4) => DType::U4,
         Ok(DataType::Int8) => DType::I8,
         Ok(DataType::Uint8) => DType::U8,
         Ok(DataType::Int16) => DType::I16,
@@ -234,10 +236,18 @@ fn tensor(proto: pb::TensorProto, folder: Option<&Path>) -> Result<Tensor, Model
         if dtype == DType::String {
             return Err(fail("text cannot be kept in a file beside the model".into()));
         }
-        let data = external::read(&proto, folder, expected)?;
+        let stored = if dtype.is_packed() { expected.div_ceil(2) } else { expected };
+        let data = external::read(&proto, folder, stored)?;
+        let data = if dtype.is_packed() { unpacked(data, dtype, elements) } else { data };
         return Ok(Tensor { dtype, shape, data });
     }
     let (data, found) = payload(&proto, dtype);
+    // The last byte of an odd number of 4-bit elements has room for one more.
+    let (data, found) = if dtype.is_packed() && data.len() == elements.div_ceil(2) {
+        (unpacked(data, dtype, elements), elements)
+    } else {
+        (data, found)
+    };
     let is_right = if dtype == DType::String { found == elements } else { data.len() == expected };
     if !is_right {
         return Err(fail(format!("{found} elements of {dtype} where its shape {shape:?} asks for {elements}")));
@@ -266,12 +276,21 @@ fn payload(proto: &pb::TensorProto, dtype: DType) -> (Vec<u8>, usize) {
         DType::F16 | DType::BF16 | DType::I16 | DType::U16 => {
             ints.iter().flat_map(|v| (*v as u16).to_le_bytes()).collect()
         }
-        DType::I8 | DType::U8 => ints.iter().map(|v| *v as u8).collect(),
+        DType::I4 | DType::U4 | DType::I8 | DType::U8 => ints.iter().map(|v| *v as u8).collect(),
         DType::Bool => ints.iter().map(|v| u8::from(*v != 0)).collect(),
         DType::String => Vec::new(),
     };
     let found = data.len() / dtype.size_bytes();
     (data, found)
+}
+
+/// Elements of 4 bits, the first of each byte in the low half, as bytes.
+fn unpacked(packed: Vec<u8>, dtype: DType, elements: usize) -> Vec<u8> {
+    let both = packed.iter().flat_map(|byte| [byte & 15, byte >> 4]).take(elements).collect::<Vec<u8>>();
+    match dtype {
+        DType::I4 => both.into_iter().map(|v| ((v << 4).cast_signed() >> 4).cast_unsigned()).collect(),
+        _ => both,
+    }
 }
 
 /// Names that a subgraph reads from outside itself.

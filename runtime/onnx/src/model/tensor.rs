@@ -16,6 +16,10 @@ pub enum DType {
     F16,
     /// The upper half of a single (`BFLOAT16`).
     BF16,
+    /// Signed, 4 bits: two in a byte of a file, each in a byte of its own in a [`Tensor`].
+    I4,
+    /// Unsigned, 4 bits: two in a byte of a file, each in a byte of its own in a [`Tensor`].
+    U4,
     /// Signed, 8 bits.
     I8,
     /// Unsigned, 8 bits.
@@ -39,15 +43,20 @@ pub enum DType {
 }
 
 impl DType {
-    /// Bytes of one element; 0 for [`DType::String`], whose elements differ in length.
+    /// Bytes of one element of a [`Tensor`]; 0 for [`DType::String`], whose elements differ in length.
     pub fn size_bytes(self) -> usize {
         match self {
             DType::F64 | DType::I64 | DType::U64 => 8,
             DType::F32 | DType::I32 | DType::U32 => 4,
             DType::F16 | DType::BF16 | DType::I16 | DType::U16 => 2,
-            DType::I8 | DType::U8 | DType::Bool => 1,
+            DType::I4 | DType::U4 | DType::I8 | DType::U8 | DType::Bool => 1,
             DType::String => 0,
         }
+    }
+
+    /// Whether two elements share a byte of a file.
+    pub fn is_packed(self) -> bool {
+        matches!(self, DType::I4 | DType::U4)
     }
 
     /// Whether the type is a floating-point type.
@@ -63,6 +72,8 @@ impl std::fmt::Display for DType {
             DType::F64 => "float64",
             DType::F16 => "float16",
             DType::BF16 => "bfloat16",
+            DType::I4 => "int4",
+            DType::U4 => "uint4",
             DType::I8 => "int8",
             DType::U8 => "uint8",
             DType::I16 => "int16",
@@ -124,8 +135,8 @@ macro_rules! map_elements {
             DType::F64 => read!(f64, Element),
             DType::F16 => read!(f16, Element),
             DType::BF16 => read!(bf16, Element),
-            DType::I8 => read!(i8, Element),
-            DType::U8 | DType::Bool => read!(u8, Element),
+            DType::I4 | DType::I8 => read!(i8, Element),
+            DType::U4 | DType::U8 | DType::Bool => read!(u8, Element),
             DType::I16 => read!(i16, Element),
             DType::U16 => read!(u16, Element),
             DType::I32 => read!(i32, Element),
@@ -163,6 +174,27 @@ impl Tensor {
         from_u8, u8, DType::U8;
         from_i32, i32, DType::I32;
         from_i64, i64, DType::I64;
+    }
+
+    /// A tensor of 4-bit elements from -8 to 7 in row-major order; others lose their upper bits.
+    pub fn from_i4(shape: Vec<usize>, values: &[i8]) -> Tensor {
+        let data = values.iter().map(|v| (v << 4 >> 4).cast_unsigned()).collect();
+        Tensor { dtype: DType::I4, shape, data }
+    }
+
+    /// A tensor of 4-bit elements from 0 to 15 in row-major order; others lose their upper bits.
+    pub fn from_u4(shape: Vec<usize>, values: &[u8]) -> Tensor {
+        Tensor { dtype: DType::U4, shape, data: values.iter().map(|v| v & 15).collect() }
+    }
+
+    /// The elements as the 8-bit type of the same sign where they have 4 bits.
+    pub fn widened(self) -> Tensor {
+        let dtype = match self.dtype {
+            DType::I4 => DType::I8,
+            DType::U4 => DType::U8,
+            other => other,
+        };
+        Tensor { dtype, ..self }
     }
 
     /// A tensor of rank 0.
@@ -236,6 +268,21 @@ impl Tensor {
     }
 }
 
+/// Which of `count` scales, as DequantizeLinear takes them, belongs to element `index` of a tensor: the only one; that of its
+/// index along `axis`; or that of its block along `axis`, where `block` is not 0.
+pub(crate) fn parameter_of(shape: &[usize], axis: usize, block: usize, count: usize, index: usize) -> usize {
+    if count == 1 {
+        return 0;
+    }
+    let inner = shape.iter().skip(axis + 1).product::<usize>().max(1);
+    if block == 0 {
+        return index / inner % count.max(1);
+    }
+    let extent = shape.get(axis).copied().unwrap_or(1).max(1);
+    let (outer, place) = (index / (inner * extent), index / inner % extent);
+    (outer * extent.div_ceil(block) + place / block) * inner + index % inner
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,6 +305,15 @@ mod tests {
             assert!(tensor.check(), "{dtype}");
             assert_eq!(tensor.to_f32s().unwrap(), [expected], "{dtype}");
         }
+    }
+
+    #[test]
+    fn every_element_has_the_scale_of_its_block() {
+        // 2 × 3 × 2 in blocks of two along the middle: 2 × 2 × 2 scales.
+        let places: Vec<usize> = (0..12).map(|index| parameter_of(&[2, 3, 2], 1, 2, 8, index)).collect();
+        assert_eq!(places, [0, 1, 0, 1, 2, 3, 4, 5, 4, 5, 6, 7]);
+        let along_first: Vec<usize> = (0..6).map(|index| parameter_of(&[3, 2], 0, 0, 3, index)).collect();
+        assert_eq!(along_first, [0, 0, 1, 1, 2, 2]);
     }
 
     #[test]

@@ -113,6 +113,8 @@ fn data_type(dtype: DType) -> DataType {
         DType::F64 => DataType::Double,
         DType::F16 => DataType::Float16,
         DType::BF16 => DataType::Bfloat16,
+        DType::I4 => DataType::Int4,
+        DType::U4 => DataType::Uint4,
         DType::I8 => DataType::Int8,
         DType::U8 => DataType::Uint8,
         DType::I16 => DataType::Int16,
@@ -135,6 +137,9 @@ fn tensor_proto(name: &str, tensor: &Tensor) -> pb::TensorProto {
     };
     if tensor.dtype == DType::String {
         proto.string_data = strings(&tensor.data);
+    } else if tensor.dtype.is_packed() {
+        let pair = |pair: &[u8]| pair[0] & 15 | pair.get(1).copied().unwrap_or(0) << 4;
+        proto.raw_data = tensor.data.chunks(2).map(pair).collect();
     } else {
         proto.raw_data = tensor.data.clone();
     }

@@ -70,7 +70,7 @@ pub(super) unsafe fn multiply(
     set: &Set<'_>,
 ) {
     let group_out = args.window.group_out();
-    let out_c = args.window.out_c as usize;
+    let y_step = args.y_step;
     let positions = rows.lines * rows.columns;
     let reach = rows.reach;
     let (segments, segment_step, runs, run_step) = if reach.columns == 1 {
@@ -129,7 +129,7 @@ pub(super) unsafe fn multiply(
             let most = kernels.len();
             if lanes == width && !finish.is_real() {
                 piece.finish.place(args, rows.first, positions, first_channel, lanes);
-                piece.finish.step = out_c;
+                piece.finish.step = y_step;
                 // SAFETY: `Rows` has the rows, `place` has seen that there are the positions and channels.
                 unsafe {
                     if positions >= most {
@@ -146,7 +146,7 @@ pub(super) unsafe fn multiply(
                     room.place(&mut piece.finish);
                     // SAFETY: `Rows` has the rows, the room 16 channels of `ROWS` positions.
                     unsafe { kernels[count - 1](&mut piece, 1) };
-                    room.copy(&mut args.y, (rows.first + first) * out_c + first_channel, out_c, count, lanes);
+                    room.copy(&mut args.y, (rows.first + first) * y_step + first_channel, y_step, count, lanes);
                 }
             }
             start += width;

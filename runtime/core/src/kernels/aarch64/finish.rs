@@ -166,7 +166,7 @@ impl Finish {
     /// int8.
     #[inline(always)]
     pub fn place(&mut self, args: &mut ConvI8Args<'_>, first: usize, rows: usize, channel: usize, lanes: usize) {
-        let step = args.window.out_c as usize;
+        let step = args.y_step;
         let (Some(bias), Some(multipliers)) = (args.bias.whole(channel, lanes), args.multipliers.whole(channel, lanes))
         else {
             panic!("the verifier counts bias and multipliers");

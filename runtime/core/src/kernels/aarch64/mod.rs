@@ -9,6 +9,7 @@ mod cpu;
 mod depthwise;
 mod depthwise_dot;
 mod dot;
+mod expand;
 mod finish;
 mod float;
 mod long;
@@ -20,6 +21,8 @@ static NEON: Kernels = Kernels {
     name: "neon",
     conv_i8: long::conv,
     depthwise_i8: depthwise::depthwise,
+    expand_indexed: expand::indexed,
+    expand_sparse: expand::sparse,
     conv_f32: float::conv,
     depthwise_f32: float::depthwise,
     matmul_f32: float::matmul,

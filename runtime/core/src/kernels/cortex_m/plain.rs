@@ -11,15 +11,16 @@ use crate::weights::{BLOCK, GROUP, LANES, Segments, block_width};
 /// See [`crate::plan::step::ConvI8`].
 #[inline(never)]
 pub(super) fn conv(args: ConvI8Args<'_>, depthwise: bool) {
-    let ConvI8Args { window, x, x_zero_point, y, weights, multipliers, bias, weight_zero_points, .. } = args;
+    let ConvI8Args { window, x, x_zero_point, y, y_step, weights, multipliers, bias, weight_zero_points, .. } = args;
     let channels = window.out_c as usize;
     let weights = i8s(weights);
     let mut results = y;
-    let mut index = 0;
+    let mut first = 0;
     for image in 0..window.batch as usize {
         for line in 0..window.out_h as usize {
             for column in 0..window.out_w as usize {
                 for channel in 0..channels {
+                    let index = first + channel;
                     let place = Place { image, line, column, channel };
                     let weight_zero_point = weight_zero_points.get(channel);
                     let mut sum = bias.get(channel);
@@ -36,8 +37,8 @@ pub(super) fn conv(args: ConvI8Args<'_>, depthwise: bool) {
                         }
                         ConvOutput::F32(y) => y.get_mut(index).into_iter().for_each(|y| *y = scaled),
                     }
-                    index += 1;
                 }
+                first += y_step;
             }
         }
     }

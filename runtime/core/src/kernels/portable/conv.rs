@@ -26,7 +26,7 @@ pub(crate) fn conv(args: ConvI8Args<'_>) {
 fn multiply(args: &mut ConvI8Args<'_>, tile: &Tile<'_, ROWS>, group: usize, weights: &[u8]) {
     let window = args.window;
     let group_out = window.group_out();
-    let out_c = window.out_c as usize;
+    let y_step = args.y_step;
     let length = weights.len() / group_out.next_multiple_of(LANES).max(1);
     let mut base = 0;
     for start in (0..group_out).step_by(BLOCK) {
@@ -53,7 +53,7 @@ fn multiply(args: &mut ConvI8Args<'_>, tile: &Tile<'_, ROWS>, group: usize, weig
         let channel = group * group_out + start;
         let lanes = width.min(group_out - start);
         for (index, (sums, total)) in sums.iter_mut().zip(totals).enumerate().take(tile.count) {
-            let place = (tile.first + index) * out_c + channel;
+            let place = (tile.first + index) * y_step + channel;
             for (sum, zero_point) in sums.iter_mut().zip(args.weight_zero_points.slice(channel, lanes).iter()) {
                 *sum = sum.wrapping_sub(zero_point.wrapping_mul(total));
             }

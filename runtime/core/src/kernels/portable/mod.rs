@@ -4,6 +4,7 @@ pub(crate) mod conv;
 pub(crate) mod conv_f32;
 pub(crate) mod depthwise;
 pub(crate) mod elementwise;
+pub(crate) mod expand;
 pub mod movement;
 pub(crate) mod pool;
 mod resize;
@@ -32,6 +33,8 @@ pub(crate) const PORTABLE: Kernels = Kernels {
     executors: executors::ALL,
     conv_i8: conv::conv,
     depthwise_i8: depthwise::depthwise,
+    expand_indexed: expand::indexed,
+    expand_sparse: expand::sparse,
     conv_f32: conv_f32::conv,
     depthwise_f32: conv_f32::depthwise,
     matmul_f32: pool::matmul_f32,

@@ -71,7 +71,7 @@ impl Finish512 {
             let bias = _mm512_maskz_loadu_epi32(mask, bias.as_ptr().cast());
             (bias, _mm512_maskz_loadu_ps(mask, multipliers.as_ptr().cast()))
         };
-        let all = args.window.positions() * args.window.out_c as usize;
+        let all = args.y_len();
         let (y, target, real) = match &mut args.y {
             ConvOutput::I8(y, target) => (y[..all].as_mut_ptr(), *target, false),
             ConvOutput::F32(y) => (y[..all].as_mut_ptr().cast(), Target::new(0, 0, 0), true),
@@ -200,7 +200,7 @@ impl Finish256 {
                 [_mm256_loadu_ps(multipliers), _mm256_loadu_ps(multipliers.add(8))],
             )
         };
-        let all = args.window.positions() * args.window.out_c as usize;
+        let all = args.y_len();
         let (y, target, real) = match &mut args.y {
             ConvOutput::I8(y, target) => (y[..all].as_mut_ptr(), *target, false),
             ConvOutput::F32(y) => (y[..all].as_mut_ptr().cast(), Target::new(0, 0, 0), true),

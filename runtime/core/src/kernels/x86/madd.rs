@@ -136,7 +136,7 @@ fn store(
     sums: &[i32; BLOCK],
 ) {
     let channel = group * args.window.group_out() + start;
-    let place = (tile.first + row) * args.window.out_c as usize + channel;
+    let place = (tile.first + row) * args.y_step + channel;
     let bias = args.bias.slice(channel, lanes).iter();
     let scaled = sums.iter().zip(bias).zip(args.multipliers.slice(channel, lanes).iter());
     let scaled = scaled.map(|((sum, bias), m)| sum.wrapping_add(bias) as f32 * m);

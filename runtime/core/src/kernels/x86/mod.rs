@@ -8,6 +8,7 @@ mod add;
 mod cpu;
 mod depthwise_madd;
 mod depthwise_vnni;
+mod expand;
 mod finish;
 mod float;
 mod madd;
@@ -74,6 +75,8 @@ macro_rules! kernels {
             name: $name,
             conv_i8: $conv,
             depthwise_i8: $depthwise,
+            expand_indexed: expand::indexed,
+            expand_sparse: expand::sparse,
             conv_f32: float::$module::conv,
             depthwise_f32: float::$module::depthwise,
             matmul_f32: float::$module::matmul,

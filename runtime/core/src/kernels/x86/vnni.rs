@@ -26,7 +26,7 @@ struct Blocks<const B: usize> {
     quad_step: usize,
     finish: [Finish512; B],
     /// Elements of the output from one position to the next.
-    out_c: usize,
+    y_step: usize,
 }
 
 /// [`crate::plan::step::ConvI8`].
@@ -92,20 +92,20 @@ fn one_row<const B: usize>(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, start: us
             }
         }
     }
-    let out_c = args.window.out_c as usize;
+    let y_step = args.y_step;
     for (block, sum) in sums.into_iter().enumerate() {
         let channel = rows.group * args.window.group_out() + start + block * BLOCK;
         let finish = Finish512::new(args, channel, BLOCK);
         let sum = _mm512_add_epi32(_mm512_sub_epi32(sum, total), finish.bias);
         // SAFETY: the output has this position.
-        unsafe { finish.store(rows.first * out_c + channel, sum) };
+        unsafe { finish.store(rows.first * y_step + channel, sum) };
     }
 }
 
 /// All rows with `B` blocks of channels from `start` of the group on, the last of them `width` wide.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2")]
 fn blocks<const B: usize>(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, start: usize, weights: [&[u8]; B], width: usize) {
-    let out_c = args.window.out_c as usize;
+    let y_step = args.y_step;
     let group_out = args.window.group_out();
     let channel = rows.group * group_out + start;
     let reach = rows.reach;
@@ -130,9 +130,9 @@ fn blocks<const B: usize>(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, start: usi
         finish.bias = _mm512_sub_epi32(finish.bias, _mm512_slli_epi32::<7>(totals));
     }
     let weights = weights.map(<[u8]>::as_ptr);
-    let blocks = Blocks { reach, step: rows.step, weights, mask, quad_step: width * GROUP, finish, out_c };
+    let blocks = Blocks { reach, step: rows.step, weights, mask, quad_step: width * GROUP, finish, y_step };
     rows.for_each_run::<ROWS>(|x, count, position| {
-        let place = position * out_c + channel;
+        let place = position * y_step + channel;
         let multiply = match count {
             1 => products::<1, B>,
             2 => products::<2, B>,
@@ -196,7 +196,7 @@ unsafe fn products<const R: usize, const B: usize>(blocks: &Blocks<B>, x: *const
     });
     // Written out: as loops these would move all sums to memory, and keep them there throughout.
     let (left, right) = (&blocks.finish[0], &blocks.finish[B - 1]);
-    let step = blocks.out_c;
+    let step = blocks.y_step;
     let full = left.is_full() && right.is_full();
     macro_rules! twos {
         ($($row:literal)*) => {$(

@@ -45,7 +45,7 @@ struct Blocks {
     masks: [__m256i; 2],
     finish: Finish256,
     /// Elements of the output from one position to the next.
-    out_c: usize,
+    y_step: usize,
 }
 
 /// All ones in the first `count` words.
@@ -61,7 +61,7 @@ macro_rules! store {
     ($blocks:ident, $sums:ident, $place:ident, $rows:ident, $($row:literal)*) => {$(
         if $row < $rows {
             // SAFETY: the caller's promise.
-            unsafe { $blocks.finish.store($place + $row * $blocks.out_c, $sums[$row]) };
+            unsafe { $blocks.finish.store($place + $row * $blocks.y_step, $sums[$row]) };
         }
     )*};
 }
@@ -97,7 +97,7 @@ macro_rules! walk {
                 weights: &[u8],
                 width: usize,
             ) {
-                let out_c = args.window.out_c as usize;
+                let y_step = args.y_step;
                 let group_out = args.window.group_out();
                 let channel = rows.group * group_out + start;
                 let mut finish = Finish256::new(args, channel, (group_out - start).min(BLOCK));
@@ -111,7 +111,7 @@ macro_rules! walk {
                     }
                 }
                 let (reach, step) = (rows.reach, rows.step);
-                let blocks = Blocks { reach, step, weights: weights.as_ptr(), quad_step, masks, finish, out_c };
+                let blocks = Blocks { reach, step, weights: weights.as_ptr(), quad_step, masks, finish, y_step };
                 rows.for_each_run::<{ $rows }>(|x, count, position| {
                     let multiply = match count {
                         1 => products::<1, FULL>,
@@ -122,7 +122,7 @@ macro_rules! walk {
                         _ => products::<ROWS, FULL>,
                     };
                     // SAFETY: the rows can be read as far as the reach, and the output has their positions.
-                    unsafe { multiply(&blocks, x, position * out_c + channel) };
+                    unsafe { multiply(&blocks, x, position * y_step + channel) };
                 });
             }
 

@@ -2,7 +2,7 @@
 
 use core::cell::Cell;
 
-use super::{Context, PIECE, Place, range};
+use super::{Context, PIECE, Place, compressed, range};
 use crate::bytes::{F32s, U32s};
 use crate::error::Error;
 use crate::kernels::portable::{self, movement};
@@ -41,6 +41,8 @@ pub(crate) const ALL: Executors = {
     table[opcode::Dequantize] = [dequantize, refuse];
     table[opcode::Cast] = [cast, refuse];
     table[opcode::HostStep] = [host, refuse];
+    table[opcode::IndexedConvI8] = [compressed::indexed, refuse];
+    table[opcode::SparseConvI8] = [compressed::sparse, refuse];
     table[opcode::ReduceToFloat] = [reduce_to_float, refuse];
     table
 };

@@ -1,7 +1,6 @@
 //! [Conv](https://onnx.ai/onnx/operators/onnx__Conv.html) and the windows that pooling shares.
 
 use cygnet_core::bytes::Span;
-use cygnet_core::kernels::source::useful_scratch;
 use cygnet_core::plan::step::{ConvF32, ConvI8, DepthwiseF32, Step, Window};
 use cygnet_core::plan::{DType, TensorId};
 use cygnet_core::quantization::round_half_even;
@@ -145,6 +144,8 @@ pub(super) struct Weights<'w> {
     /// The axis of the constant that counts output channels.
     pub channel_axis: usize,
     pub bias: Option<&'w Constant>,
+    /// The factor inside each element of the constant, where weights were stored in blocks with a factor each; or none.
+    pub factors: &'w [u8],
     /// Factors of Gemm.
     pub alpha: f32,
     pub beta: f32,
@@ -184,6 +185,7 @@ impl Lowering<'_> {
             index: &|channel, row, column, input| (channel * inner + input) * taps + row * columns + column,
             channel_axis: 0,
             bias: bias.as_deref(),
+            factors: &[],
             alpha: 1.0,
             beta: 1.0,
         };
@@ -209,6 +211,11 @@ impl Lowering<'_> {
         if x.is_quantized() && w.alpha == 1.0 && w.beta == 1.0 {
             let per_channel =
                 |c: &Constant| c.quantization.as_ref().is_some_and(|q| q.scales.len() == 1 || q.axis == w.channel_axis);
+            let joined = w.constant.joined(w.channel_axis);
+            let w = &match &joined {
+                Some(joined) => Weights { constant: &joined.constant, factors: &joined.factors, ..*w },
+                None => Weights { ..*w },
+            };
             if let Some((values, _, shift)) = w.constant.to_i8s()?
                 && per_channel(w.constant)
             {
@@ -283,33 +290,28 @@ impl Lowering<'_> {
         };
         let result = target.as_ref().and_then(|target| target.names.first()).unwrap_or(&name).clone();
         let y = self.new_tensor(dtype, &layout, quantization, &result);
-        let is_depthwise = window.groups == window.in_c && window.in_c > 1;
-        let stored = if is_depthwise {
-            let columns = window.kernel_w as usize;
-            let taps = (0..window.taps()).flat_map(|tap| (0..channels).map(move |channel| (tap, channel)));
-            taps.map(|(tap, channel)| weight(channel, tap / columns, tap % columns, 0).cast_unsigned()).collect()
-        } else {
-            let mut packed = vec![0; weights::packed_bytes(&window)];
-            weights::pack(&window, &mut |c, row, column, input| weight(c, row, column, input), &mut packed);
-            packed
-        };
-        let narrow = u32::from(!stored.contains(&i8::MIN.cast_unsigned()));
-        let scratch = useful_scratch(&window, is_depthwise, self.options.scratch_bytes);
-        let scratch = scratch.map(|bytes| self.builder.scratch(bytes, &node.label()));
-        let step = ConvI8 {
+        let conv = ConvI8 {
             x: x.tensor,
             y,
-            scratch,
+            scratch: None,
             window,
-            weights: self.builder.constant(stored),
+            weights: Span::NONE,
             multipliers,
             bias,
             weight_zero_points,
-            narrow,
+            narrow: 0,
             low,
             high,
         };
-        let step = if is_depthwise { Step::DepthwiseI8(step) } else { Step::ConvI8(step) };
+        let step = if window.groups == window.in_c && window.in_c > 1 {
+            self.depthwise_i8(conv, &weight, &node.label())
+        } else {
+            let factor = |c, row, column, input| match w.factors {
+                [] => 0,
+                factors => factors[(w.index)(c, row, column, input)].cast_signed(),
+            };
+            self.dense_i8(conv, &weight, &factor, &node.label())
+        };
         self.builder.step(step, &node.label());
         self.bind_result(node, target.as_ref(), y, layout);
         Ok(())

@@ -111,6 +111,7 @@ impl Lowering<'_> {
             },
             channel_axis: usize::from(!transposed),
             bias,
+            factors: &[],
             alpha,
             beta,
         };

@@ -2,7 +2,9 @@
 
 mod arrange;
 mod binary;
+mod compressed;
 mod conv;
+mod factors;
 mod function;
 mod host;
 mod matmul;

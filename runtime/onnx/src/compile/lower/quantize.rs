@@ -224,18 +224,29 @@ impl Lowering<'_> {
             None => vec![0; count],
         };
         let rank = x.tensor.shape.len();
-        let axis = if count == 1 { 0 } else { Self::axis(node.int("axis").unwrap_or(1), rank)? };
-        if zero_points.len() != count || count != 1 && x.tensor.shape[axis] != count {
+        let block = node.int("block_size").unwrap_or(0).max(0) as usize;
+        let axis = if count == 1 && block == 0 { 0 } else { Self::axis(node.int("axis").unwrap_or(1), rank)? };
+        let fits = if block > 0 {
+            let mut blocks = x.tensor.shape.clone();
+            blocks[axis] = blocks[axis].div_ceil(block);
+            scale.tensor.shape == blocks
+        } else {
+            count == 1 || x.tensor.shape[axis] == count
+        };
+        if zero_points.len() != count || !fits {
             return wrong("its scales and zero points do not fit the tensor");
         }
-        if node.int("block_size").unwrap_or(0) != 0 || x.tensor.is_empty() {
-            return no_step("blocked quantization has no step");
+        if x.tensor.is_empty() {
+            return no_step("quantization of nothing has no step");
         }
         if node.op_type == "DequantizeLinear" {
-            let quantization = Some(ConstantQuantization { scales, zero_points, axis });
-            let constant = Constant { tensor: x.tensor.clone(), quantization };
+            let quantization = Some(ConstantQuantization { scales, zero_points, axis, block });
+            let constant = Constant { tensor: x.tensor.clone(), quantization }.in_8_bits()?;
             self.bind_value(node, 0, Value::Constant(Rc::new(constant)));
             return Ok(());
+        }
+        if block > 0 {
+            return no_step("blocked quantization of a constant has no step");
         }
         let dtype = match zero {
             Some(zero) => zero.tensor.dtype,

@@ -6,7 +6,7 @@ use cygnet_core::plan::TensorId;
 
 use super::{Lowered, wrong};
 use crate::compile::layout::Layout;
-use crate::model::{DType, Tensor};
+use crate::model::{DType, Tensor, parameter_of};
 
 /// A tensor of the graph.
 #[derive(Clone, Debug)]
@@ -27,11 +27,13 @@ pub(crate) struct Constant {
 /// How the real values of a constant follow from the stored ones.
 #[derive(Clone, Debug)]
 pub(crate) struct ConstantQuantization {
-    /// One, or one for each index along `axis`.
+    /// One, or one for each index along `axis`, or one for each block of elements along it.
     pub scales: Vec<f32>,
     /// As many as scales.
     pub zero_points: Vec<i32>,
     pub axis: usize,
+    /// Elements of a block; 0 where there are none.
+    pub block: usize,
 }
 
 impl Constant {
@@ -39,13 +41,26 @@ impl Constant {
         Self { tensor, quantization: None }
     }
 
-    /// Index along the quantization axis of element `index`.
-    fn channel(&self, quantization: &ConstantQuantization, index: usize) -> usize {
-        if quantization.scales.len() == 1 {
-            return 0;
+    /// Which scale and zero point element `index` has.
+    pub(super) fn channel(&self, quantization: &ConstantQuantization, index: usize) -> usize {
+        let ConstantQuantization { scales, axis, block, .. } = quantization;
+        parameter_of(&self.tensor.shape, *axis, *block, scales.len(), index)
+    }
+
+    /// The same with stored values of 4 bits as int8, their zero points taken off.
+    pub fn in_8_bits(mut self) -> Lowered<Self> {
+        if !self.tensor.dtype.is_packed() {
+            return Ok(self);
         }
-        let inner: usize = self.tensor.shape[quantization.axis + 1..].iter().product();
-        index / inner.max(1) % quantization.scales.len()
+        let stored = self.tensor.to_i64s()?;
+        if let Some(mut quantization) = self.quantization.take() {
+            let point = |index| quantization.zero_points[self.channel(&quantization, index)];
+            let levels = stored.iter().enumerate().map(|(index, &value)| (value as i32 - point(index)) as i8);
+            let tensor = Tensor::from_i8(self.tensor.shape.clone(), &levels.collect::<Vec<_>>());
+            quantization.zero_points.fill(0);
+            return Ok(Self { tensor, quantization: Some(quantization) });
+        }
+        Ok(Self { tensor: self.tensor.widened(), quantization: None })
     }
 
     /// The real values.
@@ -65,15 +80,16 @@ impl Constant {
     /// The value as an ONNX tensor.
     pub fn to_plain(&self) -> Lowered<Tensor> {
         match &self.quantization {
-            None => Ok(self.tensor.clone()),
+            None => Ok(self.tensor.clone().widened()),
             Some(_) => Ok(Tensor::from_f32(self.tensor.shape.clone(), &self.to_f32s()?)),
         }
     }
 
-    /// Stored 8-bit values as int8 with their zero points, uint8 shifted by 128; `None` for others.
+    /// Stored 8-bit values as int8 with their zero points, uint8 shifted by 128; `None` for others and for blocks.
     pub fn to_i8s(&self) -> Lowered<Option<(Vec<i8>, &ConstantQuantization, i32)>> {
         let Some(quantization) = &self.quantization else { return Ok(None) };
         let shift = match self.tensor.dtype {
+            _ if quantization.block > 0 => return Ok(None),
             DType::I8 => 0,
             DType::U8 => 128,
             _ => return Ok(None),

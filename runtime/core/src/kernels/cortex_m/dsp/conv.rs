@@ -109,8 +109,8 @@ impl Tiles<'_> {
             weights: self.weights.wrapping_add(group * left.next_multiple_of(LANES) * GROUP * quads),
             multipliers: operands.multipliers.wrapping_add(4 * channel),
             zero_point: operands.zero_point,
-            y: operands.y.wrapping_add((first * operands.channels + channel) * operands.y_bytes),
-            y_step: if operands.y_bytes > 1 { 0 } else { operands.channels },
+            y: operands.y.wrapping_add((first * operands.y_step + channel) * operands.y_bytes),
+            y_step: if operands.y_bytes > 1 { 0 } else { operands.y_step },
             y_end: operands.y,
             quad_step: BLOCK * GROUP,
         };

@@ -14,6 +14,8 @@ pub(super) struct Operands {
     pub y_bytes: usize,
     /// Output channels.
     pub channels: usize,
+    /// Elements from one position's results to those of the next.
+    pub y_step: usize,
     pub zero_point: i32,
     target: Target,
 }
@@ -39,7 +41,8 @@ impl Operands {
         let elements = |numbers: [u32; 4]| numbers.iter().try_fold(1, |all: usize, &n| all.checked_mul(n as usize));
         let stored = if depthwise { w.taps().checked_mul(channels)? } else { weights::packed_bytes(w) };
         let whole = args.weights.len() >= stored
-            && y_len >= elements([w.batch, w.out_h, w.out_w, w.out_c])?
+            && y_len
+                >= (elements([w.batch, w.out_h, w.out_w, 1])? - 1).checked_mul(args.y_step)?.checked_add(channels)?
             && args.x.len() >= elements([w.batch, w.in_h, w.in_w, w.in_c])?
             && args.weight_zero_points.is_empty();
         let (bias, multipliers) = (args.bias.whole(0, channels)?, args.multipliers.whole(0, channels)?);
@@ -54,6 +57,7 @@ impl Operands {
             y,
             y_bytes,
             channels,
+            y_step: args.y_step,
             zero_point: zero_point.into(),
             target,
         })
@@ -66,7 +70,8 @@ impl Operands {
             return;
         }
         if let ConvOutput::I8(y, _) = &mut args.y {
-            y.iter_mut().for_each(|y| *y = (*y).max(low).min(high));
+            let results = y.chunks_mut(self.y_step.max(1)).flat_map(|y| y.iter_mut().take(self.channels));
+            results.for_each(|y| *y = (*y).max(low).min(high));
         }
     }
 }

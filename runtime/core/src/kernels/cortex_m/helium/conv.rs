@@ -44,10 +44,10 @@ pub(super) fn conv(args: ConvI8Args<'_>) {
 #[inline(never)]
 pub(super) fn multiply(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u8]) {
     let ConvOutput::I8(y, target) = &mut args.y else { return };
-    let (count, out_c) = (args.window.group_out(), args.window.out_c as usize);
+    let (count, y_step) = (args.window.group_out(), args.y_step);
     let (first, positions) = (rows.group * count, rows.lines * rows.columns);
-    let length = (positions - 1) * out_c + count;
-    let y = part_mut(y, rows.first * out_c + first, length);
+    let length = (positions - 1) * y_step + count;
+    let y = part_mut(y, rows.first * y_step + first, length);
     let (bias, multipliers) = (args.bias.whole(first, count), args.multipliers.whole(first, count));
     let (Some(bias), Some(multipliers), true) = (bias, multipliers, y.len() == length) else { return };
     let channels = Channels { weights, bias, multipliers, count };
@@ -63,17 +63,17 @@ pub(super) fn multiply(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u8
             many => many.min(BLOCK) / TILE * TILE,
         };
         if channels.place(&mut piece, &rows.reach, start) {
-            piece.tiles(part_mut(y, start, length - start), out_c, pairs, lanes);
+            piece.tiles(part_mut(y, start, length - start), y_step, pairs, lanes);
         }
         start += lanes;
     }
     if positions > pairs {
         piece.x = rows.pointer(rows.lines - 1, rows.columns - 1);
-        row(&mut piece, &rows.reach, &channels, part_mut(y, pairs * out_c, count));
+        row(&mut piece, &rows.reach, &channels, part_mut(y, pairs * y_step, count));
     }
     let (low, high, _) = target.limits();
     if (low, high) != (i8::MIN, i8::MAX) {
-        let results = y.chunks_mut(out_c.max(1)).flat_map(|y| y.iter_mut().take(count));
+        let results = y.chunks_mut(y_step.max(1)).flat_map(|y| y.iter_mut().take(count));
         results.for_each(|y| *y = (*y).max(low).min(high));
     }
 }

@@ -1,0 +1,257 @@
+//! Distillation: the float model teaches its quantized self, or a smaller model, on data without labels.
+//!
+//! [`graph`] computes the model in the library's tensors, so that gradients can be had of it; the student's weights
+//! and activations are rounded as the integer model rounds them ([`parameter`], [`steps`]), the [`loss`] is the
+//! distance from the teacher's answers, [`train`] makes the steps. The trained integers become standard ONNX as those
+//! of any other quantization do.
+//!
+//! The result depends on the seed and not on the number of threads.
+
+mod adam;
+mod graph;
+mod lanes;
+mod loss;
+mod operators;
+mod parameter;
+mod steps;
+mod train;
+mod window;
+
+use std::collections::BTreeMap;
+
+use cygnet_onnx::model::{Model, Node, Tensor};
+
+use crate::data::Data;
+use crate::error::QuantizeError;
+use crate::graph::constant;
+use crate::operators::{Role, role};
+use crate::params::{Params, least_scale};
+use crate::placement::Placement;
+use crate::recipe::{Precision, Recipe, WeightForm};
+use crate::repair::Rounded;
+use crate::rounding::LayerWeights;
+use crate::{Options, Prepared, Quantized, assemble, calibrate, equalize, placement, ranges};
+pub use graph::{Graph, Tensors, tensor_of};
+pub use loss::{Loss, Target, targets};
+pub use parameter::{Levels, Parameter};
+use train::Trainer;
+
+/// How to train.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Settings {
+    /// How often every sample is seen with rounding.
+    pub epochs: usize,
+    /// How often before that, all in float: for a student that knows nothing yet.
+    pub float_epochs: usize,
+    /// The rate of the optimizer, in shares of a channel's largest weight.
+    pub rate: f32,
+    /// How much the scores of classes are softened.
+    pub temperature: f64,
+    /// How outputs that no softmax makes are compared.
+    pub loss: Loss,
+    /// Where random numbers start.
+    pub seed: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { epochs: 10, float_epochs: 0, rate: 1e-3, temperature: 2.0, loss: Loss::Classes, seed: 0 }
+    }
+}
+
+/// How the student did on the samples held out.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Epoch {
+    /// 0 is before training.
+    pub number: usize,
+    /// Mean loss.
+    pub loss: f64,
+    /// Share of samples on which its first answer is the teacher's.
+    pub agreement: f64,
+}
+
+/// A trained integer model.
+#[derive(Clone, Debug)]
+pub struct Distilled {
+    /// The model; its float form is the student's, with the weights that its integers stand for.
+    pub quantized: Quantized,
+    /// How training went.
+    pub epochs: Vec<Epoch>,
+}
+
+/// Trains `student` to answer as `teacher` does, on all samples of `data`, with the rounding that the recipe of
+/// `options` asks for.
+///
+/// `step` is called after each sample with what is being done: `calibrating`, `distilling`.
+///
+/// # Errors
+/// [`QuantizeError`] naming the node without gradient, the sample, or the mend where training goes astray.
+pub fn distill(
+    teacher: &Prepared,
+    mut student: Prepared,
+    data: &Data,
+    options: &Options,
+    settings: &Settings,
+    mut step: impl FnMut(&'static str),
+) -> Result<Distilled, QuantizeError> {
+    // The library's own threads stay out of it: samples are spread over ours.
+    gemm::set_threading_threshold(usize::MAX);
+    let mut epochs = Vec::new();
+    if settings.float_epochs > 0 {
+        let mut parameters = parameters(&student, None)?;
+        let trainer = Trainer::new(teacher, &student, data, settings, options.threads)?;
+        epochs = trainer.train(&mut parameters, settings.float_epochs, &mut step)?;
+        write_back(&mut student, &parameters);
+    }
+    if options.equalize {
+        let Prepared { model, facts, dims, .. } = &mut student;
+        student.equalized = equalize::equalize(model, facts, dims, data.samples(), || ())?;
+    }
+    let placement = placement::place(&student.model, &student.facts, &options.recipe, options.outputs)?;
+    let observed = placement.observed(&student.model);
+    let seen = calibrate::calibrate(&student.model, &observed, &student.dims, data.samples(), || step("calibrating"))?;
+    let params = ranges::parameters(&student.model, &placement, &seen, options.ranges, options.activations)?;
+    let rounding = Rounding { placement: &placement, params: &params, recipe: &options.recipe };
+    let mut parameters = parameters(&student, Some(&rounding))?;
+    let mut trainer = Trainer::new(teacher, &student, data, settings, options.threads)?;
+    trainer.levels = rounding.activations();
+    epochs.extend(trainer.train(&mut parameters, settings.epochs, &mut step)?);
+    write_back(&mut student, &parameters);
+    let quantized = assemble(&student, &placement, &params, &rounding.integers(&student, &parameters)?)?;
+    Ok(Distilled { quantized, epochs })
+}
+
+/// Puts the values of the parameters, rounded where they are, into the float model.
+fn write_back(student: &mut Prepared, parameters: &BTreeMap<String, Parameter>) {
+    for (name, parameter) in parameters {
+        let tensor = Tensor::from_f32(parameter.shape.clone(), &parameter.rounded());
+        student.model.initializers.insert(name.clone(), tensor);
+    }
+}
+
+/// What becomes an integer and how.
+struct Rounding<'a> {
+    placement: &'a Placement,
+    /// One for each group of the placement.
+    params: &'a [Params],
+    recipe: &'a Recipe,
+}
+
+impl Rounding<'_> {
+    /// The levels of every tensor where values come in; what only moves them leaves them on their levels.
+    fn activations(&self) -> BTreeMap<String, Params> {
+        let groups = self.placement.groups.iter().zip(self.params);
+        groups.flat_map(|(group, params)| group.sources.iter().map(|source| (source.clone(), *params))).collect()
+    }
+
+    /// The highest level of the weights of `node` and the least scale of each channel; `None` where it stays float.
+    fn of(&self, model: &Model, node: &Node) -> Result<Option<(f32, Vec<f32>)>, QuantizeError> {
+        let form = self.recipe.form(node);
+        let input = node.input(0).and_then(|x| self.params.get(*self.placement.group_of.get(x)?));
+        let (Some(input), false) = (input, form.precision == Precision::Float) else { return Ok(None) };
+        let highest = if form.weights == WeightForm::Int4 { 7.0 } else { 127.0 };
+        let bias = constant(model, node, 2).map(Tensor::to_f32s).transpose()?;
+        Ok(Some((highest, bias.iter().flatten().map(|&b| least_scale(b, input.scale)).collect())))
+    }
+
+    /// The trained integers by the label of their layer.
+    fn integers(&self, student: &Prepared, trained: &BTreeMap<String, Parameter>) -> Result<Rounded, QuantizeError> {
+        let mut rounded = Rounded::new();
+        for (node, _) in layers(&student.model) {
+            let parameter = |index: usize| node.input(index).and_then(|name| trained.get(name));
+            if let Some((levels, scales)) = parameter(1).and_then(Parameter::integers) {
+                let bias = parameter(2).map(|bias| bias.values.clone());
+                rounded.insert(node.label(), LayerWeights { levels, scales, bias });
+            }
+        }
+        Ok(rounded)
+    }
+}
+
+/// The layers that compute on weights, with the weights' axis of output channels.
+fn layers(model: &Model) -> impl Iterator<Item = (&Node, usize)> {
+    model.nodes.iter().filter_map(|node| match role(model, node) {
+        Role::Weighted { channel_axis } => Some((node, channel_axis)),
+        _ => None,
+    })
+}
+
+/// The weights and biases of all layers by name; without `rounding` none is rounded.
+fn parameters(student: &Prepared, rounding: Option<&Rounding>) -> Result<BTreeMap<String, Parameter>, QuantizeError> {
+    let model = &student.model;
+    let mut parameters: BTreeMap<String, Parameter> = BTreeMap::new();
+    for (node, axis) in layers(model) {
+        if let (Some(name), Some(weights)) = (node.input(1), constant(model, node, 1)) {
+            let (shape, values) = (&weights.shape, weights.to_f32s()?);
+            let parameter = match rounding.map(|rounding| rounding.of(model, node)).transpose()?.flatten() {
+                Some((highest, least)) => Parameter::weights(shape, values, axis, highest, least),
+                None => Parameter::float(shape, values),
+            };
+            parameters.entry(name.into()).or_insert(parameter);
+        }
+        if let (Some(name), Some(bias)) = (node.input(2), constant(model, node, 2)) {
+            parameters.entry(name.into()).or_insert(Parameter::float(&bias.shape, bias.to_f32s()?));
+        }
+    }
+    Ok(parameters)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use cygnet_onnx::reference::Reference;
+
+    use super::*;
+
+    /// The student in training answers what the integer model answers by tract, but for a few steps of rounding.
+    #[test]
+    fn the_student_computes_what_the_integer_model_computes() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/digits-speech");
+        let model = Model::read(&folder.join("digits-speech.onnx")).unwrap();
+        let data = Data::open(&folder.join("calib.npz"), &model, None).unwrap();
+        let student = crate::prepare(model, &data).unwrap();
+        let (options, settings) = (Options::default(), Settings::default());
+        let placement = placement::place(&student.model, &student.facts, &options.recipe, options.outputs).unwrap();
+        let observed = placement.observed(&student.model);
+        let samples = data.samples().take(20);
+        let seen = calibrate::calibrate(&student.model, &observed, &student.dims, samples, || ()).unwrap();
+        let params =
+            ranges::parameters(&student.model, &placement, &seen, options.ranges, options.activations).unwrap();
+        let rounding = Rounding { placement: &placement, params: &params, recipe: &options.recipe };
+        let parameters = parameters(&student, Some(&rounding)).unwrap();
+        let mut trainer = Trainer::new(&student, &student, &data, &settings, 1).unwrap();
+        trainer.levels = rounding.activations();
+        let integers = rounding.integers(&student, &parameters).unwrap();
+        let quantized = assemble(&student, &placement, &params, &integers).unwrap();
+        let reference = Reference::with_dims(&quantized.model, &[], &quantized.dims).unwrap();
+        for index in 0..5 {
+            let (_, teacher, student) = trainer.answers(&train::variables(&parameters).unwrap(), index).unwrap();
+            let near = |t: &candle_core::Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
+            let integer = reference.run(&data.sample(index).unwrap().inputs).unwrap()[0].to_f32s().unwrap();
+            let apart = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
+            let (from_student, from_teacher) =
+                (apart(&integer, &near(&student[0])), apart(&integer, &near(&teacher[0])));
+            assert!(from_student * 4.0 < from_teacher, "{from_student} from the student, {from_teacher} from float");
+        }
+    }
+
+    /// The same bytes with any number of threads, and less loss than before.
+    #[test]
+    fn training_helps_and_is_deterministic() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/fashion");
+        let model = Model::read(&folder.join("fashion.onnx")).unwrap();
+        let data = Data::open(&folder.join("calib.npz"), &model, None).unwrap();
+        let teacher = crate::prepare(model, &data).unwrap();
+        let settings = Settings { epochs: 1, ..Settings::default() };
+        let four_bits = LayerForm { weights: WeightForm::Int4, ..LayerForm::default() };
+        let recipe = Recipe { usual: four_bits, ..Recipe::default() };
+        let run = |threads| {
+            let options = Options { threads, recipe: recipe.clone(), ..Options::default() };
+            distill(&teacher, teacher.clone(), &data, &options, &settings, |_| ()).unwrap()
+        };
+        let one = run(1);
+        assert!(one.epochs[1].loss < one.epochs[0].loss / 2.0, "{:?}", one.epochs);
+        assert_eq!(one.quantized.model.to_bytes(), run(3).quantized.model.to_bytes());
+    }
+}
