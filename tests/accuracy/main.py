@@ -14,14 +14,15 @@ EXPLANATION = """top-1 in percent; in brackets how often the answer is the float
 
 Both runtimes get the same tensors: calibration in the same order, whole test sets, one sample at a time. An answer is
 the place of the largest output, the first of equals. onnxruntime's int8 models are compared with onnxruntime's float
-answers, our plans with cygnet's. p: McNemar's test, our int8 against our float.
+answers, our plans with cygnet's. Each quantizes as it does unless told otherwise: onnxruntime's outputs are int8, ours
+are float sums of an int8 layer. p: McNemar's test, our int8 against our float.
 Answers are kept in target/accuracy/answers by the content of the programs, models and sets."""
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=EXPLANATION, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", nargs="+", choices=cases.CASES, metavar="NAME", help=f"of {', '.join(cases.CASES)}")
-    parser.add_argument("--efforts", nargs="+", metavar="EFFORT", help="values of quantize's --effort; usual: without the flag")
+    parser.add_argument("--efforts", nargs="+", metavar="EFFORT", help="of quantize's --effort; usual: without it")
     parser.add_argument("--sizes", action="store_true", help="the table of sizes instead")
     parser.add_argument("--jobs", type=int, default=2, help="processes, of one thread each")
     parser.add_argument("--json", action="store_true", help="one JSON object and nothing else on stdout")

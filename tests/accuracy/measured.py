@@ -7,7 +7,7 @@ import time
 
 @dataclasses.dataclass(frozen=True)
 class Measured:
-    """What one run took: seconds, seconds of all its threads together, the largest resident set, and what it printed."""
+    """One run: seconds, seconds of all its threads together, the largest resident set, and what it printed."""
 
     seconds: float
     processor_seconds: float

@@ -3,7 +3,8 @@
 1. Peak memory (the largest resident set of the process) of quantizing efficientnet_lite0 from a folder of 150 photos,
    and of 1,500: the same ones and nine variations of each, mirrored and cut.
 2. Wall time on two cores, from the start of the process to its end, with 128 samples in an .npz; beside it
-   onnxruntime's quantize_static with Entropy per channel on the same cores and samples, without the start of Python. In turns.
+   onnxruntime's quantize_static with Entropy per channel on the same cores and samples, without the start of Python.
+   In turns.
 3. Files of two runs, and of runs with other numbers of threads, byte by byte, at every effort.
 """
 import argparse
@@ -94,17 +95,21 @@ def time_beside_onnxruntime(case, folder, rounds, flags, cores):
     calib = folder / "timed.npz"
     np.savez(calib, x=case.calibration()[:TIMED_SAMPLES])
     alone = pathlib.Path(__file__).with_name("theirs.py")
+    other_command = [sys.executable, alone, case.model, calib, "Entropy, per channel", folder / "theirs.onnx"]
     mine, theirs = [], []
     for turn in range(rounds):
         run = quantize(case, calib, folder / "timed.onnx", *flags, cores=cores)
-        other = measured.run([sys.executable, alone, case.model, calib, "Entropy, per channel", folder / "theirs.onnx"], cores)
+        other = measured.run(other_command, cores)
         mine.append(run.seconds)
         theirs.append(float(other.printed))
-        print(f"  turn {turn + 1}: ours {mine[-1]:.1f} s (processor {run.processor_seconds:.1f} s, {run.peak_bytes / 1e6:.0f} MB), "
-              f"onnxruntime {theirs[-1]:.1f} s (processor {other.processor_seconds:.1f} s, {other.peak_bytes / 1e6:.0f} MB)",
-              flush=True)
-    return told(f"wall time with {TIMED_SAMPLES} samples is at most onnxruntime's Entropy calibration", min(mine) <= min(theirs),
-                f"{min(mine):.1f} s, {min(theirs):.1f} s, least of {rounds}")
+        print(f"  turn {turn + 1}: ours {spent(mine[-1], run)}, onnxruntime {spent(theirs[-1], other)}", flush=True)
+    claim = f"wall time with {TIMED_SAMPLES} samples is at most onnxruntime's Entropy calibration"
+    figures = f"{min(mine):.1f} s, {min(theirs):.1f} s, least of {rounds}"
+    return told(claim, min(mine) <= min(theirs), figures)
+
+
+def spent(seconds, run):
+    return f"{seconds:.1f} s (processor {run.processor_seconds:.1f} s, {run.peak_bytes / 1e6:.0f} MB)"
 
 
 def digest(paths):
@@ -120,13 +125,14 @@ def repeats(folder, models, cores):
         for effort in ours.efforts():
             found = []
             for threads in [THREADS[1], *THREADS]:
-                quantize(case, case.calib, output, "--plan", plan, "--effort", effort, "--threads", threads, cores=cores)
+                flags = ["--plan", plan, "--effort", effort, "--threads", threads]
+                quantize(case, case.calib, output, *flags, cores=cores)
                 found.append(digest([output, plan]))
                 runs += 1
             if any(other != found[0] for other in found):
                 differing.append(f"{name} at {effort}")
-    return told(f"files repeat, in two runs and with {', '.join(map(str, THREADS))} threads, at every effort", not differing,
-                "; ".join(differing) or f"{runs} runs of {', '.join(models)}")
+    claim = f"files repeat, in two runs and with {', '.join(map(str, THREADS))} threads, at every effort"
+    return told(claim, not differing, "; ".join(differing) or f"{runs} runs of {', '.join(models)}")
 
 
 def main():

@@ -55,18 +55,22 @@ def strides(rows):
     """Where onnxruntime collected in strides."""
     told = [f"{row['model']}, {name}: {found['stride']} samples at a time" for row in rows
             for name, found in row["onnxruntime"].items() if found["stride"]]
-    return "onnxruntime collected in strides, as all activations at once take too much memory:\n  " + "\n  ".join(told) if told else ""
+    head = "onnxruntime collected in strides, as all activations at once take too much memory:"
+    return "\n  ".join([head, *told]) if told else ""
 
 
 def verdict_lines(found):
+    """Claims, whether they hold, and the figures that tell."""
     lines = []
     for claim, holds, figures in found:
-        lines.append(f"{'holds         ' if holds else 'does not hold '} {claim}" + (f": {'; '.join(figures)}" if figures else ""))
+        lines.append(f"{'holds         ' if holds else 'does not hold '} {claim}")
+        lines += [f"                 {figure}" for figure in figures]
     return "\n".join(lines)
 
 
 def sizes_head():
-    return head(["model", "variant", ".onnx bytes", "plan bytes", "RAM bytes", "int8 is × larger", "top-1", "change", "agreement"])
+    bytes = [".onnx bytes", "int8's is × larger", "plan bytes", "int8's is × larger", "RAM bytes"]
+    return head(["model", "variant", *bytes, "top-1", "change", "agreement"])
 
 
 def sizes_rows(row):
@@ -74,9 +78,11 @@ def sizes_rows(row):
     lines = []
     for name, found in row["variants"].items():
         if found is None:
-            lines.append(line([row["model"], name, *["refused"] * 7]))
+            lines.append(line([row["model"], name, *["refused"] * 8]))
             continue
-        ratio = f"{int8['bytes'] / found['bytes']:.2f}" if int8 else ""
-        lines.append(line([row["model"], name, f"{found['bytes']:,}", f"{found['plan_bytes']:,}", f"{found['ram_bytes']:,}", ratio,
-                           f"{found['top1']:.2f}", f"{found['change']:+.2f}", f"{found['agreement']:.2f}"]))
+        sizes = []
+        for key in ("bytes", "plan_bytes"):
+            sizes += [f"{found[key]:,}", f"{int8[key] / found[key]:.2f}" if int8 else ""]
+        judged = [f"{found['top1']:.2f}", f"{found['change']:+.2f}", f"{found['agreement']:.2f}"]
+        lines.append(line([row["model"], name, *sizes, f"{found['ram_bytes']:,}", *judged]))
     return "\n".join(lines)

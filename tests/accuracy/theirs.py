@@ -25,8 +25,8 @@ SETTINGS = {
     for grain in ("channel", "tensor")
 }
 
-# Percentile and Entropy keep every float activation of all samples at once: 11 GB for efficientnet_lite0 and 150 photos.
-# Where it is more than this, they collect in strides of samples (an option of quantize_static) and merge histograms.
+# Percentile and Entropy keep every float activation of all samples at once: gigabytes for 150 photos. Where it is more
+# than this, they collect in strides of samples (an option of quantize_static) and merge histograms.
 COLLECTED_BYTES = 1 << 30
 
 
@@ -82,7 +82,8 @@ def activation_bytes(path):
 def stride(path, count):
     """Samples to collect at once: all, or the largest divisor of `count` whose activations are few enough."""
     each = activation_bytes(path)
-    return next(size for size in range(count, 0, -1) if count % size == 0 and (size * each <= COLLECTED_BYTES or size == 1))
+    divisors = [size for size in range(1, count + 1) if count % size == 0]
+    return max([size for size in divisors if size * each <= COLLECTED_BYTES], default=1)
 
 
 def quantized(model, calibration, setting, output):
