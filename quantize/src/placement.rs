@@ -61,7 +61,8 @@ impl Placement {
 }
 
 /// Decides for the whole model. `recipe` tells which layers stay in float, and which compute on levels of 16 bits: those
-/// read 16 bits, and what they make has as many as its readers want, or 16 where none of them is an integer layer.
+/// read 16 bits, and what they make has as many as its readers want, or 16 where none of them is an integer layer. What
+/// has no weights and is not listed is as wide as what makes its inputs.
 /// `outputs` tells whether the model's tail stays in float.
 ///
 /// # Errors
@@ -77,8 +78,7 @@ pub fn place(model: &Model, facts: &Facts, recipe: &Recipe, outputs: Outputs) ->
         Outputs::Int8 => Tail::default(),
     };
     tail.nodes.iter().for_each(|&node| roles[node] = Role::Float);
-    let wide = |(_, node): &(usize, &Node)| recipe.form(node).precision == Precision::Int16;
-    let wide: BTreeSet<usize> = model.nodes.iter().enumerate().filter(wide).map(|(index, _)| index).collect();
+    let wide = wide_nodes(model, &roles, recipe);
     let fused = fused_activations(model, &roles);
     let inside: BTreeSet<&str> = fused.keys().filter_map(|&node| model.nodes[node].output(0)).collect();
     let is_float = |t: &str| facts.get(t).is_some_and(|(dtype, _)| *dtype == DType::F32);
@@ -112,6 +112,29 @@ pub fn place(model: &Model, facts: &Facts, recipe: &Recipe, outputs: Outputs) ->
     placement.wide = wide;
     widen(model, &mut placement);
     Ok(placement)
+}
+
+/// Positions of the nodes that compute on levels of 16 bits. What has no weights and is not listed in the recipe is as wide
+/// as what makes its inputs.
+fn wide_nodes(model: &Model, roles: &[Role], recipe: &Recipe) -> BTreeSet<usize> {
+    let usual = recipe.usual.precision == Precision::Int16;
+    let mut made: BTreeSet<&str> = BTreeSet::new();
+    let mut nodes = BTreeSet::new();
+    for (index, (node, role)) in model.nodes.iter().zip(roles).enumerate() {
+        let follows = activation_inputs(node).filter_map(|i| node.input(i)).any(|tensor| made.contains(tensor));
+        let wide = match (role, recipe.layers.get(&node.label())) {
+            (Role::Float, _) => false,
+            (Role::Move, _) => follows,
+            (_, Some(form)) => form.precision == Precision::Int16,
+            (Role::Weighted { .. }, None) => usual,
+            (_, None) => usual || follows,
+        };
+        if wide {
+            made.extend(node.outputs.iter().map(String::as_str));
+            nodes.insert(index);
+        }
+    }
+    nodes
 }
 
 /// Finds the groups of 16 bits, and those of them that layers of 8 bits read.

@@ -4,6 +4,10 @@
 //! half to even, as in ONNX [QuantizeLinear](https://onnx.ai/onnx/operators/onnx__QuantizeLinear.html).
 //! Every function is a fixed sequence of correctly rounded f32 operations, none of them fused, so
 //! that each machine computes the same bits.
+//!
+//! int16 tensors follow the same formulas. Sums of their products with int8 weights are exact: in 32 bits where
+//! `32768·Σ|w| + |bias|` proves that they fit, else in 64; an accumulator of 64 bits becomes the nearest f32, of two the
+//! even one.
 
 mod integer;
 

@@ -3,12 +3,18 @@
 use crate::kernels::portable::SMALL;
 use crate::kernels::portable::conv_i16::{store, store_wide};
 use crate::kernels::portable::pool::{inside, place};
-use crate::kernels::view::i8s;
+use crate::kernels::view::{chunk, i8s};
 use crate::kernels::{Bias, ConvI16Args};
 
 /// See [`crate::plan::step::DepthwiseI16`].
 #[inline(always)]
-pub(crate) fn depthwise(mut args: ConvI16Args<'_>) {
+pub(crate) fn depthwise(args: ConvI16Args<'_>) {
+    depthwise_by(args, add_inside);
+}
+
+/// [`depthwise`] with a way to add the products of four channels: see [`add_inside`].
+#[inline(always)]
+pub(crate) fn depthwise_by(mut args: ConvI16Args<'_>, four: impl Fn(&ConvI16Args<'_>, &Spot, usize, &mut [i32; 4])) {
     let window = args.window;
     let channels = window.out_c as usize;
     let single = window.out_c == window.in_c;
@@ -18,20 +24,26 @@ pub(crate) fn depthwise(mut args: ConvI16Args<'_>) {
         while start < channels {
             // The same sums either way, of as many channels as the compiler knows.
             start += match channels - start {
-                32.. if single && !SMALL => some::<32>(&mut args, &spot, position, start),
-                16.. if single && !SMALL => some::<16>(&mut args, &spot, position, start),
-                4.. if single => some::<4>(&mut args, &spot, position, start),
-                _ => some::<1>(&mut args, &spot, position, start),
+                32.. if single && !SMALL => some(&mut args, &spot, position, start, add_inside::<32>),
+                16.. if single && !SMALL => some(&mut args, &spot, position, start, add_inside::<16>),
+                4.. if single => some(&mut args, &spot, position, start, &four),
+                _ => some(&mut args, &spot, position, start, add_inside::<1>),
             };
         }
     }
 }
 
-/// `N` channels from `start` on; gives `N`.
+/// `N` channels from `start` on, whose products `add` adds; gives `N`.
 #[inline(always)]
-fn some<const N: usize>(args: &mut ConvI16Args<'_>, spot: &Spot, position: usize, start: usize) -> usize {
+fn some<const N: usize>(
+    args: &mut ConvI16Args<'_>,
+    spot: &Spot,
+    position: usize,
+    start: usize,
+    add: impl Fn(&ConvI16Args<'_>, &Spot, usize, &mut [i32; N]),
+) -> usize {
     let mut sums = [0; N];
-    add_inside(args, spot, start, &mut sums);
+    add(args, spot, start, &mut sums);
     if args.x_zero_point != 0 && !spot.is_inside {
         add_padding(args, spot, start, &mut sums);
     }
@@ -40,12 +52,12 @@ fn some<const N: usize>(args: &mut ConvI16Args<'_>, spot: &Spot, position: usize
 }
 
 /// Where a window lies.
-struct Spot {
-    /// Taps inside the image, by rows and columns.
-    rows: (usize, usize),
-    columns: (usize, usize),
+pub(crate) struct Spot {
+    /// Taps inside the image, by rows and columns: the first, and behind the last.
+    pub rows: (usize, usize),
+    pub columns: (usize, usize),
     /// The first channel of the first pixel that they see.
-    first: usize,
+    pub first: usize,
     /// Whether no tap is outside.
     is_inside: bool,
 }
@@ -82,17 +94,18 @@ fn add_inside<const N: usize>(args: &ConvI16Args<'_>, spot: &Spot, start: usize,
     let channel = if out_c == in_c { start } else { start / (out_c / in_c.max(1)).max(1) };
     let taps = spot.columns.1 - spot.columns.0;
     let (line_step, pixel_step) = (w.dilation_h as usize * w.in_w as usize * in_c, w.dilation_w as usize * in_c);
+    let weights = i8s(args.weights);
     let mut line = spot.first + channel;
     let mut row_of_weights = (spot.rows.0 * kernel_w + spot.columns.0) * out_c + start;
     for _ in spot.rows.0..spot.rows.1 {
-        let pixels = args.x.get(line..).unwrap_or_default().chunks(pixel_step.max(1));
-        let weights = i8s(args.weights).get(row_of_weights..).unwrap_or_default().chunks(out_c.max(1));
-        for (x, w) in pixels.zip(weights).take(taps) {
-            if let (Some(x), Some(w)) = (x.first_chunk::<N>(), w.first_chunk::<N>()) {
+        let (mut pixel, mut weight) = (line, row_of_weights);
+        for _ in 0..taps {
+            if let (Some(x), Some(w)) = (chunk::<N, _>(args.x, pixel), chunk::<N, _>(weights, weight)) {
                 for ((sum, &x), &w) in sums.iter_mut().zip(x).zip(w) {
                     *sum = sum.wrapping_add(i32::from(x) * i32::from(w));
                 }
             }
+            (pixel, weight) = (pixel + pixel_step, weight + out_c);
         }
         line += line_step;
         row_of_weights += kernel_w * out_c;

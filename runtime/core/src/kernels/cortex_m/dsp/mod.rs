@@ -11,6 +11,7 @@ mod conv_i16;
 mod copy;
 mod depthwise;
 mod depthwise_3x3;
+mod depthwise_i16;
 mod expand;
 mod lines;
 mod many;
@@ -32,7 +33,7 @@ pub(super) const DSP: Kernels = Kernels {
     add_i8: add::add,
     pool_i8: pool::pool,
     reduce_i8: pool::reduce,
-    i16: KernelsI16 { conv: conv_i16::conv, ..PORTABLE.i16 },
+    i16: KernelsI16 { conv: conv_i16::conv, depthwise: depthwise_i16::depthwise, ..PORTABLE.i16 },
     ..PORTABLE
 };
 
