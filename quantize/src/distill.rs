@@ -24,13 +24,14 @@ use cygnet_onnx::model::{Model, Node, Tensor};
 use crate::data::Data;
 use crate::error::QuantizeError;
 use crate::graph::constant;
+use crate::narrow::{Layout, Narrow};
 use crate::operators::{Role, role};
 use crate::params::{Params, least_scale};
 use crate::placement::Placement;
-use crate::recipe::{Precision, Recipe, WeightForm};
+use crate::recipe::WeightForm;
 use crate::repair::Rounded;
 use crate::rounding::LayerWeights;
-use crate::{Options, Prepared, Quantized, assemble, calibrate, equalize, placement, ranges};
+use crate::{Options, Prepared, Quantized, assemble, calibrate, equalize, narrow, placement, ranges};
 pub use graph::{Graph, Tensors, tensor_of};
 pub use loss::{Loss, Target, targets};
 pub use parameter::{Levels, Parameter};
@@ -111,13 +112,14 @@ pub fn distill(
     let observed = placement.observed(&student.model);
     let seen = calibrate::calibrate(&student.model, &observed, &student.dims, data.samples(), || step("calibrating"))?;
     let params = ranges::parameters(&student.model, &placement, &seen, options.ranges, options.activations)?;
-    let rounding = Rounding { placement: &placement, params: &params, recipe: &options.recipe };
+    let forms = narrow::forms(&student.model, &placement.roles, &options.recipe);
+    let rounding = Rounding { placement: &placement, params: &params, forms: &forms };
     let mut parameters = parameters(&student, Some(&rounding))?;
     let mut trainer = Trainer::new(teacher, &student, data, settings, options.threads)?;
     trainer.levels = rounding.activations();
     epochs.extend(trainer.train(&mut parameters, settings.epochs, &mut step)?);
     write_back(&mut student, &parameters);
-    let quantized = assemble(&student, &placement, &params, &rounding.integers(&student, &parameters)?)?;
+    let quantized = assemble(&student, &placement, &params, &forms, &rounding.integers(&student, &parameters))?;
     Ok(Distilled { quantized, epochs })
 }
 
@@ -134,7 +136,8 @@ struct Rounding<'a> {
     placement: &'a Placement,
     /// One for each group of the placement.
     params: &'a [Params],
-    recipe: &'a Recipe,
+    /// The form of the weights of each layer by its label.
+    forms: &'a BTreeMap<String, WeightForm>,
 }
 
 impl Rounding<'_> {
@@ -144,47 +147,44 @@ impl Rounding<'_> {
         groups.flat_map(|(group, params)| group.sources.iter().map(|source| (source.clone(), *params))).collect()
     }
 
-    /// The highest level of the weights of `node` and the least scale of each channel; `None` where it stays float.
-    fn of(&self, model: &Model, node: &Node) -> Result<Option<(f32, Vec<f32>)>, QuantizeError> {
-        let form = self.recipe.form(node);
+    /// The levels for the `weights` of `node`; `None` where it stays float.
+    fn weights(&self, model: &Model, node: &Node, weights: &Tensor) -> Result<Option<Levels>, QuantizeError> {
         let input = node.input(0).and_then(|x| self.params.get(*self.placement.group_of.get(x)?));
-        let (Some(input), false) = (input, form.precision == Precision::Float) else { return Ok(None) };
-        let highest = if form.weights == WeightForm::Int4 { 7.0 } else { 127.0 };
+        let position = model.nodes.iter().position(|other| other.outputs == node.outputs);
+        let role = position.and_then(|index| self.placement.roles.get(index));
+        let (Some(input), Some(&Role::Weighted { channel_axis })) = (input, role) else { return Ok(None) };
+        let form = self.forms.get(&node.label()).copied().unwrap_or_default();
         let bias = constant(model, node, 2).map(Tensor::to_f32s).transpose()?;
-        Ok(Some((highest, bias.iter().flatten().map(|&b| least_scale(b, input.scale)).collect())))
+        let least: Vec<f32> = bias.iter().flatten().map(|&b| least_scale(b, input.scale)).collect();
+        let layout = Layout::of(&weights.shape, channel_axis);
+        let narrow = Narrow::of(form, &weights.to_f32s()?, layout, &least, &[]);
+        Ok(Some(Levels { channel_axis, narrow, least }))
     }
 
     /// The trained integers by the label of their layer.
-    fn integers(&self, student: &Prepared, trained: &BTreeMap<String, Parameter>) -> Result<Rounded, QuantizeError> {
+    fn integers(&self, student: &Prepared, trained: &BTreeMap<String, Parameter>) -> Rounded {
         let mut rounded = Rounded::new();
-        for (node, _) in layers(&student.model) {
+        for node in &student.model.nodes {
             let parameter = |index: usize| node.input(index).and_then(|name| trained.get(name));
-            if let Some((levels, scales)) = parameter(1).and_then(Parameter::integers) {
+            if let Some(weights) = parameter(1).and_then(Parameter::integers) {
                 let bias = parameter(2).map(|bias| bias.values.clone());
-                rounded.insert(node.label(), LayerWeights { levels, scales, bias });
+                rounded.insert(node.label(), LayerWeights { weights, bias });
             }
         }
-        Ok(rounded)
+        rounded
     }
-}
-
-/// The layers that compute on weights, with the weights' axis of output channels.
-fn layers(model: &Model) -> impl Iterator<Item = (&Node, usize)> {
-    model.nodes.iter().filter_map(|node| match role(model, node) {
-        Role::Weighted { channel_axis } => Some((node, channel_axis)),
-        _ => None,
-    })
 }
 
 /// The weights and biases of all layers by name; without `rounding` none is rounded.
 fn parameters(student: &Prepared, rounding: Option<&Rounding>) -> Result<BTreeMap<String, Parameter>, QuantizeError> {
     let model = &student.model;
     let mut parameters: BTreeMap<String, Parameter> = BTreeMap::new();
-    for (node, axis) in layers(model) {
+    for node in model.nodes.iter().filter(|node| matches!(role(model, node), Role::Weighted { .. })) {
         if let (Some(name), Some(weights)) = (node.input(1), constant(model, node, 1)) {
             let (shape, values) = (&weights.shape, weights.to_f32s()?);
-            let parameter = match rounding.map(|rounding| rounding.of(model, node)).transpose()?.flatten() {
-                Some((highest, least)) => Parameter::weights(shape, values, axis, highest, least),
+            let levels = rounding.map(|rounding| rounding.weights(model, node, weights)).transpose()?.flatten();
+            let parameter = match levels {
+                Some(levels) => Parameter::weights(shape, values, levels),
                 None => Parameter::float(shape, values),
             };
             parameters.entry(name.into()).or_insert(parameter);
@@ -203,6 +203,7 @@ mod tests {
     use cygnet_onnx::reference::Reference;
 
     use super::*;
+    use crate::recipe::{LayerForm, Recipe};
 
     /// The student in training answers what the integer model answers by tract, but for a few steps of rounding.
     #[test]
@@ -218,12 +219,13 @@ mod tests {
         let seen = calibrate::calibrate(&student.model, &observed, &student.dims, samples, || ()).unwrap();
         let params =
             ranges::parameters(&student.model, &placement, &seen, options.ranges, options.activations).unwrap();
-        let rounding = Rounding { placement: &placement, params: &params, recipe: &options.recipe };
+        let forms = BTreeMap::new();
+        let rounding = Rounding { placement: &placement, params: &params, forms: &forms };
         let parameters = parameters(&student, Some(&rounding)).unwrap();
         let mut trainer = Trainer::new(&student, &student, &data, &settings, 1).unwrap();
         trainer.levels = rounding.activations();
-        let integers = rounding.integers(&student, &parameters).unwrap();
-        let quantized = assemble(&student, &placement, &params, &integers).unwrap();
+        let integers = rounding.integers(&student, &parameters);
+        let quantized = assemble(&student, &placement, &params, &forms, &integers).unwrap();
         let reference = Reference::with_dims(&quantized.model, &[], &quantized.dims).unwrap();
         for index in 0..5 {
             let (_, teacher, student) = trainer.answers(&train::variables(&parameters).unwrap(), index).unwrap();
