@@ -1,11 +1,13 @@
 //! Runs the float model over samples and keeps the range of every tensor that becomes an integer.
 //!
-//! Memory does not grow with the number of samples, and the result does not depend on their order.
+//! Memory does not grow with the number of samples, and histograms do not depend on their order.
 
 use std::collections::BTreeMap;
 
 use cygnet_onnx::model::{DType, Model, Tensor};
 use cygnet_onnx::reference::Reference;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::data::Sample;
 use crate::error::QuantizeError;
@@ -13,24 +15,43 @@ use crate::facts::Dims;
 
 /// Bins on each side of 0.
 const BINS: usize = 2048;
+/// What a sample weighs in moving averages.
+const MOMENTUM: f32 = 0.05;
 
 /// Least, largest and distribution of all values that a tensor took.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Distribution {
     /// The least value.
+    #[serde(with = "bits")]
     pub low: f32,
     /// The largest value.
+    #[serde(with = "bits")]
     pub high: f32,
     /// The histogram reaches from -reach to reach; a power of two, doubled when a value lies beyond it.
+    #[serde(with = "bits")]
     reach: f32,
     below: Vec<u64>,
     above: Vec<u64>,
+    /// Moving average of the least value of a sample; infinite before the first.
+    #[serde(with = "bits")]
+    moving_low: f32,
+    /// The same of the largest.
+    #[serde(with = "bits")]
+    moving_high: f32,
 }
 
 impl Default for Distribution {
     fn default() -> Distribution {
         let (below, above) = (vec![0; BINS], vec![0; BINS]);
-        Distribution { low: f32::INFINITY, high: f32::NEG_INFINITY, reach: f32::MIN_POSITIVE, below, above }
+        Distribution {
+            low: f32::INFINITY,
+            high: f32::NEG_INFINITY,
+            reach: f32::MIN_POSITIVE,
+            below,
+            above,
+            moving_low: f32::INFINITY,
+            moving_high: f32::NEG_INFINITY,
+        }
     }
 }
 
@@ -55,6 +76,25 @@ impl Distribution {
             side[bin] += 1;
         }
         true
+    }
+
+    /// The same for all values of one sample; samples in their order.
+    pub fn add_sample(&mut self, values: &[f32]) -> bool {
+        let added = self.add(values);
+        if added && !values.is_empty() {
+            let (low, high) = values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), &v| (l.min(v), h.max(v)));
+            if self.moving_low > self.moving_high {
+                (self.moving_low, self.moving_high) = (low, high);
+            }
+            self.moving_low += MOMENTUM * (low - self.moving_low);
+            self.moving_high += MOMENTUM * (high - self.moving_high);
+        }
+        added
+    }
+
+    /// Moving averages of the least and of the largest value of a sample.
+    pub fn moving(&self) -> (f32, f32) {
+        if self.moving_low > self.moving_high { (self.low, self.high) } else { (self.moving_low, self.moving_high) }
     }
 
     /// The number of values.
@@ -87,6 +127,15 @@ impl Distribution {
         (low, end(&self.above, &self.below).min(self.high).max(low))
     }
 
+    /// The share of values below `low` or above `high`, to the width of a bin; 0 where there is none.
+    pub fn share_beyond(&self, low: f32, high: f32) -> f64 {
+        if self.low >= low && self.high <= high {
+            return 0.0;
+        }
+        let beyond: u64 = self.bins().filter(|(middle, _)| *middle < low || *middle > high).map(|(_, n)| n).sum();
+        beyond as f64 / self.count().max(1) as f64
+    }
+
     /// Middles of the bins and the number of values in each.
     pub fn bins(&self) -> impl Iterator<Item = (f32, u64)> + '_ {
         let width = self.reach / BINS as f32;
@@ -94,6 +143,19 @@ impl Distribution {
         let below = self.below.iter().enumerate().map(move |(bin, &n)| (-middle(bin), n));
         let above = self.above.iter().enumerate().map(move |(bin, &n)| (middle(bin), n));
         below.chain(above).filter(|(_, n)| *n > 0)
+    }
+}
+
+/// An f32 by its bits: text has no infinity.
+mod bits {
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &f32, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u32(value.to_bits())
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<f32, D::Error> {
+        u32::deserialize(deserializer).map(f32::from_bits)
     }
 }
 
@@ -108,6 +170,22 @@ fn halve(bins: &mut [u64]) {
 /// The distributions of the observed tensors by name.
 pub type Distributions = BTreeMap<String, Distribution>;
 
+/// What was seen of so many samples.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Seen {
+    /// The samples, counted from the first.
+    pub samples: usize,
+    /// The values of each tensor.
+    pub distributions: Distributions,
+}
+
+impl Seen {
+    /// Nothing yet of `tensors`.
+    pub fn none_of(tensors: &[String]) -> Seen {
+        Seen { samples: 0, distributions: tensors.iter().map(|t| (t.clone(), Distribution::default())).collect() }
+    }
+}
+
 /// Runs `model` over `samples` and observes `tensors`. `step` is called after each sample.
 ///
 /// # Errors
@@ -119,35 +197,71 @@ pub fn calibrate(
     samples: impl Iterator<Item = Result<Sample, QuantizeError>>,
     mut step: impl FnMut(),
 ) -> Result<Distributions, QuantizeError> {
-    let taps: Vec<String> = tensors.iter().filter(|t| !model.inputs.iter().any(|i| i.name == **t)).cloned().collect();
+    let mut seen = Seen::none_of(tensors);
+    observe(model, dims, samples, &mut seen, |_| step())?;
+    Ok(seen.distributions)
+}
+
+/// Runs `model` over `samples` and adds what the tensors in `seen` take. `step` is called after each sample; an error
+/// from `samples` leaves in `seen` what came before it.
+///
+/// # Errors
+/// As [`calibrate`].
+pub fn observe(
+    model: &Model,
+    dims: &Dims,
+    mut samples: impl Iterator<Item = Result<Sample, QuantizeError>>,
+    seen: &mut Seen,
+    mut step: impl FnMut(&Seen),
+) -> Result<(), QuantizeError> {
+    let is_input = |tensor: &String| model.inputs.iter().any(|input| input.name == *tensor);
+    let taps: Vec<String> = seen.distributions.keys().filter(|tensor| !is_input(tensor)).cloned().collect();
     let reference = Reference::with_dims(model, &taps, dims)?;
-    let mut distributions: Distributions = tensors.iter().map(|t| (t.clone(), Distribution::default())).collect();
+    let goes_on = seen.samples > 0;
     let mut spread: BTreeMap<&str, (f32, f32)> = BTreeMap::new();
     let mut last = None;
-    for sample in samples {
-        let sample = sample?;
-        for (input, tensor) in model.inputs.iter().zip(&sample.inputs).filter(|(i, _)| i.dtype == DType::F32) {
-            let values = floats(tensor)?;
-            if !values.iter().all(|v| v.is_finite()) {
-                return Err(QuantizeError::data(&sample.name, format!("\"{}\" holds NaN or infinity", input.name)));
-            }
-            let range = spread.entry(&input.name).or_insert((f32::INFINITY, f32::NEG_INFINITY));
-            *range = values.iter().fold(*range, |(l, h), &v| (l.min(v), h.max(v)));
-            if let Some(distribution) = distributions.get_mut(&input.name) {
-                distribution.add(&values);
+    loop {
+        let batch = samples.by_ref().take(rayon::current_num_threads()).collect::<Result<Vec<_>, _>>()?;
+        let Some(newest) = batch.last() else { break };
+        last = Some(newest.name.clone());
+        let run = |sample: &Sample| {
+            let outputs = reference.run(&sample.inputs);
+            outputs.map_err(|error| QuantizeError::data(&sample.name, error.to_string()))
+        };
+        let outputs = batch.par_iter().map(run).collect::<Result<Vec<_>, _>>()?;
+        for sample in &batch {
+            for (input, tensor) in model.inputs.iter().zip(&sample.inputs).filter(|(i, _)| i.dtype == DType::F32) {
+                let values = floats(tensor)?;
+                if !values.iter().all(|v| v.is_finite()) {
+                    return Err(QuantizeError::data(&sample.name, format!("\"{}\" holds NaN or infinity", input.name)));
+                }
+                let range = spread.entry(&input.name).or_insert((f32::INFINITY, f32::NEG_INFINITY));
+                *range = values.iter().fold(*range, |(l, h), &v| (l.min(v), h.max(v)));
+                if let Some(distribution) = seen.distributions.get_mut(&input.name) {
+                    distribution.add_sample(&values);
+                }
             }
         }
-        let outputs = reference.run(&sample.inputs).map_err(|e| QuantizeError::data(&sample.name, e.to_string()))?;
-        for (tap, tensor) in taps.iter().zip(outputs.iter().skip(model.outputs.len())) {
-            if let Some(distribution) = distributions.get_mut(tap)
-                && !distribution.add(&floats(tensor)?)
-            {
-                let problem = format!("the float model makes NaN or infinity of it in \"{tap}\"");
-                return Err(QuantizeError::data(&sample.name, problem));
+        // Each tensor sees the samples in their order, whatever the number of threads.
+        let add = |(tensor, distribution): (&String, &mut Distribution)| {
+            let Some(tap) = taps.iter().position(|tap| tap == tensor) else { return Ok(()) };
+            for (sample, outputs) in batch.iter().zip(&outputs) {
+                let values = outputs.get(model.outputs.len() + tap).map_or(Ok(Vec::new()), floats)?;
+                if !distribution.add_sample(&values) {
+                    let problem = format!("the float model makes NaN or infinity of it in \"{tensor}\"");
+                    return Err(QuantizeError::data(&sample.name, problem));
+                }
             }
+            Ok(())
+        };
+        seen.distributions.par_iter_mut().map(add).collect::<Result<(), _>>()?;
+        for _ in &batch {
+            seen.samples += 1;
+            step(seen);
         }
-        last = Some(sample.name);
-        step();
+    }
+    if goes_on {
+        return Ok(());
     }
     let Some(last) = last else {
         return Err(QuantizeError::data("calibration data", "there is no sample; give at least one, better 100"));
@@ -156,7 +270,7 @@ pub fn calibrate(
         let problem = "all values of all samples are the same; give real examples of what the model will see";
         return Err(QuantizeError::data(format!("calibration data up to {last}"), problem));
     }
-    Ok(distributions)
+    Ok(())
 }
 
 fn floats(tensor: &Tensor) -> Result<Vec<f32>, QuantizeError> {
@@ -175,6 +289,16 @@ mod tests {
         values.chunks(911).rev().for_each(|c| assert!(other.add(c)));
         assert_eq!(one, other);
         assert_eq!(one.count(), 4000);
+    }
+
+    #[test]
+    fn values_beyond_a_range_are_counted() {
+        let mut distribution = Distribution::default();
+        // -2, -1 … 7: reach 8, bins 1/256 wide.
+        assert!(distribution.add(&[-2.0, -1.0, 0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0]));
+        assert_eq!(distribution.share_beyond(-1.5, 5.5), 0.3);
+        assert_eq!(distribution.share_beyond(-2.0, 7.0), 0.0);
+        assert_eq!(Distribution::default().share_beyond(0.0, 1.0), 0.0);
     }
 
     #[test]

@@ -7,6 +7,8 @@ pub mod demo;
 pub mod distill;
 pub mod progress;
 pub mod quantize;
+pub mod report;
+pub mod signals;
 pub mod summary;
 pub mod table;
 

@@ -1,5 +1,7 @@
 //! The int8 model as a plan, run by the engine: what a device will compute, bit for bit.
 
+use std::time::{Duration, Instant};
+
 use cygnet::boards::Board;
 use cygnet::core::Plan;
 use cygnet::core::plan::step::Access;
@@ -120,6 +122,11 @@ impl Engine {
         Memory::of(&self.model.plan())
     }
 
+    /// The plan itself.
+    pub fn with_plan<T>(&self, ask: impl FnOnce(&Plan<'_>) -> T) -> T {
+        ask(&self.model.plan())
+    }
+
     /// Memory to run it in on one thread.
     ///
     /// # Errors
@@ -139,7 +146,7 @@ impl Session {
     /// # Errors
     /// [`QuantizeError::Data`] naming the sample where it does not fit or a step fails.
     pub fn run(&mut self, sample: &Sample) -> Result<Vec<f32>, QuantizeError> {
-        self.feed(sample)?;
+        self.time(sample)?;
         self.0.scores().map_err(|error| QuantizeError::data(&sample.name, error.to_string()))
     }
 
@@ -148,7 +155,7 @@ impl Session {
     /// # Errors
     /// [`QuantizeError::Data`] naming the sample where it does not fit or a step fails.
     pub fn outputs(&mut self, sample: &Sample) -> Result<Vec<Vec<f32>>, QuantizeError> {
-        self.feed(sample)?;
+        self.time(sample)?;
         let count = self.0.model().plan().outputs().count();
         let mut outputs = vec![Vec::new(); count];
         for (index, output) in outputs.iter_mut().enumerate() {
@@ -157,11 +164,22 @@ impl Session {
         Ok(outputs)
     }
 
-    fn feed(&mut self, sample: &Sample) -> Result<(), QuantizeError> {
+    /// Runs one sample: how long the steps took, without setting the input and reading the output.
+    ///
+    /// # Errors
+    /// As [`Session::run`].
+    pub fn time(&mut self, sample: &Sample) -> Result<Duration, QuantizeError> {
         let fail = |error: cygnet::Error| QuantizeError::data(&sample.name, error.to_string());
         for (index, tensor) in sample.inputs.iter().enumerate() {
             self.0.set_bytes(index, &tensor.data).map_err(fail)?;
         }
-        self.0.run().map_err(fail)
+        let begin = Instant::now();
+        self.0.run().map_err(fail)?;
+        Ok(begin.elapsed())
+    }
+
+    /// The instruction set whose kernels run.
+    pub fn kernels(&self) -> &'static str {
+        self.0.kernels().name
     }
 }

@@ -41,6 +41,19 @@ pub enum QuantizeError {
         /// What is wrong, and the mend.
         problem: String,
     },
+    /// An output cannot be written.
+    #[error("{}: cannot be written: {source}; {mend}", path.display())]
+    File {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+        /// The mend.
+        mend: String,
+    },
+    /// Ctrl-C was pressed.
+    #[error("interrupted; no output was written")]
+    Interrupted,
 }
 
 impl From<cygnet::Error> for QuantizeError {

@@ -1,4 +1,7 @@
-//! Compares the int8 model with the float model: right answers, and noise layer by layer.
+//! Compares the int8 model with the float model: what the card wants measured, and noise layer by layer.
+
+mod metric;
+pub mod statistics;
 
 use std::collections::BTreeMap;
 use std::sync::mpsc::channel;
@@ -7,12 +10,16 @@ use std::sync::{Mutex, PoisonError};
 use cygnet_onnx::model::{Model, Tensor};
 use cygnet_onnx::reference::Reference;
 
+use cygnet_sense::card::Anomaly;
+
 use crate::data::Sample;
 use crate::engine::{Engine, Session};
 use crate::error::QuantizeError;
 use crate::facts::Dims;
 use crate::graph::makers;
 use crate::operators::{Role, role};
+use metric::{Answer, Outcome};
+pub use metric::{Evaluation, Measure, Metric};
 
 /// Right answers of both models on the same samples.
 #[derive(Clone, Copy, Debug, Default, PartialEq, serde::Serialize)]
@@ -28,6 +35,16 @@ pub struct Accuracy {
 }
 
 impl Accuracy {
+    fn of(outcomes: &[Outcome]) -> Accuracy {
+        let count = |holds: &dyn Fn(&Outcome) -> bool| outcomes.iter().filter(|outcome| holds(outcome)).count();
+        Accuracy {
+            samples: outcomes.len(),
+            float_right: count(&|outcome| outcome.label == Some(outcome.float.first)),
+            int8_right: count(&|outcome| outcome.label == Some(outcome.int8.first)),
+            agree: count(&|outcome| outcome.float.first == outcome.int8.first),
+        }
+    }
+
     /// Share of right answers of the float model, 0 … 1.
     pub fn float_top1(&self) -> f64 {
         self.float_right as f64 / self.samples.max(1) as f64
@@ -44,6 +61,24 @@ impl Accuracy {
     }
 }
 
+/// Compares the float model, run by tract, and the int8 plan, run by the engine, on all samples, as `metric` says; on
+/// `threads` threads. `step` is called after each sample. The figures do not depend on the number of threads.
+///
+/// # Errors
+/// [`QuantizeError::Data`] for a sample that does not suit the model or the metric.
+pub fn evaluate(
+    float: &Model,
+    int8: &Engine,
+    dims: &Dims,
+    metric: &Metric,
+    samples: impl Iterator<Item = Result<Sample, QuantizeError>> + Send,
+    threads: usize,
+    step: impl FnMut(),
+) -> Result<Evaluation, QuantizeError> {
+    let float = Reference::with_dims(float, &[], dims)?;
+    Ok(Evaluation::of(metric, &outcomes(&float, int8, metric, samples, threads, step)?))
+}
+
 /// Counts right first answers (the largest element of the first output) of the float model, run by tract, and of the
 /// int8 plan, run by the engine; on all cores.
 ///
@@ -54,53 +89,113 @@ pub fn accuracy(
     int8: &Engine,
     dims: &Dims,
     samples: impl Iterator<Item = Result<Sample, QuantizeError>> + Send,
-    mut step: impl FnMut(),
+    step: impl FnMut(),
 ) -> Result<Accuracy, QuantizeError> {
     let float = Reference::with_dims(float, &[], dims)?;
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let sessions = (0..threads).map(|_| int8.session()).collect::<Result<Vec<_>, _>>()?;
-    let samples = Mutex::new(samples);
+    let labelled = samples.map(|sample| match sample {
+        Ok(Sample { label: None, name, .. }) => Err(QuantizeError::data(name, "has no label")),
+        sample => sample,
+    });
+    Ok(Accuracy::of(&outcomes(&float, int8, &Metric::Top1, labelled, threads, step)?))
+}
+
+/// What both models say to each sample, in the order of the samples.
+fn outcomes(
+    float: &Reference,
+    int8: &Engine,
+    metric: &Metric,
+    samples: impl Iterator<Item = Result<Sample, QuantizeError>> + Send,
+    threads: usize,
+    mut step: impl FnMut(),
+) -> Result<Vec<Outcome>, QuantizeError> {
+    let sessions = (0..threads.max(1)).map(|_| int8.session()).collect::<Result<Vec<_>, _>>()?;
+    let samples = Mutex::new(samples.enumerate());
     let next = || samples.lock().unwrap_or_else(PoisonError::into_inner).next();
-    let mut accuracy = Accuracy::default();
+    let mut outcomes = BTreeMap::new();
     std::thread::scope(|scope| {
         let (sender, receiver) = channel();
         for mut session in sessions {
-            let (sender, float, next) = (sender.clone(), &float, &next);
+            let (sender, next) = (sender.clone(), &next);
             scope.spawn(move || {
-                while let Some(sample) = next() {
-                    let answers = sample.and_then(|sample| answers(float, &mut session, &sample));
+                while let Some((index, sample)) = next() {
+                    let outcome = sample.and_then(|sample| outcome(float, &mut session, metric, &sample));
                     // A send fails when an error has ended the counting.
-                    if sender.send(answers).is_err() {
+                    if sender.send((index, outcome)).is_err() {
                         break;
                     }
                 }
             });
         }
         drop(sender);
-        for answers in receiver {
-            let Answers { label, float, int8 } = answers?;
-            accuracy.samples += 1;
-            accuracy.float_right += usize::from(float == label);
-            accuracy.int8_right += usize::from(int8 == label);
-            accuracy.agree += usize::from(float == int8);
+        for (index, outcome) in receiver {
+            outcomes.insert(index, outcome?);
             step();
         }
-        Ok(accuracy)
+        Ok(outcomes.into_values().collect())
     })
 }
 
-/// The right answer to a sample and what both models say.
-struct Answers {
-    label: i64,
-    float: i64,
-    int8: i64,
+fn outcome(float: &Reference, int8: &mut Session, metric: &Metric, sample: &Sample) -> Result<Outcome, QuantizeError> {
+    let outputs = float.run(&sample.inputs).map_err(|e| QuantizeError::data(&sample.name, e.to_string()))?;
+    let outputs = outputs.iter().map(Tensor::to_f32s).collect::<Result<Vec<_>, _>>()?;
+    let levels = int8.outputs(sample)?;
+    let answer = |outputs: &[Vec<f32>]| answer(outputs.first().map_or(&[], Vec::as_slice), metric, sample);
+    let (cosine, squared_error) = distance(&outputs, &levels);
+    Ok(Outcome {
+        label: sample.label,
+        classes: outputs.first().map_or(0, Vec::len),
+        float: answer(&outputs)?,
+        int8: answer(&levels)?,
+        cosine,
+        squared_error,
+    })
 }
 
-fn answers(float: &Reference, int8: &mut Session, sample: &Sample) -> Result<Answers, QuantizeError> {
-    let label = sample.label.ok_or_else(|| QuantizeError::data(&sample.name, "has no label"))?;
-    let outputs = float.run(&sample.inputs).map_err(|e| QuantizeError::data(&sample.name, e.to_string()))?;
-    let float = first_answer(&outputs.first().map(Tensor::to_f32s).transpose()?.unwrap_or_default());
-    Ok(Answers { label, float, int8: first_answer(&int8.run(sample)?) })
+fn answer(scores: &[f32], metric: &Metric, sample: &Sample) -> Result<Answer, QuantizeError> {
+    let anomaly = match metric {
+        Metric::AreaUnderCurve(anomaly) => anomaly_score(*anomaly, scores, sample)?,
+        _ => 0.0,
+    };
+    let label = sample.label.and_then(|label| usize::try_from(label).ok());
+    let own = label.and_then(|label| Some((label, *scores.get(label)?))).filter(|(_, own)| !own.is_nan());
+    let above = |(label, own): (usize, f32)| {
+        let beats = |(index, score): &(usize, &f32)| **score > own || (**score == own && *index < label);
+        scores.iter().enumerate().filter(beats).count()
+    };
+    Ok(Answer { first: first_answer(scores), rank: own.map_or(usize::MAX, above), anomaly })
+}
+
+fn anomaly_score(anomaly: Anomaly, output: &[f32], sample: &Sample) -> Result<f64, QuantizeError> {
+    if anomaly == Anomaly::Output {
+        return Ok(output.first().map_or(f64::NAN, |score| f64::from(*score)));
+    }
+    let input = sample.inputs.first().map(Tensor::to_f32s).transpose()?.unwrap_or_default();
+    if input.len() != output.len() {
+        let (input, output) = (input.len(), output.len());
+        let problem =
+            format!("the input has {input} values, the output {output}: the model does not rebuild its input");
+        let mend = "let the card say evaluation.anomaly = \"output\" where the output is the score";
+        return Err(QuantizeError::data(&sample.name, format!("{problem}; {mend}")));
+    }
+    let squares = input.iter().zip(output).map(|(x, y)| f64::from(x - y).powi(2));
+    Ok(squares.sum::<f64>() / input.len().max(1) as f64)
+}
+
+/// Cosine of the angle between all outputs as one vector, and their mean squared difference.
+fn distance(float: &[Vec<f32>], int8: &[Vec<f32>]) -> (f64, f64) {
+    let (mut product, mut float_square, mut int8_square, mut error, mut count) = (0.0, 0.0, 0.0, 0.0, 0);
+    for (x, y) in float.iter().flatten().zip(int8.iter().flatten()) {
+        let (x, y) = (f64::from(*x), f64::from(*y));
+        product += x * y;
+        float_square += x * x;
+        int8_square += y * y;
+        error += (x - y) * (x - y);
+        count += 1;
+    }
+    let lengths = (float_square * int8_square).sqrt();
+    let are_same = float_square == 0.0 && int8_square == 0.0;
+    (if lengths > 0.0 { product / lengths } else { f64::from(u8::from(are_same)) }, error / f64::from(count.max(1)))
 }
 
 /// Where the output is largest; the first of equals, and -1 where there is nothing.

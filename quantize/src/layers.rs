@@ -58,7 +58,8 @@ impl Layer {
         model.nodes.iter().enumerate().filter_map(layer).collect()
     }
 
-    fn of(model: &Model, facts: &Facts, index: usize, node: &Node, channel_axis: usize) -> Option<Layer> {
+    /// The node at `index`, whose weights have output channels along `channel_axis`; `None` where it is no such layer.
+    pub fn of(model: &Model, facts: &Facts, index: usize, node: &Node, channel_axis: usize) -> Option<Layer> {
         let weights = &constant(model, node, 1)?.shape;
         let input = node.input(0)?.to_string();
         let (_, shape) = facts.get(&input)?;
@@ -105,7 +106,7 @@ impl Layer {
     pub fn weights(&self, model: &Model) -> Result<Vec<f32>, QuantizeError> {
         let Some(tensor) = constant(model, &model.nodes[self.node], 1) else { return Ok(Vec::new()) };
         let stored = tensor.to_f32s()?;
-        Ok((0..stored.len()).map(|place| stored[self.place(place)]).collect())
+        Ok(self.unstored(&stored))
     }
 
     /// `[outputs][depth]` in the order of the stored weights.
@@ -117,9 +118,26 @@ impl Layer {
         stored
     }
 
+    /// What is in the order of the stored weights as `[outputs][depth]`.
+    pub fn unstored<T: Copy>(&self, values: &[T]) -> Vec<T> {
+        (0..values.len()).map(|place| values[self.place(place)]).collect()
+    }
+
     /// Where the weight at `place` of `[outputs][depth]` is stored.
     pub fn place(&self, place: usize) -> usize {
         if self.outputs_last { place % self.depth * self.outputs + place / self.depth } else { place }
+    }
+
+    /// The value of output channel `channel` at `position`, of `values`, the whole output.
+    pub fn made(&self, values: &[f32], channel: usize, position: usize) -> Option<f32> {
+        let place = match &self.window {
+            Window::Last { .. } => position * self.outputs + channel,
+            Window::Patch { axes, .. } => {
+                let pixels = axes.iter().map(|a| a.output).product::<usize>().max(1);
+                (position / pixels * self.outputs + channel) * pixels + position % pixels
+            }
+        };
+        values.get(place).copied()
     }
 
     /// Appends what the output sees at each of `positions`: for each group and position `depth` elements of `values`,

@@ -5,8 +5,11 @@
 //! QuantizeLinear and DequantizeLinear ([`insert`]). The result is standard ONNX. [`quantize`] does all of it. [`engine`]
 //! makes the result a plan, and [`evaluate`] compares it with the float model.
 
+pub mod cache;
 pub mod calibrate;
 pub mod channels;
+pub mod choose;
+pub mod coverage;
 pub mod data;
 #[cfg(feature = "distill")]
 pub mod distill;
@@ -15,9 +18,12 @@ pub mod equalize;
 pub mod error;
 pub mod evaluate;
 pub mod facts;
+pub mod files;
 pub mod fold;
 pub mod graph;
 pub mod insert;
+pub mod interrupt;
+pub mod judge;
 pub mod layers;
 pub mod moments;
 pub mod narrow;
@@ -25,14 +31,18 @@ pub mod operators;
 pub mod opset;
 pub mod params;
 pub mod placement;
+pub mod prune;
+pub mod random;
 pub mod ranges;
 pub mod recipe;
 pub mod repair;
+pub mod report;
 pub mod rounding;
+pub mod synthetic;
 pub mod tail;
 pub mod taps;
 
-use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use cygnet_onnx::model::Model;
 
@@ -40,12 +50,12 @@ use calibrate::Distributions;
 use data::Data;
 use error::QuantizeError;
 use facts::{Dims, Facts, dims_of, infer};
-use layers::Layer;
+use judge::{Judge, Loss};
 use params::{Activations, Params};
 use placement::Placement;
 use ranges::Ranges;
-use recipe::{Recipe, WeightForm};
-use repair::Rounded;
+use recipe::Recipe;
+use repair::{Rounded, Rounding};
 use tail::Outputs;
 
 /// How much work goes into accuracy.
@@ -61,6 +71,14 @@ pub enum Effort {
     Best,
 }
 
+/// An equalized model is taken where less than this share of the loss remains: its channels fill their ranges, so what was
+/// not seen in calibration is cut off sooner.
+const EQUALIZED: f64 = 0.85;
+
+/// Biases that make up for the mean error of what their layers read are taken where less than this share of the loss
+/// remains: means over few samples are chance too.
+const SEQUENTIAL: f64 = 0.95;
+
 /// How to quantize.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
@@ -74,21 +92,27 @@ pub struct Options {
     pub effort: Effort,
     /// What becomes of each layer.
     pub recipe: Recipe,
+    /// The share of the cost that channels taken out make up, 0 … 1; see [`prune::prune`].
+    pub prune: f64,
     /// Whether channels are made equally wide across layers where that lowers noise, see [`equalize`].
     pub equalize: bool,
     /// Threads to work on; the result does not depend on it.
     pub threads: usize,
+    /// The folder that keeps what calibration saw, see [`cache`].
+    pub cache: Option<PathBuf>,
 }
 
 impl Default for Options {
     fn default() -> Options {
         Options {
-            ranges: Ranges::MinMax,
+            ranges: Ranges::Auto,
             activations: Activations::Uint8,
             outputs: Outputs::default(),
             effort: Effort::default(),
             recipe: Recipe::default(),
+            prune: 0.0,
             equalize: true,
+            cache: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
         }
     }
@@ -105,6 +129,8 @@ pub struct Prepared {
     pub dims: Dims,
     /// What folding did.
     pub folded: fold::Folded,
+    /// What pruning did.
+    pub pruned: Option<prune::Pruned>,
     /// What equalization did.
     pub equalized: equalize::Equalized,
 }
@@ -114,14 +140,20 @@ pub struct Prepared {
 pub struct Quantized {
     /// Standard ONNX with QuantizeLinear and DequantizeLinear.
     pub model: Model,
-    /// The float model after folding: what the int8 model is to be compared with.
+    /// The float model after folding: what the int8 model's answers are to be compared with.
+    pub original: Model,
+    /// The same after all that was done to it in float: what the int8 model's layers are to be compared with.
     pub float: Model,
+    /// What pruning did.
+    pub pruned: Option<prune::Pruned>,
     /// What folding did.
     pub folded: fold::Folded,
     /// What equalization did.
     pub equalized: equalize::Equalized,
     /// What was inserted.
     pub inserted: insert::Inserted,
+    /// What calibration saw; empty where only [`build`] was called.
+    pub seen: Distributions,
     /// Extents of open axes as the samples have them.
     pub dims: Dims,
 }
@@ -130,16 +162,40 @@ pub struct Quantized {
 ///
 /// # Errors
 /// [`QuantizeError`] naming the node, tensor or sample and the mend.
-pub fn quantize(model: Model, data: &Data, options: &Options, step: impl FnMut()) -> Result<Quantized, QuantizeError> {
+pub fn quantize(
+    model: Model,
+    data: &Data,
+    options: &Options,
+    mut step: impl FnMut(),
+) -> Result<Quantized, QuantizeError> {
     let mut prepared = prepare(model, data)?;
-    if options.equalize {
-        let Prepared { model, facts, dims, .. } = &mut prepared;
-        prepared.equalized = equalize::equalize(model, facts, dims, data.samples(), || ())?;
+    let original = prepared.model.clone();
+    if options.prune > 0.0 {
+        let Prepared { model, facts, dims, pruned, .. } = &mut prepared;
+        *pruned = Some(prune::prune(model, facts, dims, options.prune, data)?);
+        *facts = infer(model, dims)?;
     }
-    let placement = placement::place(&prepared.model, &prepared.facts, &options.recipe, options.outputs)?;
-    let observed = placement.observed(&prepared.model);
-    let seen = calibrate::calibrate(&prepared.model, &observed, &prepared.dims, data.samples(), step)?;
-    build(&prepared, &seen, data, options)
+    let mut variants = vec![prepared];
+    // Equalization trusts that channels reach no farther than on the samples; made ones do not show that.
+    if options.equalize && !data.is_synthetic() {
+        let mut equalized = variants[0].clone();
+        let Prepared { model, facts, dims, .. } = &mut equalized;
+        equalized.equalized = equalize::equalize(model, facts, dims, data.samples(), || ())?;
+        if !equalized.equalized.sets.is_empty() {
+            variants.push(equalized);
+        }
+    }
+    let mut best: Option<(Loss, Quantized)> = None;
+    for prepared in &variants {
+        let placement = placement::place(&prepared.model, &prepared.facts, &options.recipe, options.outputs)?;
+        let observed = placement.observed(&prepared.model);
+        let seen = cache::calibrated(prepared, &observed, data, options.cache.as_deref(), &mut step)?;
+        let (loss, quantized) = build(prepared, &seen, data, options)?;
+        if best.as_ref().is_none_or(|(least, _)| loss.is_below(EQUALIZED, least)) {
+            best = Some((loss, Quantized { original: original.clone(), seen, ..quantized }));
+        }
+    }
+    best.map(|(_, best)| best).ok_or_else(|| QuantizeError::Unsuitable("nothing was tried".into()))
 }
 
 /// Makes the float model small and takes open extents from the first sample of `data`.
@@ -158,10 +214,10 @@ pub fn prepare(mut model: Model, data: &Data) -> Result<Prepared, QuantizeError>
     opset::raise(&mut model, &facts)?;
     let folded = fold::fold(&mut model, &dims)?;
     let facts = infer(&model, &dims)?;
-    Ok(Prepared { model, facts, dims, folded, equalized: equalize::Equalized::default() })
+    Ok(Prepared { model, facts, dims, folded, pruned: None, equalized: equalize::Equalized::default() })
 }
 
-/// Quantizes with the recipe, the ranges and the repairs that `options` tell.
+/// Quantizes with the recipe, the ranges and the repairs that `options` tell; gives what is lost too.
 ///
 /// # Errors
 /// [`QuantizeError`] naming the node or tensor and the mend.
@@ -170,37 +226,43 @@ pub fn build(
     seen: &Distributions,
     data: &Data,
     options: &Options,
-) -> Result<Quantized, QuantizeError> {
+) -> Result<(Loss, Quantized), QuantizeError> {
     let placement = placement::place(&prepared.model, &prepared.facts, &options.recipe, options.outputs)?;
-    let params = ranges::parameters(&prepared.model, &placement, seen, options.ranges, options.activations)?;
-    let layers = Layer::all(&prepared.model, &prepared.facts, &placement);
-    let forms = narrow::forms(&prepared.model, &placement.roles, &options.recipe);
-    let mut quantized = assemble(prepared, &placement, &params, &forms, &Rounded::new())?;
-    let mut rounded = Rounded::new();
-    for stage in repair::stages(&layers, options.effort) {
-        repair::round_layers(&quantized, stage, &placement, &params, &forms, data, &mut rounded)?;
-        quantized = assemble(prepared, &placement, &params, &forms, &rounded)?;
+    let judge = Judge::of(prepared, data)?;
+    let chosen = choose::ranges(&judge, prepared, &placement, seen, options)?;
+    log::debug!("ranges: {:?}, {:?}", choose::counted(&chosen.ranges), chosen.loss);
+    let mut best: Option<(Loss, Quantized)> = None;
+    for &rounding in Rounding::tried(options.effort) {
+        let quantized = repair::repaired(prepared, &placement, &chosen.params, data, rounding)?;
+        let loss = judge.loss(&quantized)?;
+        log::debug!("rounding {rounding:?}: {loss:?}");
+        let share = if rounding == Rounding::Sequential { SEQUENTIAL } else { 1.0 };
+        if best.as_ref().is_none_or(|(least, _)| loss.held_out < share * least.held_out) {
+            best = Some((loss, quantized));
+        }
     }
-    Ok(quantized)
+    best.ok_or_else(|| QuantizeError::Unsuitable("nothing was tried".into()))
 }
 
 fn assemble(
     prepared: &Prepared,
     placement: &Placement,
     params: &[Params],
-    forms: &BTreeMap<String, WeightForm>,
     rounded: &Rounded,
 ) -> Result<Quantized, QuantizeError> {
-    let Prepared { model: float, dims, folded, equalized, .. } = prepared;
+    let Prepared { model: float, dims, folded, pruned, equalized, .. } = prepared;
     let mut model = float.clone();
-    let inserted = insert::insert(&mut model, placement, params, forms, rounded)?;
+    let inserted = insert::insert(&mut model, placement, params, &placement.forms, rounded)?;
     model.producer = "cygnet quantize".into();
     Ok(Quantized {
         model,
+        original: float.clone(),
         float: float.clone(),
         folded: *folded,
+        pruned: pruned.clone(),
         equalized: equalized.clone(),
         inserted,
+        seen: Distributions::new(),
         dims: dims.clone(),
     })
 }

@@ -5,6 +5,10 @@ mod command;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use quantize::error::QuantizeError;
+
+/// What shells say of a program that Ctrl-C ended: 128 and the number of SIGINT.
+const INTERRUPTED: u8 = 130;
 
 /// Compresses ONNX models to int8.
 #[derive(Parser)]
@@ -32,6 +36,9 @@ fn main() -> ExitCode {
         .format_target(false)
         .init();
     let cli = Cli::parse();
+    if let Err(error) = command::signals::watch() {
+        log::warn!("Ctrl-C will end the program at once: {error}");
+    }
     let result = match (cli.command, cli.quantize) {
         (Some(Command::Compile(arguments)), _) => command::compile::run(&arguments),
         (Some(Command::Demo(arguments)), _) => command::demo::run(&arguments),
@@ -47,7 +54,8 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("quantize: {}", message(&error));
-            ExitCode::from(1)
+            let is_interrupted = matches!(error.downcast_ref(), Some(QuantizeError::Interrupted));
+            ExitCode::from(if is_interrupted { INTERRUPTED } else { 1 })
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::Quantized;
 use crate::data::Data;
 use crate::engine::Session;
 use crate::error::QuantizeError;
+use crate::judge::is_held_out;
 use crate::layers::Layer;
 use crate::taps::{Taps, Values};
 
@@ -107,7 +108,8 @@ pub fn collect(
     tensors.sort();
     tensors.dedup();
     let taps = Taps::of(quantized, &tensors)?;
-    let chosen = spread(data.len(), SAMPLES);
+    let mut chosen = spread(data.len(), SAMPLES);
+    chosen.retain(|&index| !is_held_out(index, data.len()));
     let mut all: Vec<Sums> = layers.iter().map(|layer| Sums::of(layer, &tensors, chosen.len())).collect();
     let threads = rayon::current_num_threads();
     let mut sessions = (0..threads).map(|_| taps.session()).collect::<Result<Vec<_>, _>>()?;

@@ -7,8 +7,9 @@ use cygnet_onnx::model::{DType, Model};
 use crate::error::QuantizeError;
 use crate::facts::Facts;
 use crate::graph::{Readers, makers};
+use crate::narrow::forms;
 use crate::operators::{Role, activation_inputs, bounds, fuses_activation, role};
-use crate::recipe::{Precision, Recipe};
+use crate::recipe::{Precision, Recipe, WeightForm};
 use crate::tail::{Outputs, Tail};
 
 /// Tensors with one scale and zero point.
@@ -27,6 +28,8 @@ pub struct Group {
 pub struct Placement {
     /// What each node of the model does, by its position.
     pub roles: Vec<Role>,
+    /// How the weights of layers are stored, by the layer's label; the others as int8.
+    pub forms: BTreeMap<String, WeightForm>,
     /// Groups of tensors.
     pub groups: Vec<Group>,
     /// The group of each tensor that becomes an integer.
@@ -86,7 +89,8 @@ pub fn place(model: &Model, facts: &Facts, recipe: &Recipe, outputs: Outputs) ->
         let problem = "no layer of this model has an integer form: it would stay as it is";
         return Err(QuantizeError::Unsuitable(problem.into()));
     }
-    Ok(collect(model, roles, fused, &mut sets, &active))
+    let forms = forms(model, &roles, recipe);
+    Ok(Placement { forms, ..collect(model, roles, fused, &mut sets, &active) })
 }
 
 /// Pairs of a node and the cutting activation that alone reads its output.

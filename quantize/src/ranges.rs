@@ -1,5 +1,7 @@
 //! From what calibration saw to scale and zero point of each group.
 
+use std::collections::BTreeMap;
+
 use cygnet_onnx::model::Model;
 
 use crate::calibrate::{Distribution, Distributions};
@@ -11,12 +13,45 @@ use crate::placement::{Group, Placement};
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub enum Ranges {
+    /// For each tensor the one of the others after which the model's answers are nearest to the float model's.
+    Auto,
     /// From the least to the largest value.
     MinMax,
+    /// From the least to the largest value of a sample, as a moving average over the samples.
+    Moving,
     /// The range that holds this percentage of all values.
     Percentile(f64),
     /// The range within the least and largest value that gives the least squared error.
     LeastError,
+    /// The range within the least and largest value whose levels tell most of the distribution (least Kullback-Leibler
+    /// divergence; Migacz, 8-bit Inference with TensorRT, GTC 2017).
+    Entropy,
+}
+
+impl Ranges {
+    /// What [`Ranges::Auto`] chooses from. Not the moving average: it leaves loud samples out by design, and others than
+    /// those seen are louder.
+    pub const CANDIDATES: [Ranges; 6] = [
+        Ranges::MinMax,
+        Ranges::Percentile(99.999),
+        Ranges::Percentile(99.99),
+        Ranges::Percentile(99.9),
+        Ranges::LeastError,
+        Ranges::Entropy,
+    ];
+}
+
+impl std::fmt::Display for Ranges {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Ranges::Auto => f.write_str("auto"),
+            Ranges::MinMax => f.write_str("minmax"),
+            Ranges::Moving => f.write_str("moving"),
+            Ranges::Percentile(percent) => write!(f, "percentile {percent}"),
+            Ranges::LeastError => f.write_str("error"),
+            Ranges::Entropy => f.write_str("entropy"),
+        }
+    }
 }
 
 /// Parameters of every group, in the order of [`Placement::groups`].
@@ -60,24 +95,15 @@ fn range(seen: &Distribution, ranges: Ranges, activations: Activations) -> (f32,
     }
     match ranges {
         Ranges::MinMax => (seen.low, seen.high),
+        Ranges::Moving => seen.moving(),
         Ranges::Percentile(percent) => seen.percentile(percent),
-        Ranges::LeastError => least_error(seen, activations),
+        Ranges::LeastError | Ranges::Auto => shrunk(seen, |range| squared_error(seen, range, activations)),
+        Ranges::Entropy => shrunk(seen, |range| divergence(seen, range, activations)),
     }
 }
 
-/// Tries ranges shrunk from both ends together and takes the one with the least squared error over the histogram.
-fn least_error(seen: &Distribution, activations: Activations) -> (f32, f32) {
-    let error = |(low, high): (f32, f32)| {
-        let params = Params::of_range(low, high, activations);
-        let (lowest, highest) = params.range();
-        let width = f64::from(params.scale);
-        let squared = |(value, count): (f32, u64)| {
-            let beyond = f64::from((value - highest).max(lowest - value).max(0.0));
-            // Within the range a value lies anywhere between two levels: the variance of that is width² / 12.
-            count as f64 * (beyond * beyond + width * width / 12.0)
-        };
-        seen.bins().map(squared).sum::<f64>()
-    };
+/// Tries ranges shrunk from both ends together and takes the one with the least `error`.
+fn shrunk(seen: &Distribution, error: impl Fn((f32, f32)) -> f64) -> (f32, f32) {
     let shrunk = (20..=100).map(|percent| {
         let factor = percent as f32 / 100.0;
         (seen.low.min(0.0) * factor, seen.high.max(0.0) * factor)
@@ -86,6 +112,46 @@ fn least_error(seen: &Distribution, activations: Activations) -> (f32, f32) {
     let best =
         shrunk.map(|range| (error(range), range)).reduce(|best, next| if next.0 <= best.0 { next } else { best });
     best.map_or((seen.low, seen.high), |(_, range)| range)
+}
+
+/// The squared error of all values in a range.
+fn squared_error(seen: &Distribution, (low, high): (f32, f32), activations: Activations) -> f64 {
+    let params = Params::of_range(low, high, activations);
+    let (lowest, highest) = params.range();
+    let width = f64::from(params.scale);
+    let squared = |(value, count): (f32, u64)| {
+        let beyond = f64::from((value - highest).max(lowest - value).max(0.0));
+        // Within the range a value lies anywhere between two levels: the variance of that is width² / 12.
+        count as f64 * (beyond * beyond + width * width / 12.0)
+    };
+    seen.bins().map(squared).sum::<f64>()
+}
+
+/// Kullback-Leibler divergence of what the levels of a range can tell from the distribution: within a level all bins
+/// that hold something look alike, and what lies beyond falls on the outermost level.
+fn divergence(seen: &Distribution, (low, high): (f32, f32), activations: Activations) -> f64 {
+    let params = Params::of_range(low, high, activations);
+    let mut levels: BTreeMap<i32, (f64, f64, f64)> = BTreeMap::new();
+    let (lowest, highest) = params.range();
+    let mut total = 0.0;
+    for (value, count) in seen.bins() {
+        let count = count as f64;
+        let (mass, bins, beyond) = levels.entry(params.level(value)).or_default();
+        *mass += count;
+        total += count;
+        if value < lowest || value > highest {
+            *beyond += count;
+        } else {
+            *bins += 1.0;
+        }
+    }
+    // Each bin against the even share of its level; what lies beyond is one bin more, whose place is lost.
+    let of_bin = |(value, count): (f32, u64)| {
+        let (mass, bins, beyond) = levels.get(&params.level(value)).copied().unwrap_or_default();
+        let (p, q) = (count as f64 / total, (mass - beyond).max(1e-9 * total) / bins.max(1.0) / total);
+        p * (p / q).ln()
+    };
+    seen.bins().map(of_bin).sum()
 }
 
 #[cfg(test)]

@@ -14,40 +14,46 @@ use crate::params::{Params, least_scale};
 use crate::placement::Placement;
 use crate::recipe::WeightForm;
 use crate::rounding::{FloatLayer, LayerWeights, round};
-use crate::{Effort, Quantized};
+use crate::{Effort, Prepared, Quantized, assemble};
 
 /// Rounds over all weights of a layer at most.
 const SWEEPS: usize = 8;
 
+/// Stages at most.
+const STAGES: usize = 24;
+
 /// Integer weights by the label of their layer.
 pub type Rounded = BTreeMap<String, LayerWeights>;
 
-/// Rounds the weights of `layers` so that their outputs come nearest to the float model's, given what they read in
-/// `quantized`; the result is added to `rounded`.
+/// Quantizes with weights rounded in the way of `rounding`.
 ///
 /// # Errors
 /// [`QuantizeError`] where a model cannot be run or a sample cannot be read.
-pub fn round_layers(
-    quantized: &Quantized,
-    layers: &[Layer],
+pub fn repaired(
+    prepared: &Prepared,
     placement: &Placement,
     params: &[Params],
-    forms: &BTreeMap<String, WeightForm>,
     data: &Data,
-    rounded: &mut Rounded,
-) -> Result<(), QuantizeError> {
-    for pass in moments::passes(layers.to_vec()) {
-        let moments = moments::collect(quantized, &pass, data)?;
-        for layer in &pass {
-            let scale = placement.group_of.get(&layer.input).and_then(|&group| params.get(group));
-            if let Some((moments, input)) = moments.get(&layer.label).zip(scale) {
-                let form = forms.get(&layer.label).copied().unwrap_or_default();
-                let weights = round_layer(&quantized.float, layer, moments, input.scale, form)?;
-                rounded.insert(layer.label.clone(), weights);
+    rounding: Rounding,
+) -> Result<Quantized, QuantizeError> {
+    let layers = Layer::all(&prepared.model, &prepared.facts, placement);
+    let mut rounded = Rounded::new();
+    let mut quantized = assemble(prepared, placement, params, &rounded)?;
+    for stage in rounding.stages(&layers) {
+        for pass in moments::passes(stage.to_vec()) {
+            let moments = moments::collect(&quantized, &pass, data)?;
+            for layer in &pass {
+                let input = placement.group_of.get(&layer.input).and_then(|&group| params.get(group));
+                if let Some((moments, input)) = moments.get(&layer.label).zip(input) {
+                    let form = placement.forms.get(&layer.label).copied().unwrap_or_default();
+                    let weights = round_layer(&prepared.model, layer, moments, input.scale, rounding, form)?;
+                    rounded.insert(layer.label.clone(), weights);
+                }
             }
         }
+        quantized = assemble(prepared, placement, params, &rounded)?;
     }
-    Ok(())
+    Ok(quantized)
 }
 
 fn round_layer(
@@ -55,6 +61,7 @@ fn round_layer(
     layer: &Layer,
     moments: &Moments,
     input_scale: f32,
+    rounding: Rounding,
     form: WeightForm,
 ) -> Result<LayerWeights, QuantizeError> {
     let node = &model.nodes[layer.node];
@@ -71,17 +78,41 @@ fn round_layer(
     let stored = constant(model, node, 1).map_or(&[][..], |tensor| &tensor.shape);
     let layout = Layout::of(stored, layer.channel_axis());
     let narrow = Narrow::of(form, &layer.stored(&weights), layout, &least, &layer.stored(&importance));
-    let float = FloatLayer { weights, bias, takes_bias: !node.is("MatMul") };
+    let float =
+        FloatLayer { weights, bias, takes_bias: !node.is("MatMul"), corrects_input: rounding == Rounding::Sequential };
     Ok(round(layer, &float, narrow, moments, SWEEPS))
 }
 
-/// The layers in stages. Those of one stage are rounded together, with what they read once all stages before are rounded.
-pub fn stages(layers: &[Layer], effort: Effort) -> impl Iterator<Item = &[Layer]> {
-    let stages = match effort {
-        Effort::Fast => 0,
-        Effort::Normal => 8,
-        Effort::Best => layers.len(),
-    };
-    let length = layers.len().div_ceil(stages.max(1)).max(1);
-    layers.chunks(length).take(stages)
+/// How weights are rounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Rounding {
+    /// Each to its nearest level.
+    Nearest,
+    /// By the output of their layer.
+    Output,
+    /// The same, and biases make up for the mean error of what the layers read: layer after layer, each with what it
+    /// reads once those before have their final weights.
+    Sequential,
+}
+
+impl Rounding {
+    /// What is tried with `effort`.
+    pub fn tried(effort: Effort) -> &'static [Rounding] {
+        match effort {
+            Effort::Fast => &[Rounding::Nearest],
+            Effort::Normal => &[Rounding::Nearest, Rounding::Output],
+            Effort::Best => &[Rounding::Nearest, Rounding::Output, Rounding::Sequential],
+        }
+    }
+
+    /// The layers in stages that are rounded together.
+    fn stages(self, layers: &[Layer]) -> impl Iterator<Item = &[Layer]> {
+        let stages = match self {
+            Rounding::Nearest => 0,
+            Rounding::Output => 1,
+            Rounding::Sequential => STAGES,
+        };
+        layers.chunks(layers.len().div_ceil(stages.max(1)).max(1)).take(stages)
+    }
 }

@@ -39,6 +39,9 @@ pub struct FloatLayer {
     pub bias: Option<Vec<f32>>,
     /// Whether the layer can take a bias.
     pub takes_bias: bool,
+    /// Whether the bias makes up for the mean error of what the layer reads too, and not of its weights alone. Right
+    /// where the layers before have their final weights.
+    pub corrects_input: bool,
 }
 
 /// Rounds the weights of `layer` to the levels that `narrow` allows, in at most `sweeps` rounds over all weights.
@@ -49,7 +52,7 @@ pub fn round(layer: &Layer, float: &FloatLayer, mut narrow: Narrow, moments: &Mo
     let size = per_group * layer.depth;
     let groups: Vec<usize> = (0..layer.groups).collect();
     let of = |&group: &usize| {
-        let normal = Normal::of(&moments.groups[group], moments.rows, float.takes_bias);
+        let normal = Normal::of(&moments.groups[group], moments.rows, float);
         let first = group * per_group;
         let weights = &float.weights[group * size..][..size];
         normal.round(weights, layer.depth, &narrow.scales[first..][..per_group], sweeps, &|output, index, value| {
@@ -75,13 +78,14 @@ struct Normal {
 }
 
 impl Normal {
-    fn of(group: &Group, rows: usize, takes_bias: bool) -> Normal {
+    fn of(group: &Group, rows: usize, float: &FloatLayer) -> Normal {
         let rows = rows.max(1) as f64;
         let mean = |sums: &[f64]| -> Vec<f64> { sums.iter().map(|sum| sum / rows).collect() };
-        let (near_mean, real_mean) = (mean(&group.near_sum), mean(&group.real_sum));
+        let near_mean = mean(&group.near_sum);
+        let real_mean = if float.corrects_input { mean(&group.real_sum) } else { near_mean.clone() };
         let mut near = group.near.clone();
         for ((row, column), value) in near.indexed_iter_mut() {
-            let mean = if takes_bias { near_mean[row] * near_mean[column] } else { 0.0 };
+            let mean = if float.takes_bias { near_mean[row] * near_mean[column] } else { 0.0 };
             *value = (f64::from(*value) / rows - mean) as f32;
         }
         // With few rows the sums off the diagonal are more chance than fact: they shrink towards none (Ledoit and Wolf, 2004).

@@ -41,8 +41,9 @@ impl Tail {
     /// The tail of `model`, whose nodes do what `roles` tell.
     ///
     /// From each output back through operators that take little, to a layer, an addition or a mean. Each tensor on
-    /// the way must have at most 4,096 elements and no reader outside of the tail, and the step that makes it must
-    /// not take more memory than the greatest layer in int8, or than 8 KiB; else the output is rounded.
+    /// the way must have at most 4,096 elements, be no map of several places, and have no reader outside of the tail;
+    /// and the step that makes it must not take more memory than the greatest layer in int8, or than 8 KiB. Else the
+    /// output is rounded.
     pub fn of(model: &Model, facts: &Facts, roles: &[Role]) -> Tail {
         let search = Search { model, facts, roles, makers: makers(model), readers: Readers::of(model) };
         let room = (0..model.nodes.len()).map(|node| search.bytes(node, 1, 1)).max().unwrap_or(0).max(BYTES);
@@ -73,7 +74,7 @@ impl Search<'_> {
         loop {
             let Some(&index) = self.makers.get(tensor) else { return };
             let is_read_in_tail = self.readers.nodes(tensor).iter().all(|reader| longer.nodes.contains(reader));
-            if !is_read_in_tail || self.elements(tensor).is_none_or(|count| count > ELEMENTS) {
+            if !is_read_in_tail || !self.is_small(tensor) {
                 return;
             }
             longer.tensors.insert(tensor.into());
@@ -114,6 +115,15 @@ impl Search<'_> {
             && pool.ints("pads").is_none_or(|pads| pads.iter().all(|&pad| pad == 0))
     }
 
+    /// Whether the tensor may be in a tail. What convolutions say of each place of a picture or a sequence is not: there
+    /// are many of them, and other runtimes would compute the whole layer in float.
+    fn is_small(&self, tensor: &str) -> bool {
+        let Some((_, shape)) = self.facts.get(tensor) else { return false };
+        let is_of_convolution = self.makers.get(tensor).is_some_and(|&index| self.model.nodes[index].is("Conv"));
+        let is_map = (is_of_convolution || shape.len() > 3) && shape.iter().skip(2).any(|&extent| extent > 1);
+        !is_map && self.elements(tensor).is_some_and(|count| count <= ELEMENTS)
+    }
+
     /// Number of elements of a float tensor.
     fn elements(&self, tensor: &str) -> Option<usize> {
         let (dtype, shape) = self.facts.get(tensor)?;
@@ -135,4 +145,72 @@ fn continues(node: &Node) -> bool {
     let functions = ["Softmax", "LogSoftmax", "Sigmoid", "HardSigmoid", "Tanh", "Relu", "LeakyRelu", "Clip"];
     let moves = ["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity"];
     functions.iter().chain(&moves).any(|op| node.is(op))
+}
+
+#[cfg(test)]
+mod tests {
+    use cygnet_onnx::model::{Tensor, ValueInfo};
+
+    use super::*;
+    use crate::operators::role;
+
+    /// A model of nodes `(operator, inputs, output, shape of the output)` on `x`; `w` is a weight of each of them.
+    fn tail(x: &[usize], nodes: &[(&str, &[&str], &str, &[usize])], outputs: &[&str]) -> Tail {
+        let mut model = Model::default();
+        let mut facts = Facts::from([("x".into(), (DType::F32, x.to_vec()))]);
+        for &(op, inputs, output, shape) in nodes {
+            model.nodes.push(Node::new(op, output, inputs, &[output]));
+            facts.insert(output.into(), (DType::F32, shape.to_vec()));
+        }
+        let rank = if nodes.iter().any(|node| node.0 == "Conv") { 4 } else { 2 };
+        model.initializers.insert("w".into(), Tensor::from_f32(vec![1; rank], &[1.0]));
+        facts.insert("w".into(), (DType::F32, vec![1; rank]));
+        let info = |name: &&str| ValueInfo { name: name.to_string(), dtype: DType::F32, shape: None };
+        model.outputs = outputs.iter().map(info).collect();
+        let roles: Vec<Role> = model.nodes.iter().map(|node| role(&model, node)).collect();
+        Tail::of(&model, &facts, &roles)
+    }
+
+    fn names(tail: &Tail) -> Vec<&str> {
+        tail.tensors.iter().map(String::as_str).collect()
+    }
+
+    #[test]
+    fn a_classifier_ends_in_float() {
+        let head: [(&str, &[&str], &str, &[usize]); 4] = [
+            ("GlobalAveragePool", &["x"], "mean", &[1, 64, 1, 1]),
+            ("Flatten", &["mean"], "flat", &[1, 64]),
+            ("Gemm", &["flat", "w"], "scores", &[1, 10]),
+            ("Softmax", &["scores"], "y", &[1, 10]),
+        ];
+        let one = tail(&[1, 64, 7, 7], &head, &["y"]);
+        assert_eq!((names(&one), &one.nodes), (vec!["scores", "y"], &BTreeSet::from([3])));
+        // Scores and probabilities both are answers, in either order.
+        for outputs in [["scores", "y"], ["y", "scores"]] {
+            assert_eq!(names(&tail(&[1, 64, 7, 7], &head, &outputs)), ["scores", "y"]);
+        }
+        // A mean is the last layer itself.
+        let mean = tail(&[1, 10, 13, 13], &[head[0], ("Softmax", &["mean"], "y", &[1, 10, 1, 1])], &["y"]);
+        assert_eq!(names(&mean), ["mean", "y"]);
+    }
+
+    #[test]
+    fn what_is_large_or_read_by_layers_is_rounded() {
+        // More than 4,096 elements.
+        let wide = tail(&[1, 64], &[("Gemm", &["x", "w"], "y", &[1, 4097])], &["y"]);
+        assert_eq!(wide, Tail::default());
+        // A layer of 64 + 4 · 2100 bytes, where none takes more than 64 + 2100 as int8, and 8 KiB are free.
+        let heavy = tail(&[1, 64], &[("Gemm", &["x", "w"], "y", &[1, 2100])], &["y"]);
+        assert_eq!(heavy, Tail::default());
+        let light = tail(&[1, 64], &[("Gemm", &["x", "w"], "y", &[1, 2000])], &["y"]);
+        assert_eq!(names(&light), ["y"]);
+        // A map of scores, and its sequence.
+        let map: [(&str, &[&str], &str, &[usize]); 2] =
+            [("Conv", &["x", "w"], "map", &[1, 2, 8, 8]), ("Reshape", &["map", "shape"], "y", &[1, 128])];
+        assert_eq!(tail(&[1, 3, 8, 8], &map, &["y"]), Tail::default());
+        // An embedding that another layer reads too.
+        let shared: [(&str, &[&str], &str, &[usize]); 2] =
+            [("Gemm", &["x", "w"], "embedding", &[1, 8]), ("Gemm", &["embedding", "w"], "y", &[1, 4])];
+        assert_eq!(names(&tail(&[1, 64], &shared, &["embedding", "y"])), ["y"]);
+    }
 }

@@ -7,7 +7,7 @@ use std::process::{Command, Output};
 
 use cygnet::input::{Array, ElementType};
 use cygnet::output::write_npz;
-use serde_json::Value;
+use serde_json::{Value, json};
 use tempfile::TempDir;
 
 /// A folder with the small network and its samples.
@@ -129,9 +129,9 @@ fn bad_data_are_named() {
     fs::create_dir(bench.path("photos")).unwrap();
     fs::write(bench.path("photos/a.jpg"), "").unwrap();
     let cases: [(&str, &[&str]); 8] = [
-        ("nan.npz", &["nan.npz", "sample 1", "NaN", "take it out"]),
+        ("nan.npz", &["nan.npz", "sample 1", "NaN", "1 of 3 samples are broken", "--bad-samples skip"]),
         ("empty.npz", &["empty.npz", "no sample"]),
-        ("constant.npz", &["constant.npz", "all values of all samples are the same"]),
+        ("constant.npz", &["constant.npz", "all its values are 0.5", "no sample is left"]),
         ("wrong.npz", &["wrong.npz", "[2, 3, 10, 10]", "12, 12"]),
         ("nothing.npz", &["nothing.npz", "\"x\""]),
         ("text.npz", &["text.npz"]),
@@ -141,8 +141,47 @@ fn bad_data_are_named() {
     for (data, says) in cases {
         bench.fails(1, &["network.onnx", "--calib", data, "--plan", "out.cyg"], says);
     }
-    let unlabelled = ["network.onnx", "--calib", "samples.npz", "--eval", "samples.npz"];
-    bench.fails(1, &unlabelled, &["samples.npz", "label", "\"y\""]);
+}
+
+#[test]
+fn a_few_bad_samples_are_left_out_and_named() {
+    let bench = Bench::new();
+    // Of eight samples number 2 holds infinity, 3 is constant, and 5 is number 4 again.
+    bench.npz("mixed.npz", 8, |place| match place / 432 {
+        2 if place % 432 == 7 => f32::INFINITY,
+        3 => 0.25,
+        5 => ((place - 432) % 89) as f32 * 0.01,
+        _ => (place % 89) as f32 * 0.01,
+    });
+    let arguments = ["network.onnx", "--calib", "mixed.npz", "--eval", "mixed.npz", "--json"];
+    let output = bench.quantize(&arguments);
+    let message = String::from_utf8(output.stderr).unwrap();
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{message}"));
+    assert_eq!(report["calibration_samples"], 5);
+    assert_eq!(report["bad_samples"][0]["counts"], json!({"broken": 1, "constant": 1, "duplicate": 1}));
+    // In evaluation what can be read counts.
+    assert_eq!(report["bad_samples"][1]["left_out"], 1);
+    assert_eq!(report["evaluation"]["samples"], 7);
+    for part in ["mixed.npz[2]", "holds inf", "mixed.npz[3]", "0.25", "mixed.npz[5]", "same as mixed.npz[4]"] {
+        assert!(message.contains(part), "{part}: {message}");
+    }
+    assert!(message.contains("are in --calib too"), "{message}");
+    fs::remove_file(bench.path("network.int8.onnx")).unwrap();
+    bench.fails(1, &[&arguments[..], &["--bad-samples", "refuse"]].concat(), &["holds inf", "take it out"]);
+}
+
+#[test]
+fn without_labels_int8_is_compared_with_float() {
+    let bench = Bench::new();
+    let output = bench.quantize(&["network.onnx", "--calib", "samples.npz", "--eval", "samples.npz", "--json"]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert!(message.contains("without label") && message.contains("\"y\""), "{message}");
+    let report: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let measures = report["evaluation"]["measures"].as_array().unwrap();
+    let names: Vec<_> = measures.iter().map(|measure| measure["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["same answer", "cosine", "squared error"]);
+    assert!(measures[1]["int8"]["value"].as_f64().unwrap() > 0.99, "{report}");
+    assert_eq!(report["accuracy"], Value::Null);
 }
 
 #[test]

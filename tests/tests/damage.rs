@@ -71,6 +71,8 @@ fn onnx_files() -> Vec<Vec<u8>> {
         "float/layer_normalization.onnx",
         "qdq_other/softmax_channels.onnx",
         "qdq_other/concat_three_axis2.onnx",
+        "narrow/blocks16_k3x3.onnx",
+        "narrow/table_odd.onnx",
     ]
     .map(golden)
     .to_vec()

@@ -176,9 +176,10 @@ fn what_cannot_be_expanded_is_refused() {
 
     let (plan, Found::Indexed(s), record) = compressed("blocks32_k1x1") else { panic!("no indices") };
     assert_eq!(refusal(&plan, own(record), &s.channels.to_le_bytes()), "accepted");
-    // 7 · 19 is no int8, nor -128 a weight where the step denies it.
+    // 7 · 19 is no int8, nor is 127 times the factors of the second block; -128 is, but the step denies it.
     assert_eq!(refusal(&plan, start(s.factors), &[19; 8]), not_so);
-    assert_eq!(refusal(&plan, start(s.levels), &[128; 16]), not_so);
+    assert_eq!(refusal(&plan, start(s.levels), &[127; 16]), not_so);
+    assert_eq!(refusal(&plan, start(s.levels), &[128; 16]), "it has weights of -128 and denies it");
     assert_eq!(
         refusal(&plan, own(record) + 20, &3_u32.to_le_bytes()),
         "a constant has another size than the step needs"

@@ -1,8 +1,7 @@
 //! `quantize compile MODEL.onnx`: from ONNX to a plan.
 
 use std::fmt;
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use cygnet::boards::{Board, Need};
@@ -10,6 +9,7 @@ use cygnet::core::Plan;
 use cygnet_onnx::model::Model;
 use quantize::engine::{self, Memory};
 use quantize::facts::Dims;
+use quantize::files::NewFiles;
 use serde::Serialize;
 
 use super::table::{self, grouped};
@@ -57,7 +57,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if let Some(refusal) = need.as_ref().and_then(|need| need.refusal(&plan)) {
         bail!("{}: {refusal}", arguments.model.display());
     }
-    write(&bytes, &output)?;
+    let mut files = NewFiles::default();
+    files.add(&output, &bytes)?;
+    files.publish()?;
     let report = Report {
         model: arguments.model.display().to_string(),
         plan: output.display().to_string(),
@@ -70,11 +72,6 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 /// Compiles; open axes have the extents `dims`.
 pub fn plan(model: &Model, dims: &Dims) -> anyhow::Result<Vec<u8>> {
     Ok(engine::plan(model, dims, None)?)
-}
-
-/// Writes a plan, whole or not at all.
-pub fn write(plan: &[u8], path: &Path) -> anyhow::Result<()> {
-    cygnet::output::write_file(path, |file| file.write_all(plan)).with_context(|| path.display().to_string())
 }
 
 /// The lines of the memory table.

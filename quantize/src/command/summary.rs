@@ -2,10 +2,15 @@
 
 use std::fmt;
 
+use quantize::coverage::Uncovered;
+use quantize::data::Findings;
 use quantize::engine::Memory;
 use quantize::equalize::Equalized;
-use quantize::evaluate::{Accuracy, Noise};
+use quantize::evaluate::statistics::Estimate;
+use quantize::evaluate::{Accuracy, Evaluation, Measure, Noise};
 use quantize::fold::Folded;
+use quantize::prune::Pruned;
+use quantize::report::Report;
 use serde::Serialize;
 
 use super::compile::fallbacks;
@@ -31,16 +36,29 @@ pub struct Summary {
     pub memory: Option<Memory>,
     /// Samples calibrated on.
     pub calibration_samples: usize,
+    /// Whether these were made up.
+    pub is_synthetic: bool,
+    /// Bad samples of --calib, then of --eval.
+    pub bad_samples: Vec<Findings>,
     /// Layers with int8 weights.
     pub layers: usize,
     /// What folding did.
     pub folded: Folded,
+    /// What pruning did, with --prune.
+    pub pruned: Option<Pruned>,
     /// What equalization did.
     pub equalized: Equalized,
     /// Right answers, with --eval.
     pub accuracy: Option<Shares>,
+    /// What the card wants measured, with --eval.
+    pub evaluation: Option<Evaluation>,
+    /// Tensors that --eval drives beyond what --calib showed, the worst first.
+    pub uncovered: Vec<Uncovered>,
     /// Signal to noise of every integer tensor, the worst first.
     pub noise: Vec<Noise>,
+    /// What the page of --report shows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub report: Option<Report>,
 }
 
 impl Summary {
@@ -53,8 +71,9 @@ impl Summary {
 /// [`Accuracy`] with its shares, 0 … 1.
 #[derive(Debug, Serialize)]
 pub struct Shares {
+    /// What was counted.
     #[serde(flatten)]
-    counts: Accuracy,
+    pub counts: Accuracy,
     /// Right first answers of the float model.
     pub float_top1: f64,
     /// Right first answers of the int8 model.
@@ -72,17 +91,18 @@ impl From<Accuracy> for Shares {
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut row = |what: &str, float: String, int8: String, note: String| {
-            writeln!(f, "{}", format!("{what:<14}{float:>14}{int8:>14}   {note}").trim_end())
+            writeln!(f, "{}", format!("{what:<20}{float:>14}{int8:>14}   {note}").trim_end())
         };
         let bytes = |bytes: u64| grouped(bytes as usize);
         row("", "float".into(), "int8".into(), String::new())?;
         let smaller = format!("{:.3} of it: {}", self.ratio(), self.output);
         row("file, bytes", bytes(self.float_bytes), bytes(self.int8_bytes), smaller)?;
-        if let Some(shares) = &self.accuracy {
-            let change = 100.0 * (shares.int8_top1 - shares.float_top1);
-            let note = format!("{change:+.2} points, same answer on {}", percent(shares.agreement));
-            let what = format!("top-1 of {}", shares.counts.samples);
-            row(&what, percent(shares.float_top1), percent(shares.int8_top1), note)?;
+        if let Some(evaluation) = &self.evaluation {
+            for measure in &evaluation.measures {
+                let what = format!("{} of {}", measure.name, evaluation.samples);
+                let float = measure.float.map(|float| shown(measure, float.value)).unwrap_or_default();
+                row(&what, float, shown(measure, measure.int8.value), certainty(measure))?;
+            }
         }
         if let Some(memory) = &self.memory {
             let over = memory.arena_bytes as f64 / memory.live_bytes.max(1) as f64;
@@ -92,10 +112,34 @@ impl fmt::Display for Summary {
             row("RAM: arena", String::new(), grouped(memory.arena_bytes), arena)?;
             fallbacks(f, memory)?;
         }
-        writeln!(f, "{} int8 layers, calibrated on {} samples; the noisiest:", self.layers, self.calibration_samples)?;
+        for (what, findings) in ["--calib", "--eval"].iter().zip(&self.bad_samples) {
+            if !findings.counts.is_empty() {
+                writeln!(f, "bad samples in {what}: {}", findings.line())?;
+            }
+        }
+        let kind = if self.is_synthetic { "synthetic " } else { "" };
+        let samples = self.calibration_samples;
+        writeln!(f, "{} int8 layers, calibrated on {samples} {kind}samples; the noisiest:", self.layers)?;
         for noise in self.noise.iter().take(WORST) {
             writeln!(f, "{:>8.1} dB  {} ({})", noise.decibels, noise.node, noise.operator)?;
         }
         Ok(())
     }
+}
+
+fn shown(measure: &Measure, value: f64) -> String {
+    if measure.is_share { percent(value) } else { format!("{value:.4}") }
+}
+
+/// How sure a figure is: the change with McNemar's test or its interval, and the interval of the int8 figure.
+fn certainty(measure: &Measure) -> String {
+    let range = |Estimate { low, high, .. }: Estimate| format!("{} … {}", shown(measure, low), shown(measure, high));
+    let change = match (measure.float, measure.p_value, measure.change) {
+        (Some(float), Some(p), _) => {
+            format!("{:+.2} points (p = {p:.2}), ", 100.0 * (measure.int8.value - float.value))
+        }
+        (_, _, Some(change)) => format!("{:+.4} ({}), ", change.value, range(change)),
+        _ => String::new(),
+    };
+    format!("{change}95 % sure: {}", range(measure.int8))
 }

@@ -17,6 +17,8 @@ pub struct ChannelRange {
     pub low: f32,
     /// The largest value.
     pub high: f32,
+    /// The sum of all values.
+    pub sum: f64,
     /// The sum of all squares.
     pub energy: f64,
     /// The number of values.
@@ -27,7 +29,7 @@ pub struct ChannelRange {
 
 impl Default for ChannelRange {
     fn default() -> ChannelRange {
-        ChannelRange { low: f32::INFINITY, high: f32::NEG_INFINITY, energy: 0.0, count: 0, not_zero: 0 }
+        ChannelRange { low: f32::INFINITY, high: f32::NEG_INFINITY, sum: 0.0, energy: 0.0, count: 0, not_zero: 0 }
     }
 }
 
@@ -35,6 +37,7 @@ impl ChannelRange {
     fn add(&mut self, value: f32) {
         if value.is_finite() {
             (self.low, self.high) = (self.low.min(value), self.high.max(value));
+            self.sum += f64::from(value);
             self.energy += f64::from(value).powi(2);
             self.count += 1;
             self.not_zero += u64::from(value != 0.0);
@@ -44,6 +47,11 @@ impl ChannelRange {
     /// The mean of all squares.
     pub fn mean_square(&self) -> f64 {
         self.energy / self.count.max(1) as f64
+    }
+
+    /// The mean squared distance from the mean.
+    pub fn variance(&self) -> f64 {
+        (self.mean_square() - (self.sum / self.count.max(1) as f64).powi(2)).max(0.0)
     }
 
     /// The share of values that are not 0: 0 … 1.

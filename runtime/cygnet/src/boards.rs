@@ -5,11 +5,14 @@
 //! (`tests/arm/measure`). Both are of the program `run` in boards/cortex-m.
 
 mod measured;
+mod work;
 
 use cygnet_core::Plan;
 use cygnet_core::plan::StepSet;
 use cygnet_core::plan::step::Access;
 use serde::Serialize;
+
+pub use work::Work;
 
 /// A board.
 #[derive(Clone, Copy, Debug)]

@@ -92,12 +92,56 @@ pub struct Card {
     pub labels: Vec<String>,
     /// What the model is fed with.
     pub input: Input,
+    /// How answers are measured, where the task does not say it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<Evaluation>,
     /// Where data and code come from: free keys, commonly `data`, `licence`, `code`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub source: BTreeMap<String, toml::Value>,
     /// What was measured: free keys, commonly `metric`, `float`, `samples`, `set`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub accuracy: BTreeMap<String, toml::Value>,
+}
+
+/// How answers are measured: `[evaluation]`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evaluation {
+    /// What is measured: `top1` for classification and `cosine` for all else when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub metric: Option<MetricName>,
+    /// Only with `keyword`: the labels that are no keyword, as `silence` and `unknown`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub negatives: Vec<String>,
+    /// Only with `auc`: what the anomaly score is; `reconstruction` when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anomaly: Option<Anomaly>,
+}
+
+/// What is measured on labelled samples.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MetricName {
+    /// Share of right first answers.
+    Top1,
+    /// The same, and how often something else is taken for a keyword.
+    Keyword,
+    /// How well the anomaly score tells label 0 (normal) from all others: the area under the receiver operating
+    /// characteristic.
+    Auc,
+    /// The int8 model's output against the float model's; needs no labels.
+    Cosine,
+}
+
+/// How an output becomes an anomaly score.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Anomaly {
+    /// Mean squared difference between the first input and the first output, which has its size.
+    #[default]
+    Reconstruction,
+    /// The first number of the first output.
+    Output,
 }
 
 /// What the model is fed with, by `kind`.
@@ -296,6 +340,11 @@ impl Card {
     fn refusal(&self) -> Option<Refusal> {
         if self.name.trim().is_empty() {
             return Some(("name".to_string(), "a name".to_string()));
+        }
+        let stranger = |label: &&String| !self.labels.contains(label);
+        if let Some(stranger) = self.evaluation.iter().flat_map(|wanted| &wanted.negatives).find(stranger) {
+            let mend = std::format!("a list of names in `labels`; \"{stranger}\" is none");
+            return Some(("evaluation.negatives".to_string(), mend));
         }
         match &self.input {
             Input::Image(image) => image.spec().err(),

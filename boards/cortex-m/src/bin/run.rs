@@ -3,7 +3,8 @@
 #![no_main]
 
 use cortex_m_rt::entry;
-use cygnet_core::plan::MetadataKind;
+use cygnet_core::plan::{DType, MetadataKind};
+use cygnet_core::quantization::dequantize;
 use cygnet_core::{Error, Session};
 use cygnet_cortex_m::console::{self, Word};
 use cygnet_cortex_m::counter::Counter;
@@ -66,12 +67,20 @@ fn run(mut session: Session<'_, '_>, counter: Counter) -> Result<(), Error> {
 fn best(session: &Session<'_, '_>) -> Result<Option<(usize, f32)>, Error> {
     let plan = session.plan();
     let Some(tensor) = plan.output(0).and_then(|port| plan.tensor(port.tensor)) else { return Ok(None) };
+    let bytes = session.output_bytes(0)?;
     let mut best = None;
-    for (index, &byte) in session.output_bytes(0)?.iter().enumerate() {
-        let value = cygnet_core::quantization::dequantize(byte.cast_signed(), tensor.scale, tensor.zero_point);
+    let mut consider = |(index, value)| {
         if best.is_none_or(|(_, most)| value > most) {
             best = Some((index, value));
         }
+    };
+    match tensor.dtype {
+        DType::I8 => {
+            let real = |&byte: &u8| dequantize(byte.cast_signed(), tensor.scale, tensor.zero_point);
+            bytes.iter().map(real).enumerate().for_each(&mut consider);
+        }
+        DType::F32 => bytes.as_chunks().0.iter().map(|&word| f32::from_le_bytes(word)).enumerate().for_each(consider),
+        _ => {}
     }
-    Ok(best.filter(|_| tensor.dtype == cygnet_core::DType::I8))
+    Ok(best)
 }

@@ -135,6 +135,14 @@ impl DataSet {
         }
     }
 
+    /// The file of sample `index`: the set itself where one file holds all; `None` where there is no such sample.
+    pub fn file(&self, index: usize) -> Option<&Path> {
+        match &self.source {
+            Source::Arrays { count, .. } => (index < *count).then_some(&*self.path),
+            Source::Files { files, .. } => files.get(index).map(|(path, _)| &**path),
+        }
+    }
+
     /// Sample `index`, read and prepared.
     ///
     /// # Errors

@@ -1,0 +1,170 @@
+//! How far the answers of an int8 model lie from the float model's: what every choice is judged by.
+//!
+//! The int8 model is run by the engine on some samples of the calibration data; labels are not needed.
+
+use cygnet_onnx::model::{DType, Model, ValueInfo};
+use cygnet_onnx::reference::Reference;
+use rayon::prelude::*;
+
+use crate::data::{Data, Sample};
+use crate::engine::{self, Engine};
+use crate::error::QuantizeError;
+use crate::facts::{Dims, Facts};
+use crate::graph::makers;
+use crate::moments::spread;
+use crate::{Prepared, Quantized};
+
+/// Samples at most.
+const SAMPLES: usize = 128;
+/// Numbers that the inputs and answers of all samples may take together.
+const NUMBERS: usize = 16 << 20;
+
+/// Samples and the float model's answers to them.
+#[derive(Debug)]
+pub struct Judge {
+    answers: Vec<Answer>,
+    samples: Vec<Sample>,
+    /// For each sample the values of all answers.
+    real: Vec<Vec<Vec<f32>>>,
+    /// Which samples nothing is fitted on.
+    held_out: Vec<bool>,
+}
+
+/// The squared error of a model's answers as a share of the squares of the float model's: 0 where nothing is lost.
+#[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
+pub struct Loss {
+    /// On all samples.
+    pub all: f64,
+    /// On those that nothing is fitted on.
+    pub held_out: f64,
+    /// On every other sample, and on those between.
+    pub halves: [f64; 2],
+}
+
+impl Loss {
+    /// Whether it is below this share of `other` on all samples, and no half of them speaks against it.
+    pub fn is_below(&self, share: f64, other: &Loss) -> bool {
+        self.all < share * other.all && self.halves.iter().zip(other.halves).all(|(this, other)| *this <= other)
+    }
+}
+
+/// Whether the sample of this number is left out of everything that is fitted, so that what was fitted can be judged.
+pub fn is_held_out(index: usize, samples: usize) -> bool {
+    samples >= 16 && index % 4 == 3
+}
+
+/// A tensor that is compared.
+#[derive(Clone, Debug, PartialEq)]
+struct Answer {
+    tensor: String,
+    /// Rows of this length are compared without their mean: only differences pass the softmax behind.
+    softmax_over: Option<usize>,
+}
+
+impl Judge {
+    /// Runs the float model on samples of `data`, evenly spread over it.
+    ///
+    /// # Errors
+    /// [`QuantizeError`] where the model cannot be run or a sample cannot be read.
+    pub fn of(prepared: &Prepared, data: &Data) -> Result<Judge, QuantizeError> {
+        let Prepared { model, facts, dims, .. } = prepared;
+        let answers = answers(model, facts);
+        let output = |answer: &Answer| ValueInfo { name: answer.tensor.clone(), dtype: DType::F32, shape: None };
+        let tapped = Model { outputs: answers.iter().map(output).collect(), ..model.clone() };
+        let reference = Reference::with_dims(&tapped, &[], dims)?;
+        let count = |shape: &[usize]| shape.iter().product::<usize>();
+        let inputs: usize = model.inputs.iter().filter_map(|i| facts.get(&i.name)).map(|(_, shape)| count(shape)).sum();
+        let outputs: usize = reference.output_facts().iter().map(|(_, shape)| count(shape)).sum();
+        let most = (NUMBERS / (inputs + outputs).max(1)).clamp(1, SAMPLES);
+        let chosen = spread(data.len(), most);
+        let held_out = chosen.iter().map(|&index| is_held_out(index, data.len())).collect();
+        let samples = chosen.into_iter().map(|index| data.sample(index));
+        let samples = samples.collect::<Result<Vec<_>, _>>()?;
+        let run = |sample: &Sample| {
+            let outputs = reference.run(&sample.inputs);
+            let outputs = outputs.map_err(|error| QuantizeError::data(&sample.name, error.to_string()))?;
+            let values = outputs.iter().zip(&answers).map(|(output, answer)| Ok(answer.compared(output.to_f32s()?)));
+            values.collect::<Result<Vec<_>, QuantizeError>>()
+        };
+        let real = samples.par_iter().map(run).collect::<Result<_, _>>()?;
+        Ok(Judge { answers, samples, real, held_out })
+    }
+
+    /// Runs `quantized`; where it has several answers, the loss is their mean.
+    ///
+    /// # Errors
+    /// [`QuantizeError`] where the int8 model cannot be compiled or run.
+    pub fn loss(&self, quantized: &Quantized) -> Result<Loss, QuantizeError> {
+        let engine = self.engine(&quantized.model, &quantized.inserted.dequantized, &quantized.dims)?;
+        let session = || engine.session();
+        let run = |session: &mut Result<engine::Session, QuantizeError>, (sample, real): (&Sample, &Vec<Vec<f32>>)| {
+            let session = session.as_mut().map_err(|error| QuantizeError::Unsuitable(error.to_string()))?;
+            let near = session.outputs(sample)?;
+            let pair = |((answer, near), real): ((&Answer, Vec<f32>), &Vec<f32>)| {
+                let near = answer.compared(near);
+                let signal = real.iter().map(|r| f64::from(*r).powi(2)).sum::<f64>();
+                (signal, near.iter().zip(real).map(|(n, r)| f64::from(n - r).powi(2)).sum::<f64>())
+            };
+            Ok(self.answers.iter().zip(near).zip(real).map(pair).collect::<Vec<_>>())
+        };
+        let samples = self.samples.par_iter().zip(&self.real);
+        let errors = samples.map_init(session, run).collect::<Result<Vec<_>, QuantizeError>>()?;
+        // Summed in the order of the samples: the sum does not depend on the number of threads.
+        let on = |counts: &dyn Fn(usize) -> bool| {
+            let counted: Vec<&Vec<(f64, f64)>> =
+                errors.iter().enumerate().filter(|(sample, _)| counts(*sample)).map(|(_, of)| of).collect();
+            let share = |answer: usize| {
+                let add = |(signal, error), of: &&Vec<(f64, f64)>| (signal + of[answer].0, error + of[answer].1);
+                let (signal, error) = counted.iter().fold((0f64, 0f64), add);
+                error / signal.max(f64::MIN_POSITIVE)
+            };
+            (0..self.answers.len()).map(share).sum::<f64>() / self.answers.len().max(1) as f64
+        };
+        Ok(Loss {
+            all: on(&|_| true),
+            held_out: on(&|sample| self.held_out[sample]),
+            halves: [on(&|sample| sample % 2 == 0), on(&|sample| sample % 2 == 1)],
+        })
+    }
+
+    fn engine(
+        &self,
+        model: &Model,
+        dequantized: &std::collections::BTreeMap<String, String>,
+        dims: &Dims,
+    ) -> Result<Engine, QuantizeError> {
+        let output = |answer: &Answer| {
+            let name = dequantized.get(&answer.tensor).unwrap_or(&answer.tensor).clone();
+            ValueInfo { name, dtype: DType::F32, shape: None }
+        };
+        let tapped = Model { outputs: self.answers.iter().map(output).collect(), ..model.clone() };
+        Engine::new(engine::plan(&tapped, dims, None)?)
+    }
+}
+
+impl Answer {
+    fn compared(&self, mut values: Vec<f32>) -> Vec<f32> {
+        let length = self.softmax_over.unwrap_or(usize::MAX);
+        for row in values.chunks_mut(length).filter(|row| row.len() == length) {
+            let mean = row.iter().sum::<f32>() / length as f32;
+            row.iter_mut().for_each(|value| *value -= mean);
+        }
+        values
+    }
+}
+
+/// The float outputs of the model; what goes into the softmax instead of what comes out of it.
+fn answers(model: &Model, facts: &Facts) -> Vec<Answer> {
+    let makers = makers(model);
+    let is_float = |tensor: &str| facts.get(tensor).is_some_and(|(dtype, _)| *dtype == DType::F32);
+    let answer = |output: &ValueInfo| {
+        let maker = makers.get(&output.name).map(|&index| &model.nodes[index]);
+        let before = maker.filter(|node| node.is("Softmax")).and_then(|node| node.input(0));
+        let Some(before) = before.filter(|tensor| makers.contains_key(*tensor)) else {
+            return Answer { tensor: output.name.clone(), softmax_over: None };
+        };
+        let softmax_over = facts.get(before).and_then(|(_, shape)| shape.last().copied()).filter(|length| *length > 0);
+        Answer { tensor: before.into(), softmax_over }
+    };
+    model.outputs.iter().filter(|output| is_float(&output.name)).map(answer).collect()
+}
