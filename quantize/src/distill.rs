@@ -23,7 +23,9 @@ use cygnet_onnx::model::{Model, Node, Tensor};
 
 use crate::data::Data;
 use crate::error::QuantizeError;
+use crate::facts::infer;
 use crate::graph::constant;
+use crate::judge::Judge;
 use crate::narrow::{Layout, Narrow};
 use crate::operators::{Role, role};
 use crate::params::{Params, least_scale};
@@ -31,7 +33,7 @@ use crate::placement::Placement;
 use crate::recipe::WeightForm;
 use crate::repair::Rounded;
 use crate::rounding::LayerWeights;
-use crate::{Options, Prepared, Quantized, assemble, calibrate, equalize, narrow, placement, ranges};
+use crate::{Options, Prepared, Quantized, assemble, calibrate, choose, equalize, placement, prune};
 pub use graph::{Graph, Tensors, tensor_of};
 pub use loss::{Loss, Target, targets};
 pub use parameter::{Levels, Parameter};
@@ -83,7 +85,7 @@ pub struct Distilled {
 /// Trains `student` to answer as `teacher` does, on all samples of `data`, with the rounding that the recipe of
 /// `options` asks for.
 ///
-/// `step` is called after each sample with what is being done: `calibrating`, `distilling`.
+/// `step` is called after each sample with what is being done: `reading`, `calibrating`, `distilling`.
 ///
 /// # Errors
 /// [`QuantizeError`] naming the node without gradient, the sample, or the mend where training goes astray.
@@ -99,28 +101,36 @@ pub fn distill(
     gemm::set_threading_threshold(usize::MAX);
     let mut epochs = Vec::new();
     if settings.float_epochs > 0 {
+        // How many samples are good is known once all were looked at.
+        data.samples().try_for_each(|sample| sample.map(|_| step("reading")))?;
         let mut parameters = parameters(&student, None)?;
         let trainer = Trainer::new(teacher, &student, data, settings, options.threads)?;
         epochs = trainer.train(&mut parameters, settings.float_epochs, &mut step)?;
         write_back(&mut student, &parameters);
     }
-    if options.equalize {
+    if options.prune > 0.0 {
+        let Prepared { model, facts, dims, pruned, .. } = &mut student;
+        *pruned = Some(prune::prune(model, facts, dims, options.prune, data)?);
+        *facts = infer(model, dims)?;
+    }
+    // Equalization weighs the noise of 8 bits; weights of fewer lose by it.
+    let is_int8 = options.recipe.usual.weights == WeightForm::Int8;
+    if options.equalize && is_int8 && !data.is_synthetic() {
         let Prepared { model, facts, dims, .. } = &mut student;
         student.equalized = equalize::equalize(model, facts, dims, data.samples(), || ())?;
     }
     let placement = placement::place(&student.model, &student.facts, &options.recipe, options.outputs)?;
     let observed = placement.observed(&student.model);
     let seen = calibrate::calibrate(&student.model, &observed, &student.dims, data.samples(), || step("calibrating"))?;
-    let params = ranges::parameters(&student.model, &placement, &seen, options.ranges, options.activations)?;
-    let forms = narrow::forms(&student.model, &placement.roles, &options.recipe);
-    let rounding = Rounding { placement: &placement, params: &params, forms: &forms };
+    let params = choose::ranges(&Judge::of(&student, data)?, &student, &placement, &seen, options)?.params;
+    let rounding = Rounding { placement: &placement, params: &params };
     let mut parameters = parameters(&student, Some(&rounding))?;
     let mut trainer = Trainer::new(teacher, &student, data, settings, options.threads)?;
     trainer.levels = rounding.activations();
     epochs.extend(trainer.train(&mut parameters, settings.epochs, &mut step)?);
     write_back(&mut student, &parameters);
-    let quantized = assemble(&student, &placement, &params, &forms, &rounding.integers(&student, &parameters))?;
-    Ok(Distilled { quantized, epochs })
+    let quantized = assemble(&student, &placement, &params, &rounding.integers(&student, &parameters))?;
+    Ok(Distilled { quantized: Quantized { original: teacher.model.clone(), seen, ..quantized }, epochs })
 }
 
 /// Puts the values of the parameters, rounded where they are, into the float model.
@@ -136,8 +146,6 @@ struct Rounding<'a> {
     placement: &'a Placement,
     /// One for each group of the placement.
     params: &'a [Params],
-    /// The form of the weights of each layer by its label.
-    forms: &'a BTreeMap<String, WeightForm>,
 }
 
 impl Rounding<'_> {
@@ -153,7 +161,7 @@ impl Rounding<'_> {
         let position = model.nodes.iter().position(|other| other.outputs == node.outputs);
         let role = position.and_then(|index| self.placement.roles.get(index));
         let (Some(input), Some(&Role::Weighted { channel_axis })) = (input, role) else { return Ok(None) };
-        let form = self.forms.get(&node.label()).copied().unwrap_or_default();
+        let form = self.placement.forms.get(&node.label()).copied().unwrap_or_default();
         let bias = constant(model, node, 2).map(Tensor::to_f32s).transpose()?;
         let least: Vec<f32> = bias.iter().flatten().map(|&b| least_scale(b, input.scale)).collect();
         let layout = Layout::of(&weights.shape, channel_axis);
@@ -203,6 +211,7 @@ mod tests {
     use cygnet_onnx::reference::Reference;
 
     use super::*;
+    use crate::ranges::{Ranges, parameters as parameters_of};
     use crate::recipe::{LayerForm, Recipe};
 
     /// The student in training answers what the integer model answers by tract, but for a few steps of rounding.
@@ -217,15 +226,14 @@ mod tests {
         let observed = placement.observed(&student.model);
         let samples = data.samples().take(20);
         let seen = calibrate::calibrate(&student.model, &observed, &student.dims, samples, || ()).unwrap();
-        let params =
-            ranges::parameters(&student.model, &placement, &seen, options.ranges, options.activations).unwrap();
-        let forms = BTreeMap::new();
-        let rounding = Rounding { placement: &placement, params: &params, forms: &forms };
+        let ranges = Ranges::MinMax;
+        let params = parameters_of(&student.model, &placement, &seen, ranges, options.activations).unwrap();
+        let rounding = Rounding { placement: &placement, params: &params };
         let parameters = parameters(&student, Some(&rounding)).unwrap();
         let mut trainer = Trainer::new(&student, &student, &data, &settings, 1).unwrap();
         trainer.levels = rounding.activations();
         let integers = rounding.integers(&student, &parameters);
-        let quantized = assemble(&student, &placement, &params, &forms, &integers).unwrap();
+        let quantized = assemble(&student, &placement, &params, &integers).unwrap();
         let reference = Reference::with_dims(&quantized.model, &[], &quantized.dims).unwrap();
         for index in 0..5 {
             let (_, teacher, student) = trainer.answers(&train::variables(&parameters).unwrap(), index).unwrap();

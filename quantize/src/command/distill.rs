@@ -8,10 +8,11 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use cygnet::Card;
 use cygnet_onnx::model::Model;
-use quantize::data::Data;
+use quantize::data::{Data, Purpose};
 use quantize::distill::{Distilled, Epoch, Loss, Settings, distill};
 use quantize::engine::Engine;
 use quantize::evaluate;
+use quantize::files::NewFiles;
 use quantize::params::Activations;
 use quantize::recipe::{LayerForm, Recipe, WeightForm};
 use quantize::{Options, Prepared, Quantized};
@@ -51,6 +52,9 @@ pub struct Arguments {
     /// The same by the bits of a weight: 8 or 4
     #[arg(long, conflicts_with = "weights", value_parser = weight_bits)]
     pub weight_bits: Option<WeightForm>,
+    /// Take whole channels out of the student that make up this share of the cost
+    #[arg(long, value_name = "SHARE", value_parser = super::quantize::share)]
+    pub prune: Option<f64>,
     /// How often every sample is seen
     #[arg(long, value_name = "N", default_value_t = Settings::default().epochs)]
     pub epochs: usize,
@@ -128,8 +132,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         bail!("{}: is the name of two outputs; give the plan another", output.display());
     }
     let card = super::card::take(&arguments.model, arguments.card.as_deref(), &mut model)?;
-    let data = Data::open(&arguments.calib, &model, card.as_ref())?;
-    let evaluation = arguments.eval.as_deref().map(|path| Data::open(path, &model, card.as_ref())).transpose()?;
+    let open = |path: &Path, purpose| Data::open(path, &model, card.as_ref()).map(|data| data.screened(purpose, None));
+    let data = open(&arguments.calib, Purpose::Calibration)?;
+    let evaluation = arguments.eval.as_deref().map(|path| open(path, Purpose::Evaluation)).transpose()?;
     if let Some(data) = evaluation.as_ref().filter(|d| !d.has_labels()) {
         bail!("{}: has samples without label; see `quantize --help`", data.path().display());
     }
@@ -139,10 +144,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Some(path) => quantize::prepare(student(path, &model)?, &data)?,
         None => teacher.clone(),
     };
-    let before = evaluation.as_ref().map(|evaluation| {
+    let untrained = |evaluation| {
         let untrained = quantize::quantize(student.model.clone(), &data, &options, || ())?;
         shares(&teacher, &engine(&untrained)?.0, evaluation)
-    });
+    };
+    let before = evaluation.as_ref().map(untrained).transpose()?;
     let mut progress: Option<(&'static str, Progress)> = None;
     let step = |what: &'static str| {
         if progress.as_ref().is_none_or(|(before, _)| *before != what) {
@@ -157,10 +163,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     drop(progress);
     let (engine, plan) = engine(&quantized)?;
     let after = evaluation.as_ref().map(|evaluation| shares(&teacher, &engine, evaluation)).transpose()?;
-    quantized.model.write(&output)?;
+    let mut files = NewFiles::default();
+    files.add(&output, &quantized.model.to_bytes())?;
     if let Some(path) = &arguments.plan {
-        compile::write(&plan, path)?;
+        files.add(path, &plan)?;
     }
+    files.publish()?;
     let report = Report {
         model: arguments.model.display().to_string(),
         output: output.display().to_string(),
@@ -171,7 +179,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         weights: options.recipe.usual.weights,
         settings,
         epochs,
-        before: before.transpose()?,
+        before,
         after,
         seconds: start.elapsed().as_secs_f64(),
     };
@@ -181,7 +189,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 fn options(arguments: &Arguments) -> Options {
     let weights = arguments.weight_bits.unwrap_or(arguments.weights);
     let recipe = Recipe { usual: LayerForm { weights, ..LayerForm::default() }, ..Recipe::default() };
-    let mut options = Options { activations: arguments.activations, recipe, ..Options::default() };
+    let prune = arguments.prune.unwrap_or(0.0);
+    let mut options = Options { activations: arguments.activations, recipe, prune, ..Options::default() };
     options.threads = arguments.threads.map_or(options.threads, NonZeroUsize::get);
     options
 }
