@@ -23,14 +23,17 @@ use cygnet_onnx::model::{Model, Node, Tensor};
 
 use crate::data::Data;
 use crate::error::QuantizeError;
+use crate::facts::infer;
 use crate::graph::constant;
+use crate::judge::Judge;
+use crate::narrow::{Layout, Narrow};
 use crate::operators::{Role, role};
 use crate::params::{Params, least_scale};
 use crate::placement::Placement;
-use crate::recipe::{Precision, Recipe, WeightForm};
+use crate::recipe::WeightForm;
 use crate::repair::Rounded;
 use crate::rounding::LayerWeights;
-use crate::{Options, Prepared, Quantized, assemble, calibrate, equalize, placement, ranges};
+use crate::{Options, Prepared, Quantized, assemble, calibrate, choose, equalize, placement, prune};
 pub use graph::{Graph, Tensors, tensor_of};
 pub use loss::{Loss, Target, targets};
 pub use parameter::{Levels, Parameter};
@@ -82,7 +85,7 @@ pub struct Distilled {
 /// Trains `student` to answer as `teacher` does, on all samples of `data`, with the rounding that the recipe of
 /// `options` asks for.
 ///
-/// `step` is called after each sample with what is being done: `calibrating`, `distilling`.
+/// `step` is called after each sample with what is being done: `reading`, `calibrating`, `distilling`.
 ///
 /// # Errors
 /// [`QuantizeError`] naming the node without gradient, the sample, or the mend where training goes astray.
@@ -98,27 +101,36 @@ pub fn distill(
     gemm::set_threading_threshold(usize::MAX);
     let mut epochs = Vec::new();
     if settings.float_epochs > 0 {
+        // How many samples are good is known once all were looked at.
+        data.samples().try_for_each(|sample| sample.map(|_| step("reading")))?;
         let mut parameters = parameters(&student, None)?;
         let trainer = Trainer::new(teacher, &student, data, settings, options.threads)?;
         epochs = trainer.train(&mut parameters, settings.float_epochs, &mut step)?;
         write_back(&mut student, &parameters);
     }
-    if options.equalize {
+    if options.prune > 0.0 {
+        let Prepared { model, facts, dims, pruned, .. } = &mut student;
+        *pruned = Some(prune::prune(model, facts, dims, options.prune, data)?);
+        *facts = infer(model, dims)?;
+    }
+    // Equalization weighs the noise of 8 bits; weights of fewer lose by it.
+    let is_int8 = options.recipe.usual.weights == WeightForm::Int8;
+    if options.equalize && is_int8 && !data.is_synthetic() {
         let Prepared { model, facts, dims, .. } = &mut student;
         student.equalized = equalize::equalize(model, facts, dims, data.samples(), || ())?;
     }
     let placement = placement::place(&student.model, &student.facts, &options.recipe, options.outputs)?;
     let observed = placement.observed(&student.model);
     let seen = calibrate::calibrate(&student.model, &observed, &student.dims, data.samples(), || step("calibrating"))?;
-    let params = ranges::parameters(&student.model, &placement, &seen, options.ranges, options.activations)?;
-    let rounding = Rounding { placement: &placement, params: &params, recipe: &options.recipe };
+    let params = choose::ranges(&Judge::of(&student, data)?, &student, &placement, &seen, options)?.params;
+    let rounding = Rounding { placement: &placement, params: &params };
     let mut parameters = parameters(&student, Some(&rounding))?;
     let mut trainer = Trainer::new(teacher, &student, data, settings, options.threads)?;
     trainer.levels = rounding.activations();
     epochs.extend(trainer.train(&mut parameters, settings.epochs, &mut step)?);
     write_back(&mut student, &parameters);
-    let quantized = assemble(&student, &placement, &params, &rounding.integers(&student, &parameters)?)?;
-    Ok(Distilled { quantized, epochs })
+    let quantized = assemble(&student, &placement, &params, &rounding.integers(&student, &parameters))?;
+    Ok(Distilled { quantized: Quantized { original: teacher.model.clone(), seen, ..quantized }, epochs })
 }
 
 /// Puts the values of the parameters, rounded where they are, into the float model.
@@ -134,7 +146,6 @@ struct Rounding<'a> {
     placement: &'a Placement,
     /// One for each group of the placement.
     params: &'a [Params],
-    recipe: &'a Recipe,
 }
 
 impl Rounding<'_> {
@@ -144,47 +155,44 @@ impl Rounding<'_> {
         groups.flat_map(|(group, params)| group.sources.iter().map(|source| (source.clone(), *params))).collect()
     }
 
-    /// The highest level of the weights of `node` and the least scale of each channel; `None` where it stays float.
-    fn of(&self, model: &Model, node: &Node) -> Result<Option<(f32, Vec<f32>)>, QuantizeError> {
-        let form = self.recipe.form(node);
+    /// The levels for the `weights` of `node`; `None` where it stays float.
+    fn weights(&self, model: &Model, node: &Node, weights: &Tensor) -> Result<Option<Levels>, QuantizeError> {
         let input = node.input(0).and_then(|x| self.params.get(*self.placement.group_of.get(x)?));
-        let (Some(input), false) = (input, form.precision == Precision::Float) else { return Ok(None) };
-        let highest = if form.weights == WeightForm::Int4 { 7.0 } else { 127.0 };
+        let position = model.nodes.iter().position(|other| other.outputs == node.outputs);
+        let role = position.and_then(|index| self.placement.roles.get(index));
+        let (Some(input), Some(&Role::Weighted { channel_axis })) = (input, role) else { return Ok(None) };
+        let form = self.placement.forms.get(&node.label()).copied().unwrap_or_default();
         let bias = constant(model, node, 2).map(Tensor::to_f32s).transpose()?;
-        Ok(Some((highest, bias.iter().flatten().map(|&b| least_scale(b, input.scale)).collect())))
+        let least: Vec<f32> = bias.iter().flatten().map(|&b| least_scale(b, input.scale)).collect();
+        let layout = Layout::of(&weights.shape, channel_axis);
+        let narrow = Narrow::of(form, &weights.to_f32s()?, layout, &least, &[]);
+        Ok(Some(Levels { channel_axis, narrow, least }))
     }
 
     /// The trained integers by the label of their layer.
-    fn integers(&self, student: &Prepared, trained: &BTreeMap<String, Parameter>) -> Result<Rounded, QuantizeError> {
+    fn integers(&self, student: &Prepared, trained: &BTreeMap<String, Parameter>) -> Rounded {
         let mut rounded = Rounded::new();
-        for (node, _) in layers(&student.model) {
+        for node in &student.model.nodes {
             let parameter = |index: usize| node.input(index).and_then(|name| trained.get(name));
-            if let Some((levels, scales)) = parameter(1).and_then(Parameter::integers) {
+            if let Some(weights) = parameter(1).and_then(Parameter::integers) {
                 let bias = parameter(2).map(|bias| bias.values.clone());
-                rounded.insert(node.label(), LayerWeights { levels, scales, bias });
+                rounded.insert(node.label(), LayerWeights { weights, bias });
             }
         }
-        Ok(rounded)
+        rounded
     }
-}
-
-/// The layers that compute on weights, with the weights' axis of output channels.
-fn layers(model: &Model) -> impl Iterator<Item = (&Node, usize)> {
-    model.nodes.iter().filter_map(|node| match role(model, node) {
-        Role::Weighted { channel_axis } => Some((node, channel_axis)),
-        _ => None,
-    })
 }
 
 /// The weights and biases of all layers by name; without `rounding` none is rounded.
 fn parameters(student: &Prepared, rounding: Option<&Rounding>) -> Result<BTreeMap<String, Parameter>, QuantizeError> {
     let model = &student.model;
     let mut parameters: BTreeMap<String, Parameter> = BTreeMap::new();
-    for (node, axis) in layers(model) {
+    for node in model.nodes.iter().filter(|node| matches!(role(model, node), Role::Weighted { .. })) {
         if let (Some(name), Some(weights)) = (node.input(1), constant(model, node, 1)) {
             let (shape, values) = (&weights.shape, weights.to_f32s()?);
-            let parameter = match rounding.map(|rounding| rounding.of(model, node)).transpose()?.flatten() {
-                Some((highest, least)) => Parameter::weights(shape, values, axis, highest, least),
+            let levels = rounding.map(|rounding| rounding.weights(model, node, weights)).transpose()?.flatten();
+            let parameter = match levels {
+                Some(levels) => Parameter::weights(shape, values, levels),
                 None => Parameter::float(shape, values),
             };
             parameters.entry(name.into()).or_insert(parameter);
@@ -203,6 +211,8 @@ mod tests {
     use cygnet_onnx::reference::Reference;
 
     use super::*;
+    use crate::ranges::{Ranges, parameters as parameters_of};
+    use crate::recipe::{LayerForm, Recipe};
 
     /// The student in training answers what the integer model answers by tract, but for a few steps of rounding.
     #[test]
@@ -216,13 +226,13 @@ mod tests {
         let observed = placement.observed(&student.model);
         let samples = data.samples().take(20);
         let seen = calibrate::calibrate(&student.model, &observed, &student.dims, samples, || ()).unwrap();
-        let params =
-            ranges::parameters(&student.model, &placement, &seen, options.ranges, options.activations).unwrap();
-        let rounding = Rounding { placement: &placement, params: &params, recipe: &options.recipe };
+        let ranges = Ranges::MinMax;
+        let params = parameters_of(&student.model, &placement, &seen, ranges, options.activations).unwrap();
+        let rounding = Rounding { placement: &placement, params: &params };
         let parameters = parameters(&student, Some(&rounding)).unwrap();
         let mut trainer = Trainer::new(&student, &student, &data, &settings, 1).unwrap();
         trainer.levels = rounding.activations();
-        let integers = rounding.integers(&student, &parameters).unwrap();
+        let integers = rounding.integers(&student, &parameters);
         let quantized = assemble(&student, &placement, &params, &integers).unwrap();
         let reference = Reference::with_dims(&quantized.model, &[], &quantized.dims).unwrap();
         for index in 0..5 {

@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use cygnet::Card;
 use cygnet_onnx::model::Model;
-use quantize::data::Data;
+use quantize::data::{Data, Purpose};
 use quantize::distill::{Distilled, Epoch, Loss, Settings, distill};
 use quantize::engine::Engine;
 use quantize::evaluate;
@@ -46,9 +46,15 @@ pub struct Arguments {
     /// Another float model with the same inputs and outputs, to be trained in the place of the model itself
     #[arg(long, value_name = "STUDENT.onnx")]
     pub student: Option<PathBuf>,
-    /// Bits of a weight
-    #[arg(long, default_value = "8", value_parser = ["8", "4"])]
-    pub weight_bits: String,
+    /// How weights are stored; the first layer, depthwise and small ones stay int8
+    #[arg(long, value_enum, default_value = "int8")]
+    pub weights: WeightForm,
+    /// The same by the bits of a weight: 8 or 4
+    #[arg(long, conflicts_with = "weights", value_parser = weight_bits)]
+    pub weight_bits: Option<WeightForm>,
+    /// Take whole channels out of the student that make up this share of the cost
+    #[arg(long, value_name = "SHARE", value_parser = super::quantize::share)]
+    pub prune: Option<f64>,
     /// How often every sample is seen
     #[arg(long, value_name = "N", default_value_t = Settings::default().epochs)]
     pub epochs: usize,
@@ -75,6 +81,14 @@ pub struct Arguments {
     pub json: bool,
 }
 
+fn weight_bits(text: &str) -> Result<WeightForm, String> {
+    match text {
+        "8" => Ok(WeightForm::Int8),
+        "4" => Ok(WeightForm::Int4),
+        _ => Err("must be 8 or 4".into()),
+    }
+}
+
 fn rate(text: &str) -> Result<f32, String> {
     let rate: f32 = text.parse().map_err(|_| "is no number".to_string())?;
     if rate > 0.0 && rate <= 1.0 { Ok(rate) } else { Err("must be above 0 and at most 1".into()) }
@@ -94,7 +108,7 @@ struct Report {
     float_bytes: u64,
     output_bytes: u64,
     samples: usize,
-    weight_bits: u32,
+    weights: WeightForm,
     settings: Settings,
     /// On the samples held out, before training and after each epoch.
     epochs: Vec<Epoch>,
@@ -118,8 +132,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         bail!("{}: is the name of two outputs; give the plan another", output.display());
     }
     let card = super::card::take(&arguments.model, arguments.card.as_deref(), &mut model)?;
-    let data = Data::open(&arguments.calib, &model, card.as_ref())?;
-    let evaluation = arguments.eval.as_deref().map(|path| Data::open(path, &model, card.as_ref())).transpose()?;
+    let open = |path: &Path, purpose| Data::open(path, &model, card.as_ref()).map(|data| data.screened(purpose, None));
+    let data = open(&arguments.calib, Purpose::Calibration)?;
+    let evaluation = arguments.eval.as_deref().map(|path| open(path, Purpose::Evaluation)).transpose()?;
     if let Some(data) = evaluation.as_ref().filter(|d| !d.has_labels()) {
         bail!("{}: has samples without label; see `quantize --help`", data.path().display());
     }
@@ -129,10 +144,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         Some(path) => quantize::prepare(student(path, &model)?, &data)?,
         None => teacher.clone(),
     };
-    let before = evaluation.as_ref().map(|evaluation| {
+    let untrained = |evaluation| {
         let untrained = quantize::quantize(student.model.clone(), &data, &options, || ())?;
         shares(&teacher, &engine(&untrained)?.0, evaluation)
-    });
+    };
+    let before = evaluation.as_ref().map(untrained).transpose()?;
     let mut progress: Option<(&'static str, Progress)> = None;
     let step = |what: &'static str| {
         if progress.as_ref().is_none_or(|(before, _)| *before != what) {
@@ -160,10 +176,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         float_bytes: size(&arguments.model)?,
         output_bytes: size(&output)?,
         samples: data.len(),
-        weight_bits: if arguments.weight_bits == "4" { 4 } else { 8 },
+        weights: options.recipe.usual.weights,
         settings,
         epochs,
-        before: before.transpose()?,
+        before,
         after,
         seconds: start.elapsed().as_secs_f64(),
     };
@@ -171,9 +187,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 fn options(arguments: &Arguments) -> Options {
-    let weights = if arguments.weight_bits == "4" { WeightForm::Int4 } else { WeightForm::Int8 };
+    let weights = arguments.weight_bits.unwrap_or(arguments.weights);
     let recipe = Recipe { usual: LayerForm { weights, ..LayerForm::default() }, ..Recipe::default() };
-    let mut options = Options { activations: arguments.activations, recipe, ..Options::default() };
+    let prune = arguments.prune.unwrap_or(0.0);
+    let mut options = Options { activations: arguments.activations, recipe, prune, ..Options::default() };
     options.threads = arguments.threads.map_or(options.threads, NonZeroUsize::get);
     options
 }
@@ -224,8 +241,8 @@ impl fmt::Display for Report {
         let bytes = |bytes: u64| grouped(bytes as usize);
         let output = bytes(self.output_bytes);
         writeln!(f, "{}: {output} bytes, float {}", self.output, bytes(self.float_bytes))?;
-        let bits = self.weight_bits;
-        writeln!(f, "{bits}-bit weights, trained on {} samples in {:.0} s; held out:", self.samples, self.seconds)?;
+        let form = format!("{:?}", self.weights).to_lowercase();
+        writeln!(f, "{form} weights, trained on {} samples in {:.0} s; held out:", self.samples, self.seconds)?;
         for epoch in &self.epochs {
             let agreement = percent(epoch.agreement);
             writeln!(f, "  epoch {:>3}: loss {:.5}, the teacher's answer on {agreement}", epoch.number, epoch.loss)?;

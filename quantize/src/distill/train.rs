@@ -94,7 +94,8 @@ impl<'a> Trainer<'a> {
                 batch.iter().for_each(|_| step("distilling"));
             }
             let score = self.score(parameters, &held_out, epoch)?;
-            if told.iter().all(|before| score.is_better(before)) {
+            // On few samples the loss tells more than the number of same answers.
+            if told.iter().all(|before| score.loss < before.loss) {
                 best.clone_from(parameters);
             }
             told.push(score);
@@ -204,13 +205,6 @@ impl<'a> Trainer<'a> {
         let teacher = self.teacher.run(&inputs, &Tensors::new(), &BTreeMap::new(), &taught)?;
         let student = self.student.run(&inputs, tensors, &self.levels, &learned)?;
         Ok((sample.name, teacher, student))
-    }
-}
-
-impl Epoch {
-    /// Whether the student agrees with the teacher more often than in `before`, or as often and with less loss.
-    fn is_better(&self, before: &Epoch) -> bool {
-        self.agreement > before.agreement || (self.agreement == before.agreement && self.loss < before.loss)
     }
 }
 
