@@ -163,7 +163,7 @@ impl Rounding<'_> {
         let (Some(input), Some(&Role::Weighted { channel_axis })) = (input, role) else { return Ok(None) };
         let form = self.placement.forms.get(&node.label()).copied().unwrap_or_default();
         let bias = constant(model, node, 2).map(Tensor::to_f32s).transpose()?;
-        let least: Vec<f32> = bias.iter().flatten().map(|&b| least_scale(b, input.scale)).collect();
+        let least: Vec<f32> = bias.iter().flatten().map(|&b| least_scale(b, *input)).collect();
         let layout = Layout::of(&weights.shape, channel_axis);
         let narrow = Narrow::of(form, &weights.to_f32s()?, layout, &least, &[]);
         Ok(Some(Levels { channel_axis, narrow, least }))
