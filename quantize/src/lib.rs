@@ -73,7 +73,7 @@ pub enum Effort {
 
 /// An equalized model is taken where less than this share of the loss remains: its channels fill their ranges, so what was
 /// not seen in calibration is cut off sooner.
-const EQUALIZED: f64 = 0.85;
+const EQUALIZED: f64 = 0.95;
 
 /// Biases that make up for the mean error of what their layers read are taken where less than this share of the loss
 /// remains: means over few samples are chance too.
@@ -191,7 +191,7 @@ pub fn quantize(
         let observed = placement.observed(&prepared.model);
         let seen = cache::calibrated(prepared, &observed, data, options.cache.as_deref(), &mut step)?;
         let (loss, quantized) = build(prepared, &seen, data, options)?;
-        if best.as_ref().is_none_or(|(least, _)| loss.is_below(EQUALIZED, least)) {
+        if best.as_ref().is_none_or(|(least, _)| loss.all < EQUALIZED * least.all) {
             best = Some((loss, Quantized { original: original.clone(), seen, ..quantized }));
         }
     }
