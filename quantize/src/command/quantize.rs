@@ -212,7 +212,7 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         bad_samples: std::iter::once(&calibration).chain(&evaluation).map(Data::findings).collect(),
         layers: quantized.inserted.weighted,
         folded: quantized.folded,
-        pruned: quantized.pruned,
+        pruned: quantized.pruned.clone(),
         equalized: quantized.equalized.clone(),
         accuracy: evaluated.as_ref().and_then(|evaluated| evaluated.accuracy).map(Into::into),
         evaluation: evaluated,
