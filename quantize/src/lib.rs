@@ -42,6 +42,7 @@ pub mod synthetic;
 pub mod tail;
 pub mod taps;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use cygnet_onnx::model::Model;
@@ -154,6 +155,8 @@ pub struct Quantized {
     pub inserted: insert::Inserted,
     /// What calibration saw; empty where only [`build`] was called.
     pub seen: Distributions,
+    /// How the range of each tensor was drawn.
+    pub ranges: BTreeMap<String, Ranges>,
     /// Extents of open axes as the samples have them.
     pub dims: Dims,
 }
@@ -241,7 +244,10 @@ pub fn build(
             best = Some((loss, quantized));
         }
     }
-    best.ok_or_else(|| QuantizeError::Unsuitable("nothing was tried".into()))
+    let (loss, mut best) = best.ok_or_else(|| QuantizeError::Unsuitable("nothing was tried".into()))?;
+    let groups = placement.groups.iter().zip(&chosen.ranges);
+    best.ranges = groups.flat_map(|(group, &ranges)| group.tensors.iter().map(move |t| (t.clone(), ranges))).collect();
+    Ok((loss, best))
 }
 
 fn assemble(
@@ -263,6 +269,7 @@ fn assemble(
         equalized: equalized.clone(),
         inserted,
         seen: Distributions::new(),
+        ranges: BTreeMap::new(),
         dims: dims.clone(),
     })
 }

@@ -12,16 +12,15 @@ pub mod occlusion;
 pub mod origin;
 pub mod page;
 pub mod preview;
-pub mod share;
 
 use serde::Serialize;
 
 use crate::engine::Memory;
+use crate::evaluate::Evaluation;
 use flips::Flips;
 use latency::Latency;
 use layers::Layer;
 use origin::Origin;
-use share::Share;
 
 /// Everything that the page shows.
 #[derive(Clone, Debug, Serialize)]
@@ -34,11 +33,9 @@ pub struct Report {
     pub memory: Option<Memory>,
     /// How long one inference takes, or will.
     pub latency: Latency,
-    /// Measures of quality on the evaluation samples, the most telling first; none without such samples.
-    pub scores: Vec<Score>,
-    /// Share of evaluation samples on which both models give the same answer.
-    pub agreement: Option<Share>,
-    /// The tensors that became integers, in the order of the graph.
+    /// Quality on the evaluation samples.
+    pub quality: Option<Evaluation>,
+    /// The tensors that are computed, in the order of the graph.
     pub layers: Vec<Layer>,
     /// What was repaired or prevented.
     pub guards: Vec<Guard>,
@@ -62,19 +59,6 @@ impl Size {
     pub fn ratio(&self) -> f64 {
         self.int8_bytes as f64 / self.float_bytes.max(1) as f64
     }
-}
-
-/// One measure of quality of both models.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Score {
-    /// What was measured: `top-1`, …
-    pub metric: String,
-    /// The float model's, 0 … 1.
-    pub float: Share,
-    /// The int8 model's, 0 … 1.
-    pub int8: Share,
-    /// How likely a difference this large is by chance, where that was tested: the name of the test, and its p-value.
-    pub chance: Option<(String, f64)>,
 }
 
 /// Something that was repaired or prevented on the way.

@@ -40,7 +40,11 @@ fn number(value: &Value) -> usize {
 fn the_page_shows_what_the_json_says() {
     let (model, calib, eval) =
         (bundled("fashion", "fashion.onnx"), bundled("fashion", "calib.npz"), bundled("fashion", "eval.npz"));
-    let (summary, page, folder) = made(&[&model, Path::new("--calib"), &calib, Path::new("--eval"), &eval]);
+    // Rough, so that some answers change.
+    let rough =
+        ["--effort", "fast", "--outputs", "int8", "--ranges", "percentile", "--percentile", "98"].map(Path::new);
+    let data = [&*model, Path::new("--calib"), &calib, Path::new("--eval"), &eval];
+    let (summary, page, folder) = made(&[&data[..], &rough[..]].concat());
     let report = &summary["report"];
     for number in
         [&report["size"]["float_bytes"], &report["size"]["int8_bytes"], &report["memory"]["arena_bytes"]].map(number)
@@ -49,19 +53,21 @@ fn the_page_shows_what_the_json_says() {
     }
     assert_eq!(report["size"]["int8_bytes"], fs::metadata(folder.path().join("out.onnx")).unwrap().len());
     assert_eq!(report["size"]["int8_bytes"], summary["int8_bytes"]);
-    let score = &report["scores"][0];
-    for share in [&score["float"], &score["int8"], &report["agreement"]] {
+    let measures = report["quality"]["measures"].as_array().unwrap();
+    let measure = |name: &str| measures.iter().find(|measure| measure["name"] == name).unwrap();
+    for share in [&measure("top-1")["float"], &measure("top-1")["int8"], &measure("same answer")["int8"]] {
         for part in ["value", "low", "high"] {
             assert!(page.contains(&percent(share[part].as_f64().unwrap())), "{share}");
         }
     }
-    assert_eq!(score["int8"]["value"], summary["accuracy"]["int8_top1"]);
-    assert_eq!(report["agreement"]["value"], summary["accuracy"]["agreement"]);
+    assert_eq!(measure("top-1")["int8"]["value"], summary["accuracy"]["int8_top1"]);
+    assert_eq!(measure("same answer")["int8"]["value"], summary["accuracy"]["agreement"]);
 
     // The comparison finds as many changed answers as the evaluation did.
     let flips = &report["flips"];
     let changed = ["lost", "won", "other"].map(|kind| number(&flips[kind])).iter().sum::<usize>();
     assert_eq!(changed, number(&summary["accuracy"]["samples"]) - number(&summary["accuracy"]["agree"]));
+    assert!(changed > 0);
     assert_eq!(flips["shown"].as_array().unwrap().len(), changed.min(8));
     let won = number(&flips["won"]) as i64 - number(&flips["lost"]) as i64;
     let right = |kind: &str| number(&summary["accuracy"][kind]) as i64;
@@ -102,9 +108,22 @@ fn layers_are_those_of_the_model() {
 fn sound_is_shown_too() {
     let model = bundled("digits-tiny", "digits-tiny.onnx");
     let data = bundled("digits-speech", "eval.npz");
-    let (summary, page, _) = made(&[&model, Path::new("--calib"), &data, Path::new("--eval"), &data]);
+    let (summary, page, _) = made(&[
+        &*model,
+        Path::new("--calib"),
+        &data,
+        Path::new("--eval"),
+        &data,
+        Path::new("--effort"),
+        Path::new("fast"),
+        Path::new("--ranges"),
+        Path::new("percentile"),
+        Path::new("--percentile"),
+        Path::new("95"),
+    ]);
     let flips = &summary["report"]["flips"];
     assert_eq!(number(&flips["samples"]), 510);
+    assert!(!flips["shown"].as_array().unwrap().is_empty());
     for flip in flips["shown"].as_array().unwrap() {
         // 61 frames to the right, 40 bands upwards.
         let preview = &flip["preview"];

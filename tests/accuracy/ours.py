@@ -62,7 +62,9 @@ def compute(case, arguments):
         printed = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         seconds = time.perf_counter() - start
         if printed.returncode != 0:
-            raise RuntimeError(f"{' '.join(map(str, command))}: {printed.stderr}")
+            # Lines of the log start with their level in brackets; the others are the error.
+            said = [line for line in printed.stderr.splitlines() if line and not line.startswith("[")]
+            raise RuntimeError(f"{' '.join(map(str, arguments))}: {said[0] if said else 'failed'}")
         told = json.loads(printed.stdout)
         noise = [(layer["node"], layer["decibels"]) for layer in told["noise"][:5]]
         return {"answers": answers(plan, case.eval), "bytes": output.stat().st_size, "plan_bytes": plan.stat().st_size,

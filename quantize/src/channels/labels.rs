@@ -12,12 +12,12 @@ pub struct Labels {
 
 impl Labels {
     /// One label for all elements of a tensor of `rank` axes.
-    pub(super) fn uniform(rank: usize, label: usize) -> Labels {
+    pub fn uniform(rank: usize, label: usize) -> Labels {
         Labels { extents: vec![1; rank], marks: vec![label] }
     }
 
     /// One label per index of `axis`.
-    pub(super) fn along(rank: usize, axis: usize, labels: Vec<usize>) -> Labels {
+    pub fn along(rank: usize, axis: usize, labels: Vec<usize>) -> Labels {
         let mut extents = vec![1; rank];
         extents[axis] = labels.len();
         Labels { extents, marks: labels }.compressed()

@@ -1,24 +1,26 @@
 //! Gathers what the report shows, and writes it.
 
-use std::collections::BTreeMap;
-
 use anyhow::Context;
 use cygnet::Card;
 use cygnet::core::Plan;
 use quantize::Quantized;
-use quantize::data::Data;
+use quantize::coverage::Uncovered;
+use quantize::data::{Data, Findings};
 use quantize::engine::Engine;
 use quantize::equalize::EqualizedSet;
+use quantize::prune::Pruned;
 use quantize::report::flips::{Flips, flips};
 use quantize::report::latency::Latency;
 use quantize::report::layers::layers;
-use quantize::report::numbers::short;
+use quantize::report::numbers::{percent, short};
 use quantize::report::origin::{Calibration, File, Origin, sha256, shell_command};
-use quantize::report::share::Share;
-use quantize::report::{Guard, Report, Score, Size, Tried};
+use quantize::report::{Guard, Report, Size, Tried};
 
 use super::progress::Progress;
 use super::summary::Summary;
+
+/// How many tensors that calibration does not cover are shown.
+const UNCOVERED: usize = 10;
 
 /// What the run has at hand when the model is made.
 pub struct Run<'r> {
@@ -44,55 +46,46 @@ pub struct Run<'r> {
 pub fn gather(run: &Run<'_>, summary: &Summary) -> anyhow::Result<Report> {
     let Run { quantized, engine, calibration, .. } = run;
     let sample = calibration.samples().next().transpose()?;
-    let of = |plan: Option<&Plan<'_>>| {
-        layers(quantized, &quantized.seen, &summary.noise, plan, &run.ranges, &BTreeMap::new())
-    };
+    let methods = quantized.ranges.iter().map(|(tensor, ranges)| (tensor.clone(), ranges.to_string())).collect();
+    let of = |plan: Option<&Plan<'_>>| layers(quantized, &quantized.seen, &summary.noise, plan, &run.ranges, &methods);
     let layers = engine.map_or_else(|| of(None), |engine| engine.with_plan(|plan| of(Some(plan))))?;
-    let (scores, agreement) = quality(summary);
     Ok(Report {
         origin: origin(run, summary)?,
         size: Size { float_bytes: summary.float_bytes, int8_bytes: summary.int8_bytes },
         memory: summary.memory.clone(),
         latency: Latency::of(&quantized.model, &quantized.dims, engine.zip(sample.as_ref()))?,
-        tried: tried(summary, &scores, agreement),
-        scores,
-        agreement,
+        tried: tried(summary),
+        quality: summary.evaluation.clone(),
         layers,
-        guards: guards(quantized),
-        flips: find_flips(run)?,
+        guards: guards(quantized, summary),
+        flips: find_flips(run, summary)?,
     })
 }
 
-fn quality(summary: &Summary) -> (Vec<Score>, Option<Share>) {
-    let Some(shares) = &summary.accuracy else { return (Vec::new(), None) };
-    let counts = shares.counts;
-    let share = |hits| Share::of(hits, counts.samples);
-    let (float, int8) = (share(counts.float_right), share(counts.int8_right));
-    (vec![Score { metric: "top-1".into(), float, int8, chance: None }], Some(share(counts.agree)))
-}
-
 /// The float model and the int8 model: what there is without a search.
-fn tried(summary: &Summary, scores: &[Score], agreement: Option<Share>) -> Vec<Tried> {
-    let score = scores.first();
+fn tried(summary: &Summary) -> Vec<Tried> {
+    let evaluation = summary.evaluation.as_ref();
+    let agreement = evaluation.and_then(|evaluation| evaluation.measure("same answer"));
+    let shares = summary.accuracy.as_ref();
     let float = Tried {
         what: "float".into(),
         bytes: summary.float_bytes,
         agreement: agreement.map(|_| 1.0),
-        accuracy: score.map(|score| score.float.value),
+        accuracy: shares.map(|shares| shares.float_top1),
         is_chosen: false,
     };
     let int8 = Tried {
         what: "int8".into(),
         bytes: summary.int8_bytes,
-        agreement: agreement.map(|share| share.value),
-        accuracy: score.map(|score| score.int8.value),
+        agreement: agreement.map(|measure| measure.int8.value),
+        accuracy: shares.map(|shares| shares.int8_top1),
         is_chosen: true,
     };
     vec![float, int8]
 }
 
-/// What folding and insertion did, as far as they count it.
-fn guards(quantized: &Quantized) -> Vec<Guard> {
+/// What folding, pruning, equalization and insertion did, and what was wrong with the data.
+fn guards(quantized: &Quantized, summary: &Summary) -> Vec<Guard> {
     let folded = &quantized.folded;
     let whole = |count: usize, what: &str, why: &str| {
         (count > 0).then(|| Guard { layer: String::new(), what: format!("{count} {what}"), why: why.into() })
@@ -109,8 +102,35 @@ fn guards(quantized: &Quantized) -> Vec<Guard> {
     ]
     .into_iter()
     .flatten()
+    .chain(quantized.pruned.as_ref().map(pruned))
+    .chain(summary.bad_samples.iter().filter(|findings| !findings.counts.is_empty()).map(bad_samples))
+    .chain(summary.uncovered.iter().take(UNCOVERED).map(uncovered))
     .chain(quantized.equalized.sets.iter().map(equalized))
     .collect()
+}
+
+fn pruned(pruned: &Pruned) -> Guard {
+    Guard {
+        layer: String::new(),
+        what: format!(
+            "{} of {} channels removed, {} layers fitted again",
+            pruned.removed, pruned.channels, pruned.refitted
+        ),
+        why: format!("asked for: {} of {} weights are left", pruned.weights_after, pruned.weights_before),
+    }
+}
+
+fn bad_samples(findings: &Findings) -> Guard {
+    Guard { layer: String::new(), what: format!("bad samples: {}", findings.line()), why: "they say nothing".into() }
+}
+
+fn uncovered(uncovered: &Uncovered) -> Guard {
+    let ((low, high), (least, largest)) = (uncovered.calibrated, uncovered.evaluated);
+    Guard {
+        layer: uncovered.node.clone().unwrap_or_else(|| uncovered.tensor.clone()),
+        what: format!("{} of the values saturate in evaluation", percent(uncovered.share)),
+        why: format!("calibration saw {low:.3} … {high:.3}, evaluation {least:.3} … {largest:.3}"),
+    }
 }
 
 fn equalized(set: &EqualizedSet) -> Guard {
@@ -151,7 +171,13 @@ fn origin(run: &Run<'_>, summary: &Summary) -> anyhow::Result<Origin> {
     })
 }
 
-fn find_flips(run: &Run<'_>) -> anyhow::Result<Option<Flips>> {
+fn find_flips(run: &Run<'_>, summary: &Summary) -> anyhow::Result<Option<Flips>> {
+    // Answers are classes only where they are compared as such.
+    let gives_classes =
+        summary.evaluation.as_ref().is_some_and(|evaluation| evaluation.measure("same answer").is_some());
+    if !gives_classes {
+        return Ok(None);
+    }
     let Some((data, engine)) = run.evaluation.zip(run.engine) else { return Ok(None) };
     let progress = std::sync::Mutex::new(Progress::new("comparing", data.len()));
     let step = || progress.lock().unwrap_or_else(std::sync::PoisonError::into_inner).step();

@@ -163,7 +163,7 @@ mod tests {
     #[test]
     fn gradients_of_scales_are_those_of_the_paper() {
         // One channel, scale 1: level 0.4 → 0, and 200 → 127. By hand:
-        // d/ds = 2 · (0 - 0.4) + 3 · 127 = 380.2; the value beyond has no gradient; a unit is the largest weight, 200.
+        // d/ds = 2 · (0 - 0.4) + 3 · 127 = 380.2; the value beyond has no gradient; a unit is the largest, 200.
         let mut parameter = parameter(WeightForm::Int8, &[1, 2], &[0.4, 200.0]);
         parameter.levels.as_mut().unwrap().narrow.scales = vec![1.0];
         let gradient = parameter.gradient(&[2.0, 3.0]);

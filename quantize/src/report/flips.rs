@@ -102,8 +102,8 @@ pub fn flips(
     threads: usize,
     step: &(dyn Fn() + Sync),
 ) -> Result<Flips, QuantizeError> {
-    let float = Reference::with_dims(&quantized.float, &[], &quantized.dims)?;
-    let view = View::of(&quantized.float, &facts::infer(&quantized.float, &quantized.dims)?, card);
+    let float = Reference::with_dims(&quantized.original, &[], &quantized.dims)?;
+    let view = View::of(&quantized.original, &facts::infer(&quantized.original, &quantized.dims)?, card);
     let ask = Ask { float: &float, labels: card.map_or(&[], |card| &card.labels), view };
     let found = Mutex::new((Flips::default(), BTreeMap::<Place, ()>::new()));
     let next = AtomicUsize::new(0);

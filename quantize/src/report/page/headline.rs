@@ -2,11 +2,12 @@
 
 use maud::{Markup, html};
 
+use super::super::Report;
 use super::super::latency::BoardTime;
 use super::super::numbers::{grouped, percent, short};
-use super::super::share::Share;
-use super::super::{Report, Score};
 use super::chart::{self, Scale};
+use crate::evaluate::statistics::Estimate;
+use crate::evaluate::{Evaluation, Measure};
 
 /// Size, quality, memory, time: one tile each.
 fn tiles(report: &Report) -> Markup {
@@ -16,11 +17,8 @@ fn tiles(report: &Report) -> Markup {
             (tile("size of the file", &percent(size.ratio()), &format!(
                 "of float: {} → {} bytes", grouped(size.float_bytes as usize), grouped(size.int8_bytes as usize)
             )))
-            @for score in &report.scores {
-                (tile(&score.metric, &percent(score.int8.value), &change(score)))
-            }
-            @if let Some(agreement) = &report.agreement {
-                (tile("same answer as float", &percent(agreement.value), &interval(agreement)))
+            @for measure in report.quality.iter().flat_map(|quality| &quality.measures) {
+                (tile(measure.name, &shown(measure, measure.int8.value), &note(measure)))
             }
             @if let Some(memory) = &report.memory {
                 (tile("RAM: arena", &grouped(memory.arena_bytes), "bytes"))
@@ -44,75 +42,86 @@ fn tile(what: &str, value: &str, note: &str) -> Markup {
     }
 }
 
-fn change(score: &Score) -> String {
-    let points = 100.0 * (score.int8.value - score.float.value);
-    format!("float {}, {points:+.2} points", percent(score.float.value))
+/// A figure of a measure.
+fn shown(measure: &Measure, value: f64) -> String {
+    if measure.is_share { percent(value) } else { short(value) }
 }
 
-fn interval(share: &Share) -> String {
-    format!("{} to {}", percent(share.low), percent(share.high))
+/// What float has, or where a figure of both lies.
+fn note(measure: &Measure) -> String {
+    let Some(float) = measure.float else { return interval(measure, &measure.int8) };
+    let change = measure.int8.value - float.value;
+    let change = if measure.is_share { format!("{:+.2} points", 100.0 * change) } else { format!("{change:+.4}") };
+    format!("float {}, {change}", shown(measure, float.value))
+}
+
+fn interval(measure: &Measure, estimate: &Estimate) -> String {
+    format!("{} to {}", shown(measure, estimate.low), shown(measure, estimate.high))
 }
 
 /// The tiles, and the table of quality with its intervals.
 pub fn section(report: &Report) -> Markup {
-    let rows: Vec<(String, Share)> = report
-        .scores
-        .iter()
-        .flat_map(|score| {
-            [(format!("{}, float", score.metric), score.float), (format!("{}, int8", score.metric), score.int8)]
-        })
-        .chain(report.agreement.map(|share| ("same answer".to_string(), share)))
-        .collect();
     let content = html! {
         (tiles(report))
-        @if rows.is_empty() {
-            p { "No labelled samples were given (--eval), so accuracy is not known." }
-        } @else {
-            div.wide {
-                table {
-                    caption {
-                        span {
-                        "Quality on " (grouped(rows[0].1.samples))
-                        " samples, with 95 % confidence intervals"
-                        }
-                    }
-                    thead {
-                        tr { th scope="col" { "measure" } th scope="col" { "value" } th scope="col" { "between" }
-                            th scope="col" { span.hidden { "interval" } } }
-                    }
-                    tbody {
-                        @for (what, share) in &rows {
-                            tr {
-                                th scope="row" { (what) }
-                                td { (percent(share.value)) }
-                                td { (interval(share)) }
-                                td.chart { (whisker(share, &rows)) }
-                            }
-                        }
-                    }
-                }
-            }
-            @for (test, p) in report.scores.iter().filter_map(|score| score.chance.as_ref()) {
-                p {
-                    (test) ": p = " (short(*p))
-                    @if *p < 0.05 { ", the change is more than chance." } @else { ", the change may be chance." }
-                }
-            }
+        @match &report.quality {
+            Some(quality) => (table(quality)),
+            None => p { "No samples were given to evaluate on (--eval), so accuracy is not known." }
         }
     };
     super::section("headline", "Result", &content)
 }
 
-/// The interval as a line with the value as a dot; all rows have one scale.
-fn whisker(share: &Share, rows: &[(String, Share)]) -> Markup {
-    let low = rows.iter().map(|(_, share)| share.low).fold(1.0, f64::min);
-    let high = rows.iter().map(|(_, share)| share.high).fold(0.0, f64::max);
+fn table(quality: &Evaluation) -> Markup {
+    let row = |measure: &'static str| move |estimate: Estimate, model: &str| (format!("{measure}{model}"), estimate);
+    html! {
+        div.wide {
+            table {
+                caption {
+                    span { "Quality on " (grouped(quality.samples)) " samples, with 95 % confidence intervals" }
+                }
+                thead {
+                    tr { th scope="col" { "measure" } th scope="col" { "value" } th scope="col" { "between" }
+                        th scope="col" { span.hidden { "interval" } } }
+                }
+                tbody {
+                    @for measure in &quality.measures {
+                        @let named = row(measure.name);
+                        @let float = measure.float.map(|float| named(float, ", float"));
+                        @let int8 = named(measure.int8, if float.is_some() { ", int8" } else { "" });
+                        @for (what, estimate) in float.into_iter().chain([int8]) {
+                            tr {
+                                th scope="row" { (what) }
+                                td { (shown(measure, estimate.value)) }
+                                td { (interval(measure, &estimate)) }
+                                td.chart { @if measure.is_share { (whisker(measure, &estimate, quality)) } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        @for (measure, p) in quality.measures.iter().filter_map(|measure| Some((measure, measure.p_value?))) {
+            p {
+                (measure.name) ", McNemar's exact test: p = " (short(p))
+                @if p < 0.05 { ", the change is more than chance." } @else { ", the change may be chance." }
+            }
+        }
+    }
+}
+
+/// The interval as a line with the value as a dot; all shares have one scale.
+fn whisker(measure: &Measure, estimate: &Estimate, quality: &Evaluation) -> Markup {
+    let shares = quality.measures.iter().filter(|measure| measure.is_share);
+    let all: Vec<Estimate> = shares.flat_map(|measure| measure.float.into_iter().chain([measure.int8])).collect();
+    let low = all.iter().map(|estimate| estimate.low).fold(1.0, f64::min);
+    let high = all.iter().map(|estimate| estimate.high).fold(0.0, f64::max);
     let x = Scale { low, high, from: 6.0, to: 154.0 };
     let content = html! {
-        (chart::line("whisker", x.at(share.low), 8.0, x.at(share.high), 8.0))
-        circle.dot cx=(chart::n(x.at(share.value))) cy="8" r="4" {}
+        (chart::line("whisker", x.at(estimate.low), 8.0, x.at(estimate.high), 8.0))
+        circle.dot cx=(chart::n(x.at(estimate.value))) cy="8" r="4" {}
     };
-    chart::svg(160.0, 16.0, &format!("{} between {}", percent(share.value), interval(share)), true, &content)
+    let title = format!("{} between {}", percent(estimate.value), interval(measure, estimate));
+    chart::svg(160.0, 16.0, &title, true, &content)
 }
 
 /// Memory and time on devices.

@@ -5,9 +5,10 @@ use super::super::layers::{Layer, Weights};
 use super::super::occlusion::Map;
 use super::super::origin::{Calibration, File, Origin};
 use super::super::preview::{Kind, Preview};
-use super::super::share::Share;
-use super::super::{Guard, Report, Score, Size, Tried};
+use super::super::{Guard, Report, Size, Tried};
 use super::page;
+use crate::evaluate::statistics::share;
+use crate::evaluate::{Evaluation, Measure};
 
 /// What a name must not become.
 const ATTACK: &str = "<script>alert(\"1\")</script>";
@@ -82,13 +83,28 @@ fn report(name: &str, layers: usize) -> Report {
             }),
             boards: Vec::new(),
         },
-        scores: vec![Score {
-            metric: name.into(),
-            float: Share::of(225, 250),
-            int8: Share::of(223, 250),
-            chance: Some((name.into(), 0.625)),
-        }],
-        agreement: Some(Share::of(245, 250)),
+        quality: Some(Evaluation {
+            samples: 250,
+            accuracy: None,
+            measures: vec![
+                Measure {
+                    name: ATTACK,
+                    is_share: true,
+                    float: Some(share(225, 250)),
+                    int8: share(223, 250),
+                    change: None,
+                    p_value: Some(0.625),
+                },
+                Measure {
+                    name: "same answer",
+                    is_share: true,
+                    float: None,
+                    int8: share(245, 250),
+                    change: None,
+                    p_value: None,
+                },
+            ],
+        }),
         layers: (0..layers).map(|_| layer(name)).collect(),
         guards: vec![Guard { layer: name.into(), what: name.into(), why: name.into() }],
         tried: vec![
@@ -165,8 +181,7 @@ fn sections_without_data_are_left_out_or_say_so() {
         assert!(full.contains(&format!("<section id=\"{anchor}\">")), "{anchor}");
     }
     report.flips = None;
-    report.scores.clear();
-    report.agreement = None;
+    report.quality = None;
     report.guards.clear();
     report.tried.truncate(1);
     report.origin.evaluation = None;
