@@ -195,7 +195,7 @@ mod tests {
     fn no_bias_leaves_the_accumulator() {
         for (activations, most) in [(Activations::Uint8, 1 << 28), (Activations::Int16, 1 << 30)] {
             let scale = least_scale(-3.0, Params { scale: 0.5, zero_point: 0, activations });
-            assert!(bias_level(-3.0, 0.5 * scale).abs() <= most && bias_level(-3.0, 0.25 * scale).abs() > most);
+            assert!(bias_level(-3.0, 0.5 * scale).abs() <= most && bias_level(-3.0, 0.375 * scale).abs() > most);
         }
         assert_eq!(bias_level(0.75, 0.5), 2); // 1.5 → 2
         assert_eq!(bias_level(1.25, 0.5), 2); // 2.5 → 2
