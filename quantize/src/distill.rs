@@ -214,13 +214,19 @@ mod tests {
     use crate::ranges::{Ranges, parameters as parameters_of};
     use crate::recipe::{LayerForm, Recipe};
 
-    /// The student in training answers what the integer model answers by tract, but for a few steps of rounding.
+    fn bundled(name: &str) -> (Prepared, Data) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models").join(name);
+        let model = Model::read(&folder.join(format!("{name}.onnx"))).unwrap();
+        let data = Data::open(&folder.join("calib.npz"), &model, None).unwrap();
+        (crate::prepare(model, &data).unwrap(), data)
+    }
+
+    /// In training the student has the levels that the integer model has by tract, layer by layer. Sums in another
+    /// order move a few values over the edge between two levels, and those move others in the layers behind: so the
+    /// first layers must be the same but for a few in a thousand, the others by no more than a few levels.
     #[test]
     fn the_student_computes_what_the_integer_model_computes() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/digits-speech");
-        let model = Model::read(&folder.join("digits-speech.onnx")).unwrap();
-        let data = Data::open(&folder.join("calib.npz"), &model, None).unwrap();
-        let student = crate::prepare(model, &data).unwrap();
+        let (student, data) = bundled("digits-speech");
         let (options, settings) = (Options::default(), Settings::default());
         let placement = placement::place(&student.model, &student.facts, &options.recipe, options.outputs).unwrap();
         let observed = placement.observed(&student.model);
@@ -230,38 +236,48 @@ mod tests {
         let params = parameters_of(&student.model, &placement, &seen, ranges, options.activations).unwrap();
         let rounding = Rounding { placement: &placement, params: &params };
         let parameters = parameters(&student, Some(&rounding)).unwrap();
-        let mut trainer = Trainer::new(&student, &student, &data, &settings, 1).unwrap();
-        trainer.levels = rounding.activations();
-        let integers = rounding.integers(&student, &parameters);
-        let quantized = assemble(&student, &placement, &params, &integers).unwrap();
-        let reference = Reference::with_dims(&quantized.model, &[], &quantized.dims).unwrap();
-        for index in 0..5 {
-            let (_, teacher, student) = trainer.answers(&train::variables(&parameters).unwrap(), index).unwrap();
-            let near = |t: &candle_core::Tensor| t.flatten_all().unwrap().to_vec1::<f32>().unwrap();
-            let integer = reference.run(&data.sample(index).unwrap().inputs).unwrap()[0].to_f32s().unwrap();
-            let apart = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0f32, f32::max);
-            let (from_student, from_teacher) =
-                (apart(&integer, &near(&student[0])), apart(&integer, &near(&teacher[0])));
-            assert!(from_student * 4.0 < from_teacher, "{from_student} from the student, {from_teacher} from float");
+        let trainer = Trainer::new(&student, &student, &data, &settings, 1).unwrap();
+        let levels = rounding.activations();
+        let quantized = assemble(&student, &placement, &params, &rounding.integers(&student, &parameters)).unwrap();
+        let makes = |node: &Node| node.output(0).filter(|made| levels.contains_key(*made)).map(str::to_string);
+        let tensors: Vec<String> = student.model.nodes.iter().filter_map(makes).collect();
+        let taps: Vec<String> = tensors.iter().map(|t| quantized.inserted.dequantized[t].clone()).collect();
+        let reference = Reference::with_dims(&quantized.model, &taps, &quantized.dims).unwrap();
+        let inputs = data.sample(0).unwrap().inputs;
+        let integers = reference.run(&inputs).unwrap().split_off(quantized.model.outputs.len());
+        let inputs: Vec<_> = inputs.iter().map(|t| tensor_of(t).unwrap()).collect();
+        let trained = train::variables(&parameters).unwrap();
+        let students = trainer.student.run(&inputs, &trained, &levels, &tensors).unwrap();
+        assert!(tensors.len() > 10);
+        for (place, ((tensor, student), integer)) in tensors.iter().zip(students).zip(integers).enumerate() {
+            let scale = levels[tensor].scale;
+            let (student, integer) =
+                (student.flatten_all().unwrap().to_vec1::<f32>().unwrap(), integer.to_f32s().unwrap());
+            let apart: Vec<f32> = student.iter().zip(&integer).map(|(s, i)| ((s - i) / scale).abs()).collect();
+            let others = apart.iter().filter(|&&a| a > 0.5).count() as f64 / apart.len() as f64;
+            let most = apart.iter().fold(0f32, |most, a| most.max(*a));
+            eprintln!("{tensor}: {:.4} % on other levels, {most:.1} apart at most", 100.0 * others);
+            assert!(place > 1 || others < 0.005, "{tensor}: {others} of its values are on other levels");
+            assert!(most < 6.5, "{tensor}: a value is {most} levels apart");
         }
     }
 
-    /// The same bytes with any number of threads, and less loss than before.
+    /// Every layer in 4 bits loses much, and training wins back some of it; the file has the same bytes with any
+    /// number of threads.
     #[test]
-    fn training_helps_and_is_deterministic() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/fashion");
-        let model = Model::read(&folder.join("fashion.onnx")).unwrap();
-        let data = Data::open(&folder.join("calib.npz"), &model, None).unwrap();
-        let teacher = crate::prepare(model, &data).unwrap();
-        let settings = Settings { epochs: 1, ..Settings::default() };
+    fn training_helps_and_does_not_depend_on_threads() {
+        let (teacher, data) = bundled("fashion");
+        let settings = Settings { epochs: 2, rate: 3e-4, ..Settings::default() };
         let four_bits = LayerForm { weights: WeightForm::Int4, ..LayerForm::default() };
-        let recipe = Recipe { usual: four_bits, ..Recipe::default() };
+        let layers = teacher.model.nodes.iter().map(|node| (node.label(), four_bits)).collect();
+        let recipe = Recipe { usual: four_bits, layers };
         let run = |threads| {
             let options = Options { threads, recipe: recipe.clone(), ..Options::default() };
             distill(&teacher, teacher.clone(), &data, &options, &settings, |_| ()).unwrap()
         };
         let one = run(1);
-        assert!(one.epochs[1].loss < one.epochs[0].loss / 2.0, "{:?}", one.epochs);
+        let least = one.epochs[1..].iter().map(|epoch| epoch.loss).fold(f64::INFINITY, f64::min);
+        assert!(least < one.epochs[0].loss, "{:?}", one.epochs);
         assert_eq!(one.quantized.model.to_bytes(), run(3).quantized.model.to_bytes());
     }
 }

@@ -280,10 +280,15 @@ fn plan_of_kind(bit: Option<u32>) -> Vec<u8> {
     words.extend(vec![0; entry]);
     // The type is an entry's second word.
     let dtype = words.len() - entry + 1;
-    words[dtype] = bit.unwrap_or(0) & 1;
+    use cygnet_core::plan::DType;
+    words[dtype] = match bit {
+        Some(bit) if bit >= INT16 => DType::I16 as u32,
+        bit => bit.unwrap_or(0) & 1,
+    };
     let steps = words.len() as u32 * 4;
     if let Some(bit) = bit {
-        words.extend([(bit / 2) | (16 << 16)]);
+        let opcode = if bit >= INT16 { bit - INT16 } else { bit / 2 };
+        words.extend([opcode | (16 << 16)]);
         words.extend([0; 15]);
     }
     (words[7], words[8], words[9]) = (steps, words.len() as u32 * 4 - steps, tensors);
@@ -311,7 +316,7 @@ fn measure(deepest: &BTreeMap<&str, usize>, work: &Path) {
             (flash - bytes.len(), section(".data") + section(".bss") + section(".uninit") - 16)
         };
         let (base, statics) = code(None);
-        let kinds: Vec<_> = (0..2 * OPCODES).filter(|bit| exists(*bit)).collect();
+        let kinds: Vec<_> = (0..INT16 + OPCODES).filter(|bit| exists(*bit)).collect();
         let added: Vec<_> = kinds.iter().map(|&bit| (bit, code(Some(bit)).0.saturating_sub(base))).collect();
         let stack = deepest.get(name).copied().unwrap_or(0);
         println!("{name}: {base} bytes of code, {statics} of statics, {stack} of stack");
@@ -323,13 +328,22 @@ fn measure(deepest: &BTreeMap<&str, usize>, work: &Path) {
 }
 
 /// Opcodes are below this.
-const OPCODES: u32 = 24;
+const OPCODES: u32 = 27;
+
+/// Bit of the first opcode where int16 decides.
+const INT16: u32 = 64;
 
 /// The kind that needs a host with `std`.
 const HOST_STEP: u32 = 20;
 
-/// Whether there is such a kind, for firmware: two forms where a type decides, one else.
+/// Whether there is such a kind, for firmware: several forms where a type decides, one else.
 fn exists(bit: u32) -> bool {
+    if bit >= INT16 {
+        return [5, 6, 7, 9, 10, 15, 16, 17, 18, 26].contains(&(bit - INT16));
+    }
+    if bit >= 2 * OPCODES {
+        return false;
+    }
     let two_forms = [5, 6, 7, 9, 10, 11, 15, 16].contains(&(bit / 2));
     bit >= 2 && bit / 2 != HOST_STEP && (two_forms || bit.is_multiple_of(2))
 }

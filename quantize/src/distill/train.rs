@@ -23,7 +23,7 @@ const HELD_OUT: usize = 10;
 /// A teacher, a student, and what they are compared on.
 pub(super) struct Trainer<'a> {
     teacher: Graph,
-    student: Graph,
+    pub(super) student: Graph,
     /// The tensors to compare, the teacher's and the student's.
     targets: [Vec<Target>; 2],
     /// The levels of the student's activations; empty where they stay float.

@@ -262,6 +262,9 @@ pub type TableKernel = fn(&[Cell<i8>], &[Cell<i8>], &[u8; 256]);
 /// A function of each element.
 pub type UnaryKernel = fn(&[Cell<f32>], &[Cell<f32>], Function, f32, f32);
 
+/// [`MatMul`] of int16: left side, right side, zero points of both, result.
+pub type MatMulI16 = fn(&MatMul, &[i16], &[i16], [i32; 2], &mut [i16], TargetI16);
+
 /// The kernels of an instruction set that work on int16.
 #[derive(Clone, Copy)]
 #[non_exhaustive]
@@ -271,7 +274,7 @@ pub struct KernelsI16 {
     /// [`crate::plan::step::ConvI16`] whose groups have one input channel.
     pub depthwise: fn(ConvI16Args<'_>),
     /// [`MatMul`]: left side, right side, zero points of both, result.
-    pub matmul: fn(&MatMul, &[i16], &[i16], [i32; 2], &mut [i16], TargetI16),
+    pub matmul: MatMulI16,
     /// One row of any [`BinaryOp`].
     pub binary: fn(BinaryOp, &Row<'_, i16>),
     /// [`Pool`].

@@ -80,7 +80,7 @@ pub(super) unsafe fn multiply(
     };
     let tail = 4 * reach.quads % 16;
     let last = rows.start + (rows.lines - 1) * rows.line_step + (rows.columns - 1) * rows.step;
-    let slack = rows.bytes.len() - last - reach.bytes();
+    let slack = rows.elements.len() - last - reach.len();
     let mut piece = Piece {
         x: rows.pointer(0, 0),
         left: rows.columns,

@@ -144,7 +144,7 @@ impl Channels<'_> {
         let mut quads = weights.as_chunks::<GROUP>().0.iter().skip(channel - block).step_by(stored.max(1));
         let mut sum = I32s::new(self.bias).get(channel);
         reach.for_each_segment(|offset| {
-            let segment = part(rows.bytes, start + offset, GROUP * reach.quads);
+            let segment = part(rows.elements, start + offset, GROUP * reach.quads);
             for (x, w) in segment.as_chunks::<GROUP>().0.iter().zip(&mut quads) {
                 let products = x.iter().zip(w).map(|(&x, &w)| i32::from(x) * i32::from(w.cast_signed()));
                 sum = sum.wrapping_add(products.sum());

@@ -40,7 +40,7 @@ pub(super) fn multiply_packed(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weight
         // SAFETY: `Rows` has the rows, and there is room for so many.
         unsafe { pack(&mut piece, room.as_mut_ptr()) };
         let (start, lines, line_step, first) = (0, 1, 0, rows.first + first);
-        let packed = Rows { bytes: &room, start, columns, step, lines, line_step, reach, first, group: rows.group };
+        let packed = Rows { elements: &room, start, columns, step, lines, line_step, reach, first, group: rows.group };
         multiply(args, &packed, weights);
     }
 }
