@@ -67,7 +67,8 @@ pub fn insert(
         let label = model.nodes[index].label();
         let form = forms.get(&label).copied().unwrap_or_default();
         let rounded = rounded.get(&label);
-        weights::quantize(model, &mut store, &mut ahead, index, channel_axis, input, form, rounded)?;
+        let wanted = weights::Wanted { channel_axis, input, form, rounded };
+        weights::quantize(model, &mut store, &mut ahead, index, wanted)?;
         inserted.weighted += 1;
     }
     narrow(model, &mut store, placement, params);

@@ -202,7 +202,7 @@ fn cases() -> Vec<Case> {
 
 /// Σ y · r for fixed numbers r: its slope by x and w is the gradient behind `y`.
 fn weighed(graph: &Graph, x: &Values, parameters: &Tensors) -> Values {
-    let y = graph.run(&[x.clone()], parameters, &BTreeMap::new(), &["y".into()]).unwrap().remove(0);
+    let y = graph.run(std::slice::from_ref(x), parameters, &BTreeMap::new(), &["y".into()]).unwrap().remove(0);
     let r = Values::from_vec(numbers(y.elem_count(), 11), y.shape(), &Device::Cpu).unwrap();
     (y * r).unwrap().sum_all().unwrap()
 }

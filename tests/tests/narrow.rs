@@ -209,7 +209,7 @@ fn what_cannot_be_expanded_is_refused() {
     // A weight more than there are bytes, and one fewer.
     let mask = u16::from_le_bytes([plan[start(s.conv.weights)], plan[start(s.conv.weights) + 1]]);
     assert!(mask != 0 && mask != u16::MAX);
-    let (more, fewer) = (mask | mask + 1, mask & (mask - 1));
+    let (more, fewer) = (mask | (mask + 1), mask & (mask - 1));
     assert_ne!(refusal(&plan, start(s.conv.weights), &more.to_le_bytes()), "accepted");
     assert_ne!(refusal(&plan, start(s.conv.weights), &fewer.to_le_bytes()), "accepted");
 }

@@ -126,7 +126,7 @@ impl Labels {
     }
 
     /// Pairs of labels that meet when two tensors are broadcast against each other, and the result's extents.
-    pub(super) fn meetings(&self, other: &Labels) -> Option<(Vec<usize>, Vec<(usize, usize)>)> {
+    pub(super) fn meetings(&self, other: &Labels) -> Option<Meetings> {
         let rank = self.rank().max(other.rank());
         let (one, other) = (self.widened(rank), other.widened(rank));
         let extents: Vec<usize> = one.extents.iter().zip(&other.extents).map(|(a, b)| *a.max(b)).collect();
@@ -142,6 +142,9 @@ impl Labels {
         Labels { extents: self.extents.clone(), marks: self.marks.iter().map(|&m| name(m)).collect() }.compressed()
     }
 }
+
+/// Extents of a result, and the pairs of labels that meet in its elements.
+type Meetings = (Vec<usize>, Vec<(usize, usize)>);
 
 #[cfg(test)]
 mod tests {

@@ -184,8 +184,8 @@ fn number_sets(classes: &mut [Class], uses: &[Use]) {
         }
     }
     let mut number_of = BTreeMap::new();
-    for class in 0..classes.len() {
+    for (class, known) in classes.iter_mut().enumerate() {
         let next = number_of.len();
-        classes[class].set = *number_of.entry(find(&parent, class)).or_insert(next);
+        known.set = *number_of.entry(find(&parent, class)).or_insert(next);
     }
 }

@@ -93,7 +93,7 @@ mod tests {
         // At T = 2 the teacher's shares are 1/4 and 3/4, the student's 1/2 each: 4 · (¼ ln ½ + ¾ ln 3/2).
         let expected = 4.0 * (0.25 * 0.5f32.ln() + 0.75 * 1.5f32.ln());
         let value = |t: &Tensor, s: &Tensor, l| {
-            loss(&target(l), &[t.clone()], &[s.clone()], 2.0).unwrap().to_scalar::<f32>().unwrap()
+            loss(&target(l), std::slice::from_ref(t), std::slice::from_ref(s), 2.0).unwrap().to_scalar::<f32>().unwrap()
         };
         assert!((value(&teacher, &student, Loss::Classes) - expected).abs() < 1e-6);
         assert!(value(&teacher, &teacher, Loss::Classes).abs() < 1e-6);

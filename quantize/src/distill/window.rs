@@ -236,10 +236,12 @@ mod tests {
         assert_eq!(window.inside(), [2.0, 2.0, 1.0, 2.0, 2.0, 1.0]);
     }
 
+    type Attributes<'a> = &'a [(&'a str, &'a [i64])];
+
     #[test]
     fn extents_are_as_onnx_says() {
         // floor((extent + pads - ((kernel - 1) · dilation + 1)) / stride) + 1
-        let cases: [(&[(&str, &[i64])], usize, usize, usize); 4] = [
+        let cases: [(Attributes<'_>, usize, usize, usize); 4] = [
             (&[("strides", &[2]), ("pads", &[1, 0])], 10, 3, 5),
             (&[("dilations", &[3])], 10, 3, 4),
             (&[("strides", &[3])], 10, 1, 4),
@@ -258,7 +260,7 @@ mod tests {
     /// ⟨unfold(x), y⟩ = ⟨x, fold(y)⟩ for the gradient: what defines an adjoint.
     #[test]
     fn the_gradient_is_the_adjoint() {
-        let shapes: [(&[(&str, &[i64])], [usize; 2], [usize; 2]); 4] = [
+        let shapes: [(Attributes<'_>, [usize; 2], [usize; 2]); 4] = [
             (&[("strides", &[2, 1]), ("pads", &[1, 0, 2, 1])], [7, 5], [3, 2]),
             (&[("dilations", &[2, 3])], [9, 8], [3, 2]),
             (&[("strides", &[3, 3])], [8, 8], [1, 1]),

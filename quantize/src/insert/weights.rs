@@ -13,18 +13,25 @@ use crate::rounding::LayerWeights;
 /// Number of int32 in `TensorProto.DataType`.
 const INT32: i64 = 6;
 
+/// How the weights of a layer become integers.
+pub(super) struct Wanted<'a> {
+    /// The axis of output channels.
+    pub channel_axis: usize,
+    /// The levels that they are multiplied with.
+    pub input: Params,
+    /// How they are stored.
+    pub form: WeightForm,
+    /// The integers; without them each weight takes its nearest level.
+    pub rounded: Option<&'a LayerWeights>,
+}
+
 /// Replaces weights and bias of the node at `index` by integers and DequantizeLinear nodes, which go to `ahead`.
-///
-/// `rounded` are the integers; without it each weight takes its nearest level.
 pub(super) fn quantize(
     model: &mut Model,
     store: &mut Store,
     ahead: &mut Vec<Node>,
     index: usize,
-    channel_axis: usize,
-    input: Params,
-    form: WeightForm,
-    rounded: Option<&LayerWeights>,
+    Wanted { channel_axis, input, form, rounded }: Wanted<'_>,
 ) -> Result<(), QuantizeError> {
     let node = model.nodes[index].clone();
     let Some(weights) = constant(model, &node, 1).cloned() else { return Ok(()) };

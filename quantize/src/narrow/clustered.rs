@@ -104,10 +104,10 @@ fn best_levels(below: &[Moments; 2 * LEVELS]) -> Vec<i8> {
         first.0 = below[2 * place].error(&Moments::default(), level(place));
     }
     let mut costs = vec![[0.0; LEVELS]; LEVELS];
-    for b in 0..LEVELS {
+    for (a, costs) in costs.iter_mut().enumerate() {
         // 0 is never skipped.
-        for a in (0..b).filter(|&a| !(a < zero && zero < b)) {
-            costs[a][b] = between(a, b);
+        for (b, cost) in costs.iter_mut().enumerate().filter(|&(b, _)| a < b && !(a < zero && zero < b)) {
+            *cost = between(a, b);
         }
     }
     for count in 1..ENTRIES {

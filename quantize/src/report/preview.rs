@@ -238,7 +238,8 @@ mod tests {
     #[test]
     fn axes_are_told_apart() {
         const PICTURE: &str = "name = \"a\"\ntask = \"other\"\n[input]\nkind = \"image\"\nwidth = 5\nheight = 4\n";
-        let cases: [(&[usize], Option<&str>, Option<(Kind, [usize; 3], [usize; 3])>); 7] = [
+        type Found = Option<(Kind, [usize; 3], [usize; 3])>;
+        let cases: [(&[usize], Option<&str>, Found); 7] = [
             (&[1, 3, 4, 5], Some(PICTURE), Some((Kind::Picture, [4, 5, 3], [5, 1, 20]))),
             (&[1, 3, 4, 5], None, Some((Kind::Picture, [4, 5, 3], [5, 1, 20]))),
             (&[1, 4, 5, 3], None, Some((Kind::Picture, [4, 5, 3], [15, 3, 1]))),

@@ -71,7 +71,7 @@ fn plot(tried: &[Tried]) -> Markup {
     let content = html! {
         @for tick in y.ticks(4) {
             (chart::line("grid", x.from, y.at(tick), x.to, y.at(tick)))
-            (chart::text(x.from - 6.0, y.at(tick) + 4.0, "end", &format!("{:.4}", 100.0 * tick).trim_end_matches('0').trim_end_matches('.').to_string()))
+            (chart::text(x.from - 6.0, y.at(tick) + 4.0, "end", format!("{:.4}", 100.0 * tick).trim_end_matches('0').trim_end_matches('.')))
         }
         @for tick in x.ticks(4) {
             (chart::text(x.at(tick), height - 22.0, "middle", &bytes(tick)))

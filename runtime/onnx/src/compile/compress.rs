@@ -175,7 +175,8 @@ mod tests {
         let weights =
             |level: &dyn Fn(usize) -> i8| (0..1024).map(|place| level(place).cast_unsigned()).collect::<Vec<u8>>();
         let form = |packed: Vec<u8>| Form::of(&window, packed, &[]);
-        let cases: [(&str, &dyn Fn(usize) -> i8, usize); 4] = [
+        type Case<'c> = (&'c str, &'c dyn Fn(usize) -> i8, usize);
+        let cases: [Case<'_>; 4] = [
             // Half a byte each and 16 levels.
             ("indexed", &|place| (place % 16) as i8 - 8, 528),
             ("packed", &|place| (place % 17) as i8 - 8, 1024),
@@ -201,7 +202,7 @@ mod tests {
         let window = window(32, 16);
         let factor = |place: usize| if place / 64 < 4 { 3 } else { (place / 4 % 16) as u8 + 1 };
         let factors: Vec<u8> = (0..512).map(factor).collect();
-        let packed: Vec<u8> = (0..512).map(|place| ((place % 15) as i8 - 7) as u8 * factor(place)).map(|w| w).collect();
+        let packed: Vec<u8> = (0..512).map(|place| ((place % 15) as i8 - 7) as u8 * factor(place)).collect();
         let Form::Indexed { indices, levels, factors, factor_quads } = factored(&window, &packed, &factors).unwrap()
         else {
             panic!("no indices");
