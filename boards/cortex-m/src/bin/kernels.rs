@@ -278,7 +278,8 @@ fn convolution_i16(random: &mut Random, room: &mut Room, kernels: &Kernels) -> O
     let scratch = if random.rarely(2) { least } else { SCRATCH / 2 };
     let x_zero_point = i16::from(random.byte()) << 8;
     let target = random.target();
-    let wide_target = TargetI16::new(random.within(-32_768, 32_767), random.within(-32_768, 0), random.within(0, 32_767));
+    let wide_target =
+        TargetI16::new(random.within(-32_768, 32_767), random.within(-32_768, 0), random.within(0, 32_767));
     for (kernels, y) in [(Kernels::portable(), &mut room.expected), (kernels, &mut room.found)] {
         let y = match kind {
             0 => ConvI16Output::I16(i16s_mut(bytes(y)).split_at_mut(results).0, wide_target),
