@@ -151,7 +151,8 @@ struct Rounding<'a> {
 impl Rounding<'_> {
     /// The levels of every tensor where values come in; what only moves them leaves them on their levels.
     fn activations(&self) -> BTreeMap<String, Params> {
-        let groups = self.placement.groups.iter().zip(self.params);
+        // Groups without tensors are other levels of the same values.
+        let groups = self.placement.groups.iter().zip(self.params).filter(|(group, _)| !group.tensors.is_empty());
         groups.flat_map(|(group, params)| group.sources.iter().map(|source| (source.clone(), *params))).collect()
     }
 

@@ -86,6 +86,13 @@ impl Layer {
         })
     }
 
+    /// A matrix product at one position, for tests.
+    #[cfg(test)]
+    pub(crate) fn dense(outputs: usize, depth: usize) -> Layer {
+        let (label, input, window) = ("dense".to_string(), "x".to_string(), Window::Last { positions: 1 });
+        Layer { node: 0, label, input, groups: 1, outputs, depth, outputs_last: false, window }
+    }
+
     /// The axis of the stored weights that counts output channels.
     pub fn channel_axis(&self) -> usize {
         usize::from(self.outputs_last)
@@ -221,4 +228,59 @@ fn element(axes: &[Axis], mut pixel: usize, mut tap: usize) -> Option<usize> {
         step *= axis.input;
     }
     Some(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use cygnet_onnx::model::{Attribute, DType, Tensor};
+
+    use super::*;
+
+    fn conv(weights: &[usize], input: &[usize], output: &[usize], attributes: &[(&str, Attribute)]) -> Layer {
+        let mut node = Node::new("Conv", "", &["x", "w"], &["y"]);
+        for (name, value) in attributes {
+            node = node.with(name, value.clone());
+        }
+        let values = vec![0.0; weights.iter().product()];
+        let initializers = [("w".to_string(), Tensor::from_f32(weights.to_vec(), &values))].into();
+        let model = Model { nodes: vec![node.clone()], initializers, ..Model::default() };
+        let fact = |name: &str, shape: &[usize]| (name.to_string(), (DType::F32, shape.to_vec()));
+        let facts = [fact("x", input), fact("y", output)].into();
+        Layer::of(&model, &facts, 0, &node, 0).unwrap()
+    }
+
+    #[test]
+    fn patches_are_what_the_kernel_sees() {
+        // 1 2 3 / 4 5 6 / 7 8 9 under a 2×2 kernel, stride 2, padded above and to the left.
+        let pads = ("pads", Attribute::Ints(vec![1, 1, 0, 0]));
+        let strides = ("strides", Attribute::Ints(vec![2, 2]));
+        let layer = conv(&[1, 1, 2, 2], &[1, 1, 3, 3], &[1, 1, 2, 2], &[pads, strides]);
+        let values: Vec<f32> = (1..10).map(|v| v as f32).collect();
+        let mut rows = Vec::new();
+        layer.rows(&values, &[0, 1, 3], &mut rows);
+        assert_eq!(rows, [0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 2.0, 3.0, 5.0, 6.0, 8.0, 9.0]);
+    }
+
+    #[test]
+    fn groups_see_their_channels() {
+        let layer = conv(&[2, 1, 1, 1], &[1, 2, 1, 2], &[1, 2, 1, 2], &[("group", Attribute::Int(2))]);
+        let mut rows = Vec::new();
+        layer.rows(&[1.0, 2.0, 3.0, 4.0], &[0, 1], &mut rows);
+        assert_eq!((layer.groups, layer.depth, layer.positions()), (2, 1, 2));
+        assert_eq!(rows, [1.0, 2.0, 3.0, 4.0]);
+    }
+
+    #[test]
+    fn padding_may_be_chosen_by_the_output() {
+        // Extent 4, kernel 3, stride 2: one zero, at the end with SAME_UPPER, at the start with SAME_LOWER.
+        for (name, expected) in
+            [("SAME_UPPER", [1.0, 2.0, 3.0, 3.0, 4.0, 0.0]), ("SAME_LOWER", [0.0, 1.0, 2.0, 2.0, 3.0, 4.0])]
+        {
+            let pad = ("auto_pad", Attribute::String(name.into()));
+            let layer = conv(&[1, 1, 3], &[1, 1, 4], &[1, 1, 2], &[pad, ("strides", Attribute::Ints(vec![2]))]);
+            let mut rows = Vec::new();
+            layer.rows(&[1.0, 2.0, 3.0, 4.0], &[0, 1], &mut rows);
+            assert_eq!(rows, expected, "{name}");
+        }
+    }
 }

@@ -1,8 +1,7 @@
-//! Second moments of what layers read: in the float model, and in the int8 model.
+//! Second moments of what layers read on the device, and means of what they read there and in the float model.
 //!
-//! For the rows `x` that a layer reads in the float model and `x_q` that it reads on the device, `Σ x_q x_qᵀ` and
-//! `Σ x x_qᵀ` tell the squared error of the layer's output for any weights. Rows are taken at a bounded number of
-//! positions and samples, so memory and time do not grow with the data.
+//! For the rows `x` that a layer reads, `Σ x xᵀ` tells the squared error of the layer's output for any weights. Rows are
+//! taken at a bounded number of positions and samples, so memory and time do not grow with the data.
 
 use std::collections::BTreeMap;
 
@@ -62,6 +61,9 @@ impl Moments {
     /// Adds rows `[groups][n][depth]`.
     fn add(&mut self, depth: usize, real: &[f32], near: &[f32]) {
         let n = real.len() / depth / self.groups.len();
+        if n == 0 {
+            return;
+        }
         self.rows += n;
         for (group, (real, near)) in self.groups.iter_mut().zip(real.chunks(n * depth).zip(near.chunks(n * depth))) {
             real.chunks(depth).for_each(|row| add_to(&mut group.real_sum, row));

@@ -1,12 +1,12 @@
 //! Rounds weights so that their layer's output, not each weight, is nearest to the float model's.
 //!
-//! For one output channel with float weights `w`, the rows `x` that the layer reads in the float model and `x_q` that
-//! it reads on the device, the squared error of the weights `v` is `Σ (w·x − v·x_q + bias)²`, a quadratic function of
-//! `v` that the layer's [`Moments`] tell. It is minimised over levels by coordinate descent, one weight after the other
-//! to the level that is best while the others stay, until nothing moves (Behdin et al., QuantEase,
-//! arXiv 2309.01885; the objective is AdaRound's, Nagel et al., arXiv 2004.10568, with the inputs of the device as
-//! there in section 4). The bias takes what is left of the mean error, which is bias correction (Nagel et al.,
-//! arXiv 1906.04721).
+//! For one output channel with float weights `w` and the rows `x` that the layer reads on the device, the squared error
+//! of the weights `v` is `Σ (w·x − v·x + bias)²`, a quadratic function of `v` that the layer's [`Moments`] tell. It is
+//! minimised over levels by coordinate descent, one weight after the other to the level that is best while the others
+//! stay, until nothing moves (Behdin et al., QuantEase, arXiv 2309.01885; the objective is AdaRound's, Nagel et al.,
+//! arXiv 2004.10568). What the layer reads in the float model is no part of it: fitted to that, weights shrink by the
+//! noise of their inputs. The bias takes what is left of the mean error, which is bias correction (Nagel et al., arXiv
+//! 1906.04721).
 
 use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
@@ -154,5 +154,45 @@ impl Normal {
                 break;
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::narrow::Layout;
+    use crate::recipe::WeightForm;
+
+    /// A layer of one output whose weights have the scale 1 (the largest is 127), and moments of 10,000 rows.
+    fn rounded(weights: [f32; 3], near: [[f32; 3]; 3], mean: [f64; 3], takes_bias: bool) -> LayerWeights {
+        let layer = Layer::dense(1, 3);
+        let near = Array2::from_shape_fn((3, 3), |(row, column)| 10_000.0 * near[row][column]);
+        let sum: Vec<f64> = mean.iter().map(|mean| 10_000.0 * mean).collect();
+        let group = Group { near, near_sum: sum.clone(), real_sum: sum };
+        let moments = Moments { rows: 10_000, groups: vec![group] };
+        let narrow = Narrow::of(WeightForm::Int8, &weights, Layout::of(&[1, 3], 0), &[], &[]);
+        let float = FloatLayer { weights: weights.to_vec(), bias: None, takes_bias, corrects_input: false };
+        round(&layer, &float, narrow, &moments, 8)
+    }
+
+    #[test]
+    fn inputs_that_go_together_share_their_error() {
+        // The last two inputs are the same number: 0.4 + 0.4 is nearer to 1 than to 0 + 0.
+        let together = [[1.0, 0.0, 0.0], [0.0, 1.0, 1.0], [0.0, 1.0, 1.0]];
+        let LayerWeights { weights, bias } = rounded([127.0, 0.4, 0.4], together, [0.0; 3], false);
+        assert_eq!((weights.levels[0], weights.levels[1] + weights.levels[2]), (127, 1));
+        assert_eq!(bias, None);
+        // Inputs that have nothing to do with each other: each to its nearest level.
+        let apart = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0]];
+        assert_eq!(rounded([127.0, 0.4, 0.4], apart, [0.0; 3], false).weights.levels, [127, 0, 0]);
+    }
+
+    #[test]
+    fn the_bias_takes_the_mean_error() {
+        // Means 2 and 3, variances 1: what is lost is 0.4 · 2 + (-0.3) · 3 = -0.1.
+        let near = [[1.0, 0.0, 0.0], [0.0, 5.0, 6.0], [0.0, 6.0, 10.0]];
+        let LayerWeights { weights, bias } = rounded([127.0, 0.4, -0.3], near, [0.0, 2.0, 3.0], true);
+        assert_eq!(weights.levels, [127, 0, 0]);
+        assert!((bias.unwrap()[0] + 0.1).abs() < 1e-5);
     }
 }
