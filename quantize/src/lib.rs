@@ -74,7 +74,7 @@ pub enum Effort {
 
 /// An equalized model is taken where less than this share of the loss remains: its channels fill their ranges, so what was
 /// not seen in calibration is cut off sooner.
-const EQUALIZED: f64 = 0.95;
+const EQUALIZED: f64 = 0.85;
 
 /// Biases that make up for the mean error of what their layers read are taken where less than this share of the loss
 /// remains: means over few samples are chance too.
@@ -194,7 +194,7 @@ pub fn quantize(
         let observed = placement.observed(&prepared.model);
         let seen = cache::calibrated(prepared, &observed, data, options.cache.as_deref(), &mut step)?;
         let (loss, quantized) = build(prepared, &seen, data, options)?;
-        if best.as_ref().is_none_or(|(least, _)| loss.all < EQUALIZED * least.all) {
+        if best.as_ref().is_none_or(|(least, _)| loss.is_below(EQUALIZED, least)) {
             best = Some((loss, Quantized { original: original.clone(), seen, ..quantized }));
         }
     }

@@ -177,6 +177,8 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
     };
     options.recipe.usual.weights = arguments.weights;
     options.threads = arguments.threads.map_or(options.threads, NonZeroUsize::get);
+    // The pool is the program's; it has one already where several models are worked on.
+    let _ = rayon::ThreadPoolBuilder::new().num_threads(options.threads).build_global();
     let mut progress = Progress::new("calibrating", calibration.len());
     let quantized = quantize::quantize(model, &calibration, &options, || progress.step())?;
     drop(progress);
