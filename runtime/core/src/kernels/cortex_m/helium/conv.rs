@@ -82,7 +82,7 @@ pub(super) fn multiply(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u8
 #[inline(never)]
 fn multiply_to_float(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u8]) {
     let ConvOutput::F32(y) = &mut args.y else { return };
-    let (count, out_c) = (args.window.group_out(), args.window.out_c as usize);
+    let (count, y_step) = (args.window.group_out(), args.y_step);
     let first = rows.group * count;
     let (bias, multipliers) = (args.bias.whole(first, count), args.multipliers.whole(first, count));
     let (Some(bias), Some(multipliers)) = (bias, multipliers) else { return };
@@ -90,7 +90,7 @@ fn multiply_to_float(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u8])
     let mut piece = Piece { real: 1, ..Piece::new(rows, Target::new(0, 0, 0)) };
     for line in 0..rows.lines {
         for column in 0..rows.columns {
-            let y = part_mut(y, (rows.first + line * rows.columns + column) * out_c + first, count);
+            let y = part_mut(y, (rows.first + line * rows.columns + column) * y_step + first, count);
             if y.len() != count {
                 return;
             }
