@@ -1,8 +1,8 @@
 //! Distillation: the float model teaches its quantized self, or a smaller model, on data without labels.
 //!
-//! [`graph`] computes the model in the library's tensors, so that gradients can be had of it; the student's weights
-//! and activations are rounded as the integer model rounds them ([`parameter`], [`steps`]), the [`loss`] is the
-//! distance from the teacher's answers, [`train`] makes the steps. The trained integers become standard ONNX as those
+//! `graph` computes the model in the library's tensors, so that gradients can be had of it; the student's weights
+//! and activations are rounded as the integer model rounds them (`parameter`, `steps`), the `loss` is the
+//! distance from the teacher's answers, `train` makes the steps. The trained integers become standard ONNX as those
 //! of any other quantization do.
 //!
 //! The result depends on the seed and not on the number of threads.

@@ -135,7 +135,7 @@ pub enum Bias<'a> {
     I64(I64s<'a>),
 }
 
-/// Operands of [`Kernels::conv_i16`] and [`Kernels::depthwise_i16`]; see
+/// Operands of [`KernelsI16::conv`] and [`KernelsI16::depthwise`]; see
 /// [`crate::plan::step::ConvI16`] for shapes and the formula.
 pub struct ConvI16Args<'a> {
     /// Shapes.
