@@ -17,7 +17,17 @@ fn main() {
     let out = env::var("OUT_DIR").expect("cargo sets OUT_DIR");
     let out = Path::new(&out);
     let map = format!("memory/{board}.x");
-    fs::copy(&map, out.join("memory.x")).unwrap_or_else(|error| panic!("{map}: {error}"));
+    let mut memory = fs::read_to_string(&map).unwrap_or_else(|error| panic!("{map}: {error}"));
+    // For images that are looked at, not run: the whole engine is more than a small board holds.
+    println!("cargo:rerun-if-env-changed=CYGNET_FLASH");
+    if let Ok(flash) = env::var("CYGNET_FLASH") {
+        let other = |line: &str| match line.split_once("LENGTH = ") {
+            Some((start, _)) if line.contains("FLASH :") => format!("{start}LENGTH = {flash}\n"),
+            _ => format!("{line}\n"),
+        };
+        memory = memory.lines().map(other).collect();
+    }
+    fs::write(out.join("memory.x"), memory).expect("cargo's folder can be written");
     println!("cargo:rustc-link-search={}", out.display());
     println!("cargo:rustc-env=BOARD={board}");
     println!("cargo:rerun-if-changed=memory");

@@ -503,8 +503,8 @@ fn each_channel_sum(
         for start in (0..group_out).step_by(BLOCK) {
             let width = block_width(start, group_out);
             let mut sums = [0_u32; BLOCK];
-            for quad in 0..segments.count * quads {
-                let last = quad % quads + 1 == quads;
+            let lasts = (0..segments.count).flat_map(|_| (1..=quads).map(|quad| quad == quads));
+            for last in lasts {
                 for sums in sums.as_chunks_mut::<LANES>().0.iter_mut().take(width / LANES) {
                     let piece = pieces.next().ok_or("its weights are not what they say")?;
                     require(!narrow || !piece.contains(&128), DENIES)?;

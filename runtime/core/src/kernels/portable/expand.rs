@@ -28,7 +28,8 @@ pub(crate) fn multiply(factors: Factors<'_>, width: usize, weights: &mut [u8]) {
         return;
     }
     let row = (width * GROUP).max(1);
-    for (weights, factors) in weights.chunks_mut(row * factors.quads.max(1)).zip(factors.values.chunks(width.max(1))) {
+    let rows = row.saturating_mul(factors.quads).max(1);
+    for (weights, factors) in weights.chunks_mut(rows).zip(factors.values.chunks(width.max(1))) {
         // One for each weight of a row. The low eight bits of a product do not depend on signs.
         let mut spread = [0_u8; BLOCK * GROUP];
         for (quad, factor) in spread.as_chunks_mut::<GROUP>().0.iter_mut().zip(factors) {

@@ -13,16 +13,17 @@ pub(crate) fn advance<const AXES: usize, const PLACES: usize>(
     places: &mut [usize; PLACES],
     strides: &[[usize; AXES]; PLACES],
 ) -> bool {
-    for axis in (0..AXES).rev() {
-        index[axis] += 1;
-        let steps = if index[axis] < dims[axis] { 1 } else { 1_usize.wrapping_sub(index[axis] as usize) };
+    for (axis, (index, &dim)) in index.iter_mut().zip(dims).enumerate().rev() {
+        *index += 1;
+        let steps = if *index < dim { 1 } else { 1_usize.wrapping_sub(*index as usize) };
         for (place, strides) in places.iter_mut().zip(strides) {
-            *place = place.wrapping_add(strides[axis].wrapping_mul(steps));
+            let stride = strides.get(axis).copied().unwrap_or(0);
+            *place = place.wrapping_add(stride.wrapping_mul(steps));
         }
-        if index[axis] < dims[axis] {
+        if *index < dim {
             return true;
         }
-        index[axis] = 0;
+        *index = 0;
     }
     false
 }
