@@ -259,6 +259,7 @@ executors! {
         let b = b.map(|b| bytes(&b).map(|b| Operand::Shared(i16_cells(b)))).transpose()?;
         let y = i16_cells(bytes(&y)?);
         let mut failed = false;
+        let ([.., a_stride], [.., b_stride]) = (s.a_strides, s.b_strides);
         portable::for_each_row(&s.dims, &s.a_strides, &s.b_strides, |at, a_at, b_at| {
             // A constant may lie at an odd address: it is read piece by piece.
             let size = if b.is_some() { length } else { PIECE };
@@ -266,8 +267,8 @@ executors! {
                 let len = size.min(length - start);
                 // A stride of 0 along the last dimension repeats one element.
                 let part = |stride: u32, at: usize| if stride == 0 { (at, 1) } else { (at + start, len) };
-                let (a_at, a_count) = part(s.a_strides[last], a_at);
-                let (b_at, b_count) = part(s.b_strides[last], b_at);
+                let (a_at, a_count) = part(a_stride, a_at);
+                let (b_at, b_count) = part(b_stride, b_at);
                 let mut piece = [0; PIECE];
                 let b = match &b {
                     Some(b) => b.row(b_at, b_count),
