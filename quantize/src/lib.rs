@@ -39,6 +39,7 @@ pub mod recipe;
 pub mod repair;
 pub mod report;
 pub mod rounding;
+pub mod search;
 pub mod synthetic;
 pub mod tail;
 pub mod taps;
@@ -169,55 +170,137 @@ pub struct Quantized {
 ///
 /// # Errors
 /// [`QuantizeError`] naming the node, tensor or sample and the mend.
-pub fn quantize(
-    model: Model,
+pub fn quantize(model: Model, data: &Data, options: &Options, step: impl FnMut()) -> Result<Quantized, QuantizeError> {
+    Ok(Quantizer::of(model, data, options, step)?.1.quantized)
+}
+
+/// A model that was quantized once, and all it takes to do it again by another recipe.
+#[derive(Debug)]
+pub struct Quantizer<'d> {
+    data: &'d Data,
+    options: Options,
+    original: Model,
+    prepared: Prepared,
+    seen: Distributions,
+    judge: Judge,
+    /// The ways to draw ranges, the best of the first time first.
+    ranges: Vec<Ranges>,
+}
+
+impl<'d> Quantizer<'d> {
+    /// Folds, calibrates on all samples of `data` and quantizes by the recipe of `options`; gives what was made too. `step`
+    /// is called after each sample.
+    ///
+    /// # Errors
+    /// [`QuantizeError`] naming the node, tensor or sample and the mend.
+    pub fn of(
+        model: Model,
+        data: &'d Data,
+        options: &Options,
+        step: impl FnMut(),
+    ) -> Result<(Quantizer<'d>, Built), QuantizeError> {
+        let mut prepared = prepare(model, data)?;
+        let original = prepared.model.clone();
+        if options.prune > 0.0 {
+            let Prepared { model, facts, dims, pruned, .. } = &mut prepared;
+            *pruned = Some(prune::prune(model, facts, dims, options.prune, data)?);
+            *facts = infer(model, dims)?;
+        }
+        // All variants compute the same in float.
+        let judge = Judge::of(&prepared, data)?;
+        let variants = variants(prepared, data, options, step)?;
+        let mut candidates = Ranges::candidates(options.effort).to_vec();
+        let options = options.clone();
+        let mut best: Option<(Built, Prepared, Distributions)> = None;
+        for (prepared, seen) in variants {
+            let built = build(&prepared, &seen, &judge, data, &candidates, &options)?;
+            if options.effort < Effort::Best {
+                candidates = built.ranges.iter().take(FINALISTS).copied().collect();
+            }
+            if best.as_ref().is_none_or(|(best, ..)| built.loss.is_below(EQUALIZED, &best.loss)) {
+                best = Some((built, prepared, seen));
+            }
+        }
+        let best = best.ok_or_else(|| QuantizeError::Unsuitable("nothing was tried".into()));
+        let (mut built, prepared, seen) = best?;
+        let ranges = built.ranges.clone();
+        (built.quantized.original, built.quantized.seen) = (original.clone(), seen.clone());
+        Ok((Quantizer { data, options, original, prepared, seen, judge, ranges }, built))
+    }
+
+    /// The float model as it is quantized.
+    pub fn prepared(&self) -> &Prepared {
+        &self.prepared
+    }
+
+    /// Quantizes by another recipe.
+    ///
+    /// # Errors
+    /// [`QuantizeError`] naming the node or tensor and the mend.
+    pub fn by(&self, recipe: &Recipe) -> Result<Built, QuantizeError> {
+        let options = Options { recipe: recipe.clone(), ..self.options.clone() };
+        let seen = self.seen_for(recipe)?;
+        let candidates = &self.ranges[..self.ranges.len().min(FINALISTS)];
+        let mut built = build(&self.prepared, &seen, &self.judge, self.data, candidates, &options)?;
+        (built.quantized.original, built.quantized.seen) = (self.original.clone(), seen);
+        Ok(built)
+    }
+
+    /// What is lost by another recipe with the weights at their nearest levels: a quick look.
+    ///
+    /// # Errors
+    /// As [`Quantizer::by`].
+    pub fn glance(&self, recipe: &Recipe) -> Result<Loss, QuantizeError> {
+        let Options { ranges, activations, outputs, .. } = &self.options;
+        let placement = placement::place(&self.prepared.model, &self.prepared.facts, recipe, *outputs)?;
+        let ranges = self.ranges.first().copied().unwrap_or(*ranges);
+        let seen = self.seen_for(recipe)?;
+        let params = ranges::parameters(&self.prepared.model, &placement, &seen, ranges, *activations)?;
+        self.judge.loss(&assemble(&self.prepared, &placement, &params, &Rounded::new())?)
+    }
+
+    /// What calibration saw, of all tensors that `recipe` makes integers.
+    fn seen_for(&self, recipe: &Recipe) -> Result<Distributions, QuantizeError> {
+        let Prepared { model, facts, dims, .. } = &self.prepared;
+        let mut observed = placement::place(model, facts, recipe, self.options.outputs)?.observed(model);
+        observed.retain(|tensor| !self.seen.contains_key(tensor));
+        let mut seen = self.seen.clone();
+        if !observed.is_empty() {
+            seen.extend(calibrate::calibrate(model, &observed, dims, self.data.samples(), None, || ())?);
+        }
+        Ok(seen)
+    }
+}
+
+/// The model as it is, and equalized where that changes it, with what calibration saw of both.
+fn variants(
+    prepared: Prepared,
     data: &Data,
     options: &Options,
-    mut step: impl FnMut(),
-) -> Result<Quantized, QuantizeError> {
-    let mut prepared = prepare(model, data)?;
-    let original = prepared.model.clone();
-    if options.prune > 0.0 {
-        let Prepared { model, facts, dims, pruned, .. } = &mut prepared;
-        *pruned = Some(prune::prune(model, facts, dims, options.prune, data)?);
-        *facts = infer(model, dims)?;
-    }
+    step: impl FnMut(),
+) -> Result<Vec<(Prepared, Distributions)>, QuantizeError> {
     // Equalization trusts that channels reach no farther than on the samples; made ones do not show that.
     let equalizes = options.equalize && !data.is_synthetic();
     let analysis = equalizes.then(|| equalize::Analysis::of(&prepared.model, &prepared.facts)).transpose()?;
     let mut watch = analysis.as_ref().map(|analysis| analysis.watch(&prepared.facts));
     let placement = placement::place(&prepared.model, &prepared.facts, &options.recipe, options.outputs)?;
-    let observed = placement.observed(&prepared.model);
+    let mut observed = placement.observed(&prepared.model);
     let folder = options.cache.as_deref();
-    let seen = cache::calibrated(&prepared, &observed, data, folder, watch.as_mut(), &mut step)?;
+    let seen = cache::calibrated(&prepared, &observed, data, folder, watch.as_mut(), step)?;
     let mut variants = vec![(prepared, seen)];
     if let (Some(analysis), Some(watch), [(plain, seen)]) = (analysis, watch, &variants[..]) {
         let mut prepared = plain.clone();
         prepared.equalized = equalize::apply(&mut prepared.model, &analysis, &watch.ranges());
         if !prepared.equalized.sets.is_empty() {
             let mut seen = seen.clone();
-            let changed: Vec<String> =
-                observed.into_iter().filter(|tensor| prepared.equalized.changed.contains(tensor)).collect();
-            if !changed.is_empty() {
-                seen.extend(cache::calibrated(&prepared, &changed, data, folder, None, step)?);
+            observed.retain(|tensor| prepared.equalized.changed.contains(tensor));
+            if !observed.is_empty() {
+                seen.extend(cache::calibrated(&prepared, &observed, data, folder, None, || ())?);
             }
             variants.push((prepared, seen));
         }
     }
-    // All variants compute the same in float.
-    let judge = Judge::of(&variants[0].0, data)?;
-    let mut best: Option<(Loss, Quantized)> = None;
-    let mut candidates = Ranges::candidates(options.effort).to_vec();
-    for (prepared, seen) in variants {
-        let Built { loss, quantized, ranges } = build(&prepared, &seen, &judge, data, &candidates, options)?;
-        if best.as_ref().is_none_or(|(least, _)| loss.is_below(EQUALIZED, least)) {
-            best = Some((loss, Quantized { original: original.clone(), seen, ..quantized }));
-        }
-        if options.effort < Effort::Best {
-            candidates = ranges.into_iter().take(FINALISTS).collect();
-        }
-    }
-    best.map(|(_, best)| best).ok_or_else(|| QuantizeError::Unsuitable("nothing was tried".into()))
+    Ok(variants)
 }
 
 /// Makes the float model small and takes open extents from the first sample of `data`.
@@ -235,6 +318,7 @@ pub fn prepare(mut model: Model, data: &Data) -> Result<Prepared, QuantizeError>
     let facts = infer(&model, &dims)?;
     opset::raise(&mut model, &facts)?;
     let folded = fold::fold(&mut model, &dims)?;
+    graph::name_apart(&mut model);
     let facts = infer(&model, &dims)?;
     Ok(Prepared { model, facts, dims, folded, pruned: None, equalized: equalize::Equalized::default() })
 }
