@@ -57,7 +57,7 @@ use judge::{Judge, Loss};
 use params::{Activations, Params};
 use placement::Placement;
 use ranges::Ranges;
-use recipe::Recipe;
+use recipe::{Precision, Recipe};
 use repair::{Rounded, Rounding};
 use tail::Outputs;
 
@@ -82,6 +82,11 @@ const EQUALIZED: f64 = 0.85;
 /// remains: means over few samples are chance too.
 const SEQUENTIAL: f64 = 0.95;
 
+/// More bits for the first layers have to leave less than this share of the loss, and be no greater part of all
+/// multiplications than that.
+const WIDER: f64 = 0.75;
+const SMALL_PART: f64 = 0.15;
+
 /// So many ways to draw ranges are tried on the equalized model, those best without: the rest takes time and wins rarely.
 const FINALISTS: usize = 2;
 
@@ -100,6 +105,8 @@ pub struct Options {
     pub recipe: Recipe,
     /// The share of the cost that channels taken out make up, 0 … 1; see [`prune::prune`].
     pub prune: f64,
+    /// Whether a first layer that loses much computes on 16 bits, see [`Quantizer::of`].
+    pub mixed: bool,
     /// Whether channels are made equally wide across layers where that lowers noise, see [`equalize`].
     pub equalize: bool,
     /// Threads to work on; the result does not depend on it.
@@ -117,6 +124,7 @@ impl Default for Options {
             effort: Effort::default(),
             recipe: Recipe::default(),
             prune: 0.0,
+            mixed: true,
             equalize: true,
             cache: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
@@ -191,6 +199,9 @@ impl<'d> Quantizer<'d> {
     /// Folds, calibrates on all samples of `data` and quantizes by the recipe of `options`; gives what was made too. `step`
     /// is called after each sample.
     ///
+    /// With [`Options::mixed`] a layer that reads the model's input computes on 16 bits where that takes most of the loss
+    /// away and the layer is a small part of the work: of a spectrum 8 bits keep too little, of a picture all.
+    ///
     /// # Errors
     /// [`QuantizeError`] naming the node, tensor or sample and the mend.
     pub fn of(
@@ -225,7 +236,48 @@ impl<'d> Quantizer<'d> {
         let (mut built, prepared, seen) = best?;
         let ranges = built.ranges.clone();
         (built.quantized.original, built.quantized.seen) = (original.clone(), seen.clone());
-        Ok((Quantizer { data, options, original, prepared, seen, judge, ranges }, built))
+        let mut quantizer = Quantizer { data, options, original, prepared, seen, judge, ranges };
+        if let Some(recipe) = quantizer.wider()? {
+            let wider = quantizer.by(&recipe)?;
+            if wider.loss.is_below(WIDER, &built.loss) {
+                (quantizer.options.recipe, built) = (recipe, wider);
+            }
+        }
+        Ok((quantizer, built))
+    }
+
+    /// The recipe with more bits for the first layers, where those promise much and cost little.
+    fn wider(&self) -> Result<Option<Recipe>, QuantizeError> {
+        let Options { recipe, mixed, activations, .. } = &self.options;
+        if !mixed || *activations == Activations::Int16 || recipe.usual.precision != Precision::Int8 {
+            return Ok(None);
+        }
+        let Prepared { model, facts, .. } = &self.prepared;
+        let layers = search::layers(&self.prepared);
+        let placement = placement::place(model, facts, recipe, self.options.outputs)?;
+        let holds_input = |group: &usize| {
+            let tensors = &placement.groups[*group].tensors;
+            model.inputs.iter().any(|input| tensors.contains(&input.name))
+        };
+        let reads_input = |layer: &&layers::Layer| {
+            let is_input = placement.group_of.get(&layer.input).is_some_and(holds_input);
+            is_input && !recipe.layers.contains_key(&layer.label)
+        };
+        let (mut wider, mut work) = (search::listed(&self.prepared, &self.options)?, 0);
+        for layer in layers.iter().filter(reads_input) {
+            work += layer.multiply_accumulates();
+            wider.layers.entry(layer.label.clone()).or_default().precision = Precision::Int16;
+        }
+        let all: usize = layers.iter().map(layers::Layer::multiply_accumulates).sum();
+        if work == 0 || work as f64 > SMALL_PART * all as f64 {
+            return Ok(None);
+        }
+        Ok(self.glance(&wider)?.is_below(WIDER, &self.glance(recipe)?).then_some(wider))
+    }
+
+    /// The recipe that was taken.
+    pub fn recipe(&self) -> &Recipe {
+        &self.options.recipe
     }
 
     /// The float model as it is quantized.

@@ -11,7 +11,8 @@ use crate::operators::Role;
 use crate::placement::place;
 use crate::recipe::{LayerForm, Precision, Recipe, WeightForm};
 use crate::report::Tried;
-use crate::{Built, Prepared, Quantized, Quantizer, engine};
+use crate::{Built, Options, Prepared, Quantized, Quantizer, engine};
+pub(crate) use order::layers;
 use order::{narrowable, widenable};
 
 /// What is promised of the int8 model.
@@ -70,15 +71,14 @@ struct Search<'s, 'd, M> {
     tried: Vec<Tried>,
 }
 
-/// The model that keeps `goal` at the least cost, and all that were tried. `first` was made by `recipe`; `measure` tells how
-/// good a model is.
+/// The model that keeps `goal` at the least cost, and all that were tried. `first` was made with the quantizer;
+/// `measure` tells how good a model is.
 ///
 /// # Errors
 /// [`QuantizeError::Unsuitable`] telling what comes nearest where the goal cannot be reached; else as [`Quantizer::by`].
 pub fn search<M>(
     quantizer: &Quantizer<'_>,
     first: Built,
-    recipe: &Recipe,
     goal: Goal,
     measure: M,
 ) -> Result<(Quantized, Vec<Tried>), QuantizeError>
@@ -86,7 +86,7 @@ where
     M: FnMut(&Quantized, &Engine) -> Result<Quality, QuantizeError>,
 {
     let mut search = Search { quantizer, goal, measure, tried: Vec::new() };
-    let mut point = search.point("int8", listed(quantizer, recipe)?, Some(first))?;
+    let mut point = search.point("int8", listed(quantizer.prepared(), &quantizer.options)?, Some(first))?;
     // More bits and other forms of weights take no less of it.
     if let Some(most) = goal.max_ram.filter(|most| point.arena_bytes > *most) {
         let problem = format!("the arena takes {} bytes, {most} are allowed", point.arena_bytes);
@@ -111,10 +111,11 @@ where
     Ok((point.built.quantized, tried))
 }
 
-/// The same recipe with every layer listed: what is changed of one does not change what else is said of it.
-fn listed(quantizer: &Quantizer<'_>, recipe: &Recipe) -> Result<Recipe, QuantizeError> {
-    let Prepared { model, facts, .. } = quantizer.prepared();
-    let placement = place(model, facts, recipe, quantizer.options.outputs)?;
+/// The recipe of `options` with every layer listed: what is changed of one does not change what else is said of it.
+pub(crate) fn listed(prepared: &Prepared, options: &Options) -> Result<Recipe, QuantizeError> {
+    let Prepared { model, facts, .. } = prepared;
+    let recipe = &options.recipe;
+    let placement = place(model, facts, recipe, options.outputs)?;
     let mut listed = recipe.clone();
     for (node, role) in model.nodes.iter().zip(&placement.roles) {
         if matches!(role, Role::Weighted { .. }) {

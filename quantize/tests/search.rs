@@ -6,7 +6,6 @@ use cygnet_onnx::model::Model;
 use quantize::data::Data;
 use quantize::engine::{self, Engine, Memory};
 use quantize::error::QuantizeError;
-use quantize::recipe::Recipe;
 use quantize::report::Tried;
 use quantize::search::{Goal, Quality, search};
 use quantize::{Effort, Options, Quantized, Quantizer, evaluate};
@@ -36,7 +35,7 @@ fn reach(goal: Goal) -> Result<(Quantized, Vec<Tried>), QuantizeError> {
         let drop = drop(quantized, engine)?;
         Ok(Quality { drop, agreement: Some(1.0 - drop), accuracy: None })
     };
-    search(&quantizer, built, &Recipe::default(), goal, measure)
+    search(&quantizer, built, goal, measure)
 }
 
 fn memory(found: &(Quantized, Vec<Tried>)) -> Memory {

@@ -91,6 +91,7 @@ fn compress(name: &str, models: &Path, output: &Path) -> anyhow::Result<Summary>
         max_size: None,
         max_ram: None,
         min_size: false,
+        no_mixed: false,
         no_equalize: false,
         activations: Activations::default(),
         bad_samples: None,

@@ -102,6 +102,9 @@ pub struct Arguments {
     /// stopped goes on
     #[arg(long, value_name = "FOLDER")]
     pub cache: Option<PathBuf>,
+    /// Compute every layer on 8 bits, the first too (it takes 16 where that saves much of what is lost)
+    #[arg(long)]
+    pub no_mixed: bool,
     /// Leave the channels of the float model as wide as they are (no cross-layer equalization)
     #[arg(long)]
     pub no_equalize: bool,
@@ -189,6 +192,7 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         outputs: arguments.outputs,
         effort: arguments.effort,
         prune: arguments.prune.unwrap_or(0.0),
+        mixed: !arguments.no_mixed,
         equalize: !arguments.no_equalize,
         cache: arguments.cache.clone(),
         ..Options::default()
@@ -205,7 +209,7 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         let data = evaluation.as_ref().unwrap_or(&calibration);
         let measure =
             |quantized: &Quantized, engine: &Engine| goal::quality(quantized, engine, &metric, data, options.threads);
-        search::search(&quantizer, built, &options.recipe, goal, measure)?
+        search::search(&quantizer, built, goal, measure)?
     } else {
         (built.quantized, Vec::new())
     };

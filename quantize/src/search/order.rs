@@ -26,7 +26,8 @@ pub(super) fn widenable(quantizer: &Quantizer<'_>, recipe: &Recipe) -> Result<Ve
             continue;
         }
         let after = with(quantizer, recipe, &layer.label, |of| of.precision = Precision::Int16)?;
-        let cost = layer.positions() * layer.outputs * layer.depth;
+        log::debug!("{} on 16 bits: loss {after:.6} of {before:.6}", layer.label);
+        let cost = layer.multiply_accumulates();
         found.push(((before - after) / cost.max(1) as f64, Widenable { wins: after < before, label: layer.label }));
     }
     found.sort_by(|one, other| other.0.total_cmp(&one.0));
@@ -73,7 +74,7 @@ fn with(
 }
 
 /// The layers with weights.
-fn layers(prepared: &Prepared) -> Vec<Layer> {
+pub(crate) fn layers(prepared: &Prepared) -> Vec<Layer> {
     let Prepared { model, facts, .. } = prepared;
     let layer = |(index, node)| match role(model, node) {
         Role::Weighted { channel_axis } => Layer::of(model, facts, index, node, channel_axis),
