@@ -82,9 +82,10 @@ const EQUALIZED: f64 = 0.85;
 /// remains: means over few samples are chance too.
 const SEQUENTIAL: f64 = 0.95;
 
-/// More bits for the first layers have to leave less than this share of the loss, and be no greater part of all
-/// multiplications than that.
+/// More bits for the first layers have to leave less than this share of the loss.
 const WIDER: f64 = 0.75;
+/// So many layers at most get them, if those are no more than this part of all multiplications.
+const FIRST: usize = 5;
 const SMALL_PART: f64 = 0.15;
 
 /// So many ways to draw ranges are tried on the equalized model, those best without: the rest takes time and wins rarely.
@@ -105,7 +106,7 @@ pub struct Options {
     pub recipe: Recipe,
     /// The share of the cost that channels taken out make up, 0 … 1; see [`prune::prune`].
     pub prune: f64,
-    /// Whether a first layer that loses much computes on 16 bits, see [`Quantizer::of`].
+    /// Whether first layers that lose much compute on 16 bits, see [`Quantizer::of`].
     pub mixed: bool,
     /// Whether channels are made equally wide across layers where that lowers noise, see [`equalize`].
     pub equalize: bool,
@@ -199,8 +200,8 @@ impl<'d> Quantizer<'d> {
     /// Folds, calibrates on all samples of `data` and quantizes by the recipe of `options`; gives what was made too. `step`
     /// is called after each sample.
     ///
-    /// With [`Options::mixed`] a layer that reads the model's input computes on 16 bits where that takes most of the loss
-    /// away and the layer is a small part of the work: of a spectrum 8 bits keep too little, of a picture all.
+    /// With [`Options::mixed`] the first layers compute on 16 bits where that takes much of the loss away and they are a small
+    /// part of the work: what they lose all others build on, and of a spectrum 8 bits keep too little.
     ///
     /// # Errors
     /// [`QuantizeError`] naming the node, tensor or sample and the mend.
@@ -238,7 +239,7 @@ impl<'d> Quantizer<'d> {
         (built.quantized.original, built.quantized.seen) = (original.clone(), seen.clone());
         let mut quantizer = Quantizer { data, options, original, prepared, seen, judge, ranges };
         if let Some(recipe) = quantizer.wider()? {
-            let wider = quantizer.by(&recipe)?;
+            let wider = quantizer.made(&recipe, Ranges::candidates(quantizer.options.effort))?;
             if wider.loss.is_below(WIDER, &built.loss) {
                 (quantizer.options.recipe, built) = (recipe, wider);
             }
@@ -252,27 +253,24 @@ impl<'d> Quantizer<'d> {
         if !mixed || *activations == Activations::Int16 || recipe.usual.precision != Precision::Int8 {
             return Ok(None);
         }
-        let Prepared { model, facts, .. } = &self.prepared;
         let layers = search::layers(&self.prepared);
-        let placement = placement::place(model, facts, recipe, self.options.outputs)?;
-        let holds_input = |group: &usize| {
-            let tensors = &placement.groups[*group].tensors;
-            model.inputs.iter().any(|input| tensors.contains(&input.name))
-        };
-        let reads_input = |layer: &&layers::Layer| {
-            let is_input = placement.group_of.get(&layer.input).is_some_and(holds_input);
-            is_input && !recipe.layers.contains_key(&layer.label)
-        };
-        let (mut wider, mut work) = (search::listed(&self.prepared, &self.options)?, 0);
-        for layer in layers.iter().filter(reads_input) {
-            work += layer.multiply_accumulates();
-            wider.layers.entry(layer.label.clone()).or_default().precision = Precision::Int16;
-        }
         let all: usize = layers.iter().map(layers::Layer::multiply_accumulates).sum();
-        if work == 0 || work as f64 > SMALL_PART * all as f64 {
-            return Ok(None);
+        let (mut wider, mut work) = (search::listed(&self.prepared, &self.options)?, 0);
+        let mut least = self.glance(recipe)?;
+        let mut best = None;
+        for layer in layers.iter().take(FIRST) {
+            work += layer.multiply_accumulates();
+            if work as f64 > SMALL_PART * all as f64 || recipe.layers.contains_key(&layer.label) {
+                break;
+            }
+            wider.layers.entry(layer.label.clone()).or_default().precision = Precision::Int16;
+            let loss = self.glance(&wider)?;
+            log::debug!("{} and those before it on 16 bits: loss {:.6}", layer.label, loss.all);
+            if loss.is_below(WIDER, &least) {
+                (least, best) = (loss, Some(wider.clone()));
+            }
         }
-        Ok(self.glance(&wider)?.is_below(WIDER, &self.glance(recipe)?).then_some(wider))
+        Ok(best)
     }
 
     /// The recipe that was taken.
@@ -290,9 +288,12 @@ impl<'d> Quantizer<'d> {
     /// # Errors
     /// [`QuantizeError`] naming the node or tensor and the mend.
     pub fn by(&self, recipe: &Recipe) -> Result<Built, QuantizeError> {
+        self.made(recipe, &self.ranges[..self.ranges.len().min(FINALISTS)])
+    }
+
+    fn made(&self, recipe: &Recipe, candidates: &[Ranges]) -> Result<Built, QuantizeError> {
         let options = Options { recipe: recipe.clone(), ..self.options.clone() };
         let seen = self.seen_for(recipe)?;
-        let candidates = &self.ranges[..self.ranges.len().min(FINALISTS)];
         let mut built = build(&self.prepared, &seen, &self.judge, self.data, candidates, &options)?;
         (built.quantized.original, built.quantized.seen) = (self.original.clone(), seen);
         Ok(built)
