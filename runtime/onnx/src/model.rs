@@ -14,6 +14,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use read::graph_captures;
+pub use read::Subgraph;
 pub(crate) use tensor::parameter_of;
 pub use tensor::{DType, Tensor};
 pub(crate) use write::{model_proto, value_info_proto};
@@ -200,6 +201,17 @@ impl Node {
         match self.attributes.get(name)? {
             Attribute::Tensor(v) => Some(v),
             _ => None,
+        }
+    }
+
+    /// A subgraph (`If`, `Loop`, `Scan`) by the name of its attribute; `None` where it is absent.
+    ///
+    /// # Errors
+    /// [`ModelError`] naming the tensor or node.
+    pub fn subgraph(&self, name: &str) -> Result<Option<Subgraph>, ModelError> {
+        match self.attributes.get(name) {
+            Some(Attribute::Graph(bytes)) => read::subgraph(bytes).map(Some),
+            _ => Ok(None),
         }
     }
 

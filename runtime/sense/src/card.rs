@@ -92,6 +92,9 @@ pub struct Card {
     pub labels: Vec<String>,
     /// What the model is fed with.
     pub input: Input,
+    /// Extents of the model's open axes, by the name of the axis or `input:axis`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub dims: BTreeMap<String, u32>,
     /// How answers are measured, where the task does not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evaluation: Option<Evaluation>,

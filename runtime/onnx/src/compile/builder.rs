@@ -370,6 +370,10 @@ fn for_each_id(step: &mut Step, change: &dyn Fn(&mut TensorId)) {
         Step::Dequantize(s) => ids!(s: x, y),
         Step::Requantize(s) => ids!(s: x, y),
         Step::Cast(s) => ids!(s: x, y),
+        Step::Lstm(s) | Step::Gru(s) | Step::Rnn(s) => {
+            ids!(s: x, y, state, sums);
+            [&mut s.h, &mut s.c, &mut s.y_c].into_iter().for_each(optional);
+        }
         Step::HostStep(s) => {
             let named = s.inputs.iter_mut().chain(&mut s.outputs).filter(|id| **id != TensorId::NONE);
             named.for_each(change);
@@ -402,6 +406,7 @@ fn for_each_span(step: &mut Step, change: &dyn Fn(&mut Span)) {
         Step::Copy(s) => spans!(s: constant, table),
         Step::Gather(s) => spans!(s: indices),
         Step::ResizeLinear(s) => spans!(s: rows, columns),
+        Step::Lstm(s) | Step::Gru(s) | Step::Rnn(s) => spans!(s: weights, multipliers, bias, peepholes),
         Step::HostStep(s) => spans!(s: model),
         _ => {}
     }

@@ -8,15 +8,20 @@
 //! 3. `builder` drops what nobody reads, `strips` saves memory where it is short, `memory` places the tensors, and the
 //!    bytes are written.
 
+mod branches;
 mod builder;
 mod compress;
+mod dims;
 mod layout;
 mod lower;
 mod memory;
 mod normalize;
 mod strips;
 
+use std::collections::BTreeMap;
+
 use cygnet_core::Plan;
+pub use dims::fix_dims;
 
 use crate::model::{Model, ModelError};
 
@@ -37,11 +42,13 @@ pub struct Options {
     /// Whether weights of dense int8 convolutions may be stored in fewer bits where their values allow it: the plan is
     /// smaller, and the arena has room to expand them, within `scratch_bytes` where that is enough for 16 channels.
     pub compress: bool,
+    /// Extents of open axes, by the name of the axis or `input:axis`; those that the card tells need not be here.
+    pub dims: BTreeMap<String, usize>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { card: None, fallback: true, scratch_bytes: 64 << 10, arena_bytes: None, compress: true }
+        Self { card: None, fallback: true, scratch_bytes: 64 << 10, arena_bytes: None, compress: true, dims: BTreeMap::new() }
     }
 }
 
@@ -91,12 +98,12 @@ pub enum CompileError {
 
 /// Compiles a model to a plan.
 ///
-/// Open batch dimensions become 1.
+/// Open axes get the extents that `options` or the card tell; an open batch becomes 1.
 ///
 /// # Errors
 /// [`CompileError`] naming the node, tensor or input and the mend.
 pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileError> {
-    let model = normalize::normalize(model)?;
+    let model = resolved(&normalize::normalize(model)?, options)?;
     let mut builder = lower::lower(&model, options)?;
     builder.sweep();
     if let Some(limit) = options.arena_bytes {
@@ -113,6 +120,21 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
     let plan = builder.finish()?;
     Plan::parse(&plan).map_err(CompileError::Refused)?;
     Ok(Compiled { plan })
+}
+
+/// The model with open axes fixed, and without `If` nodes whose condition follows from shapes.
+///
+/// # Errors
+/// As [`compile`].
+pub fn resolved(model: &Model, options: &Options) -> Result<Model, CompileError> {
+    let mut model = model.clone();
+    let mut dims = options.dims.clone();
+    if let Some(text) = options.card.as_ref().or_else(|| model.metadata.get(CARD_KEY)) {
+        let card = cygnet_sense::Card::parse(text).map_err(|error| CompileError::Card(error.to_string()))?;
+        card.dims.into_iter().for_each(|(name, extent)| drop(dims.entry(name).or_insert(extent as usize)));
+    }
+    fix_dims(&mut model, &dims);
+    branches::inlined(model, options)
 }
 
 /// The key under which quantize keeps a model's card in its ONNX metadata.

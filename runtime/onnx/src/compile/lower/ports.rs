@@ -23,7 +23,8 @@ impl Lowering<'_> {
                 Dim::Symbol(name) => {
                     let name = if name.is_empty() { "without a name" } else { name };
                     return wrong(format!(
-                        "axis {axis} ({name}) is open; export the model with a fixed size (only the batch may be open)"
+                        "axis {axis} ({name}) is open; give its extent in the card's table [dims], or export the model with a fixed size (only the \
+                         batch may be open)"
                     ));
                 }
             });
