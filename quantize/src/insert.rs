@@ -71,6 +71,10 @@ pub fn insert(
         weights::quantize(model, &mut store, &mut ahead, index, wanted)?;
         inserted.weighted += 1;
     }
+    for index in (0..model.nodes.len()).filter(|&index| placement.roles.get(index) == Some(&Role::Recurrent)) {
+        weights::quantize_recurrent(model, &mut store, &mut ahead, index)?;
+        inserted.weighted += 1;
+    }
     narrow(model, &mut store, placement, params);
     drop_redundant(model, placement, &of, &mut inserted);
     let outputs: BTreeSet<String> = model.outputs.iter().map(|o| o.name.clone()).collect();

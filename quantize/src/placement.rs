@@ -78,6 +78,7 @@ pub fn place(model: &Model, facts: &Facts, recipe: &Recipe, outputs: Outputs) ->
         Outputs::Int8 => Tail::default(),
     };
     tail.nodes.iter().for_each(|&node| roles[node] = Role::Float);
+    state_nodes(model, &roles).into_iter().for_each(|node| roles[node] = Role::Float);
     let wide = wide_nodes(model, &roles, recipe);
     let fused = fused_activations(model, &roles);
     let inside: BTreeSet<&str> = fused.keys().filter_map(|&node| model.nodes[node].output(0)).collect();
@@ -90,6 +91,7 @@ pub fn place(model: &Model, facts: &Facts, recipe: &Recipe, outputs: Outputs) ->
         let touched: Vec<&str> = match role {
             Role::Float => continue,
             Role::Weighted { .. } => node.input(0).into_iter().chain(made).collect(),
+            Role::Recurrent => node.input(0).into_iter().collect(),
             _ => read.chain(made).collect(),
         };
         let stays = |t: &str| inside.contains(t) || tail.tensors.contains(t);
@@ -114,6 +116,29 @@ pub fn place(model: &Model, facts: &Facts, recipe: &Recipe, outputs: Outputs) ->
     Ok(placement)
 }
 
+/// Positions of the nodes that bring the state of recurrent layers from their output to an output of the model: what is
+/// fed back stays in float, or its error would be too.
+fn state_nodes(model: &Model, roles: &[Role]) -> Vec<usize> {
+    let (mut made, mut behind) = (BTreeSet::new(), Vec::new());
+    for (index, (node, role)) in model.nodes.iter().zip(roles).enumerate() {
+        let reads = node.inputs.iter().any(|input| made.contains(input.as_str()));
+        if *role == Role::Recurrent || reads && !matches!(role, Role::Weighted { .. }) {
+            made.extend(node.outputs.iter().map(String::as_str));
+            behind.push(index);
+        }
+    }
+    let mut wanted: BTreeSet<&str> = model.outputs.iter().map(|output| output.name.as_str()).collect();
+    let mut nodes = Vec::new();
+    for index in behind.into_iter().rev() {
+        let node = &model.nodes[index];
+        if roles[index] != Role::Recurrent && node.outputs.iter().any(|output| wanted.contains(output.as_str())) {
+            wanted.extend(node.inputs.iter().filter(|input| made.contains(input.as_str())).map(String::as_str));
+            nodes.push(index);
+        }
+    }
+    nodes
+}
+
 /// Positions of the nodes that compute on levels of 16 bits. What has no weights and is not listed in the recipe is as wide
 /// as what makes its inputs.
 fn wide_nodes(model: &Model, roles: &[Role], recipe: &Recipe) -> BTreeSet<usize> {
@@ -126,7 +151,7 @@ fn wide_nodes(model: &Model, roles: &[Role], recipe: &Recipe) -> BTreeSet<usize>
             (Role::Float, _) => false,
             (Role::Move, _) => follows,
             (_, Some(form)) => form.precision == Precision::Int16,
-            (Role::Weighted { .. }, None) => usual,
+            (Role::Weighted { .. } | Role::Recurrent, None) => usual,
             (_, None) => usual || follows,
         };
         if wide {

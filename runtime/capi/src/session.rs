@@ -94,7 +94,7 @@ impl<'a> Running<'a> {
         // SAFETY: as many bytes were given when the session began; they are the library's while a call works with the
         // session, and the claim says that this is the only one.
         let arena = unsafe { core::slice::from_raw_parts_mut(arena, plan.arena_bytes()) };
-        Ok(Session::with_kernels(plan, arena, kernels)?)
+        Ok(Session::resume(plan, arena, kernels)?)
     }
 }
 

@@ -13,8 +13,8 @@ mod write;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use read::graph_captures;
 pub use read::Subgraph;
+use read::graph_captures;
 pub(crate) use tensor::parameter_of;
 pub use tensor::{DType, Tensor};
 pub(crate) use write::{model_proto, value_info_proto};

@@ -48,6 +48,8 @@ pub(crate) struct Builder {
     pub steps: Vec<(Step, String)>,
     pub inputs: Vec<PortDraft>,
     pub outputs: Vec<PortDraft>,
+    /// Inputs that are kept between runs and the outputs that become them, by number.
+    pub states: Vec<(usize, usize)>,
     pub metadata: Vec<(MetadataKind, u32, Vec<u8>)>,
     /// Why a host step is one, by its index among `steps` while they grow.
     pub reasons: Vec<(usize, String)>,
@@ -166,6 +168,7 @@ impl Builder {
         }
         let end = self.steps.len() as u32 + 1;
         self.outputs.iter().for_each(|port| touch(port.tensor, end));
+        self.states.iter().for_each(|&(input, _)| touch(self.inputs[input].tensor, end));
         lives
     }
 

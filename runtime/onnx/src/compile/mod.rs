@@ -16,12 +16,14 @@ mod layout;
 mod lower;
 mod memory;
 mod normalize;
+mod states;
 mod strips;
 
 use std::collections::BTreeMap;
 
 use cygnet_core::Plan;
 pub use dims::fix_dims;
+pub use states::states;
 
 use crate::model::{Model, ModelError};
 
@@ -48,7 +50,14 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { card: None, fallback: true, scratch_bytes: 64 << 10, arena_bytes: None, compress: true, dims: BTreeMap::new() }
+        Self {
+            card: None,
+            fallback: true,
+            scratch_bytes: 64 << 10,
+            arena_bytes: None,
+            compress: true,
+            dims: BTreeMap::new(),
+        }
     }
 }
 
@@ -116,6 +125,10 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
         strips::fit(&mut builder, limit, less.scratch_bytes);
         builder.sweep();
     }
+    for &(input, output) in &builder.states {
+        let data = (output as u32).to_le_bytes().to_vec();
+        builder.metadata.push((cygnet_core::plan::MetadataKind::State, input as u32, data));
+    }
     metadata(&model, options, &mut builder)?;
     let plan = builder.finish()?;
     Plan::parse(&plan).map_err(CompileError::Refused)?;
@@ -128,13 +141,19 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
 /// As [`compile`].
 pub fn resolved(model: &Model, options: &Options) -> Result<Model, CompileError> {
     let mut model = model.clone();
-    let mut dims = options.dims.clone();
-    if let Some(text) = options.card.as_ref().or_else(|| model.metadata.get(CARD_KEY)) {
-        let card = cygnet_sense::Card::parse(text).map_err(|error| CompileError::Card(error.to_string()))?;
-        card.dims.into_iter().for_each(|(name, extent)| drop(dims.entry(name).or_insert(extent as usize)));
-    }
+    let card = card(&model, options)?;
+    let mut dims: BTreeMap<String, usize> =
+        card.into_iter().flat_map(|card| card.dims).map(|(name, extent)| (name, extent as usize)).collect();
+    dims.extend(options.dims.clone());
     fix_dims(&mut model, &dims);
     branches::inlined(model, options)
+}
+
+/// The card that counts: that of `options`, or the model's own.
+fn card(model: &Model, options: &Options) -> Result<Option<cygnet_sense::Card>, CompileError> {
+    let text = options.card.as_ref().or_else(|| model.metadata.get(CARD_KEY));
+    let parsed = text.map(|text| cygnet_sense::Card::parse(text)).transpose();
+    parsed.map_err(|error| CompileError::Card(error.to_string()))
 }
 
 /// The key under which quantize keeps a model's card in its ONNX metadata.

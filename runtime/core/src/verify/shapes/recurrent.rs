@@ -10,7 +10,8 @@ use crate::weights;
 #[inline(never)]
 pub(super) fn check(plan: &Plan<'_>, s: &Recurrent, gates: u32) -> Rule {
     let units = product(&[gates, s.hidden, 4]).filter(|&units| units > 0).ok_or("it has no usable number of units")?;
-    let sides = [Some((s.x, gates)), s.h.map(|id| (id, 1)), s.c.map(|id| (id, 1)), Some((s.y, 1)), s.y_c.map(|id| (id, 1))];
+    let sides =
+        [Some((s.x, gates)), s.h.map(|id| (id, 1)), s.c.map(|id| (id, 1)), Some((s.y, 1)), s.y_c.map(|id| (id, 1))];
     for (place, (id, rows)) in sides.into_iter().enumerate().filter_map(|(place, side)| Some((place, side?))) {
         let side = tensor(plan, id)?;
         typed(&side, DType::F32)?;
@@ -43,7 +44,8 @@ pub(super) fn check(plan: &Plan<'_>, s: &Recurrent, gates: u32) -> Rule {
         DType::I16 => {
             factors(constant(plan, s.multipliers, Some(units))?)?;
             let bias = constant(plan, s.bias, if s.wide == 0 { Some(units) } else { units.checked_mul(2) })?;
-            let mut stored = constant(plan, s.weights, Some(parts.iter().map(|&g| weights::packed_bytes(&s.window(g))).sum()))?;
+            let mut stored =
+                constant(plan, s.weights, Some(parts.iter().map(|&g| weights::packed_bytes(&s.window(g))).sum()))?;
             let (narrow, wide) = (I32s::new(bias), I64s::new(bias));
             let mut first = 0;
             for window in parts.iter().filter(|&&gates| gates > 0).map(|&gates| s.window(gates)) {

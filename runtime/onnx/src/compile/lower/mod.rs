@@ -86,8 +86,8 @@ pub(super) fn lower(model: &Model, options: &Options) -> Result<Builder, Compile
             state.node(node)?;
         }
     }
-    for output in &model.outputs {
-        state.output(&output.name)?;
+    for (index, output) in model.outputs.iter().enumerate() {
+        state.output(index, &output.name)?;
     }
     Ok(state.builder)
 }
@@ -148,11 +148,13 @@ impl<'m> Lowering<'m> {
             outputs: model.outputs.iter().map(|output| output.name.as_str()).collect(),
             done: vec![false; model.nodes.len()],
         };
+        let card = super::card(model, options)?;
+        state.builder.states = super::states(model, card.as_ref().and_then(|card| card.states.as_ref()))?;
         for (name, tensor) in &model.initializers {
             state.values.insert(name.clone(), Value::Constant(Rc::new(Constant::plain(tensor.clone()))));
         }
-        for input in &model.inputs {
-            state.input(input).map_err(|stop| {
+        for (index, input) in model.inputs.iter().enumerate() {
+            state.input(index, input).map_err(|stop| {
                 let problem = match stop {
                     Stop::NoStep(text) | Stop::Wrong(text) => text,
                     Stop::Error(error) => error.to_string(),

@@ -163,7 +163,9 @@ impl Lowering<'_> {
             Some(constant) => part(&constant, index, layer.directions).map(Some),
             None => Ok(None),
         };
-        let (Some(w), Some(r)) = (parameters(self, 1)?, parameters(self, 2)?) else { return wrong("it has no weights") };
+        let (Some(w), Some(r)) = (parameters(self, 1)?, parameters(self, 2)?) else {
+            return wrong("it has no weights");
+        };
         let biases = match parameters(self, 3)? {
             Some(biases) => biases.to_f32s()?,
             None => vec![0.0; 2 * rows],
@@ -260,7 +262,8 @@ impl Lowering<'_> {
             (0..rows).map(|row| scales[if scales.len() == 1 { 0 } else { row }] / 32768.0).collect();
         let level = |(bias, multiplier): (&f32, &f32)| (bias / multiplier).round_ties_even().clamp(-1e15, 1e15) as i64;
         let levels: Vec<i64> = bias.iter().zip(&multipliers).map(level).collect();
-        let sum = |row: usize| values[row * hidden..][..hidden].iter().map(|w| i64::from(w.unsigned_abs())).sum::<i64>();
+        let sum =
+            |row: usize| values[row * hidden..][..hidden].iter().map(|w| i64::from(w.unsigned_abs())).sum::<i64>();
         let fits = (0..rows).all(|row| sum(row) * 32768 + levels[row].abs() < 1 << 31);
         let mut packed = Vec::new();
         let mut first = 0;
@@ -320,7 +323,8 @@ impl Lowering<'_> {
     fn states(&mut self, node: &Node, layer: &Layer, directions: &[Direction], batch_first: bool) -> Lowered {
         let &Layer { hidden, steps, batch, .. } = layer;
         let (count, len) = (directions.len(), batch * hidden);
-        let float = |tensor: TensorId, shape: &[usize]| Val { tensor, layout: Layout::row_major(shape), kind: Kind::Float };
+        let float =
+            |tensor: TensorId, shape: &[usize]| Val { tensor, layout: Layout::row_major(shape), kind: Kind::Float };
         let moved = |val: Val, order: &[usize]| match batch_first {
             true => Val { layout: val.layout.transposed(order), ..val },
             false => val,
