@@ -102,6 +102,7 @@ impl Data {
     /// # Errors
     /// [`QuantizeError::Input`] telling what does not fit, [`QuantizeError::Data`] where a folder needs a card.
     pub fn open(path: &Path, model: &Model, card: Option<&Card>) -> Result<Data, QuantizeError> {
+        let model = &with_known_dims(model, card);
         let mut inputs: Vec<(DType, InputSpec)> = match model.inputs.iter().map(known).collect::<Option<_>>() {
             Some(known) => known,
             None => as_data_have_it(path, model, card)?,
@@ -356,6 +357,19 @@ impl Data {
         let inputs = inputs.iter().zip(&*self.inputs).enumerate().map(tensor).collect::<Result<_, _>>()?;
         Ok(Sample { name, inputs, label: label.map(|label| label as i64) })
     }
+}
+
+/// The model with the extents that the card tells, and batches of 1 wherever an input has the same open axis.
+fn with_known_dims(model: &Model, card: Option<&Card>) -> Model {
+    let batch = |input: &ValueInfo| match input.shape.as_deref() {
+        Some([Dim::Symbol(batch), ..]) if !batch.is_empty() => Some((batch.clone(), 1)),
+        _ => None,
+    };
+    let mut dims: BTreeMap<String, usize> = model.inputs.iter().filter_map(batch).collect();
+    dims.extend(card.into_iter().flat_map(|card| &card.dims).map(|(name, extent)| (name.clone(), *extent as usize)));
+    let mut known = model.clone();
+    cygnet_onnx::compile::fix_dims(&mut known, &dims);
+    known
 }
 
 /// Type and shape where only the batch, the first axis, is open.

@@ -5,9 +5,9 @@ use cygnet::Card;
 use cygnet::input::InputSpec;
 use cygnet_onnx::compile::states;
 use cygnet_onnx::model::{DType, Model, Tensor};
-use cygnet_onnx::reference::Reference;
 
-use super::{Source, as_type};
+use super::{Sample, Source, as_type};
+use crate::engine::{self, Engine};
 use crate::error::QuantizeError;
 use crate::facts::dims_of;
 
@@ -39,7 +39,7 @@ pub(super) fn carried(
     };
     let no_zeros = || QuantizeError::Unsuitable("an input holds other elements than numbers".into());
     let first = inputs.iter().map(zeros).collect::<Option<Vec<Tensor>>>().ok_or_else(no_zeros)?;
-    let reference = Reference::with_dims(model, &[], &dims_of(model, &first))?;
+    let mut session = Engine::new(engine::plan(model, &dims_of(model, &first), None)?)?.session()?;
     let mut kept = first.clone();
     let mut samples = Vec::new();
     for index in 0..source.len() {
@@ -57,10 +57,12 @@ pub(super) fn carried(
         let fed = fed.ok_or_else(problem)?;
         let missing = sample.inputs.iter().zip(&fed).map(|(values, tensor)| values.is_empty().then(|| tensor.clone()));
         samples.push(missing.collect());
-        let outputs = reference.run(&fed).map_err(|error| QuantizeError::data(&sample.name, error.to_string()))?;
+        let outputs = session.outputs(&Sample { name: sample.name, inputs: fed, label: None })?;
         for &(input, output) in &pairs {
-            if let (Some(slot), Some(next)) = (kept.get_mut(input), outputs.get(output)) {
-                slot.data.clone_from(&next.data);
+            let next = outputs.get(output).zip(inputs.get(input));
+            let next = next.and_then(|(values, (dtype, spec))| as_type(values, *dtype, &spec.shape));
+            if let (Some(slot), Some(next)) = (kept.get_mut(input), next) {
+                *slot = next;
             }
         }
     }
