@@ -39,6 +39,7 @@ pub mod recipe;
 pub mod repair;
 pub mod report;
 pub mod rounding;
+pub mod spectrum;
 pub mod synthetic;
 pub mod tail;
 pub mod taps;

@@ -10,6 +10,7 @@ use crate::graph::{Readers, makers};
 use crate::narrow::forms;
 use crate::operators::{Role, activation_inputs, bounds, fuses_activation, role};
 use crate::recipe::{Precision, Recipe, WeightForm};
+use crate::spectrum::Spectra;
 use crate::tail::{Outputs, Tail};
 
 /// Tensors with one scale and zero point.
@@ -73,6 +74,8 @@ pub fn place(model: &Model, facts: &Facts, recipe: &Recipe, outputs: Outputs) ->
         _ => role(model, node),
     };
     let mut roles: Vec<Role> = model.nodes.iter().map(role_of).collect();
+    let spectra = Spectra::of(model, &roles);
+    spectra.nodes.iter().for_each(|&node| roles[node] = Role::Float);
     let tail = match outputs {
         Outputs::Float => Tail::of(model, facts, &roles),
         Outputs::Int8 => Tail::default(),
@@ -94,7 +97,7 @@ pub fn place(model: &Model, facts: &Facts, recipe: &Recipe, outputs: Outputs) ->
             Role::Recurrent => node.input(0).into_iter().collect(),
             _ => read.chain(made).collect(),
         };
-        let stays = |t: &str| inside.contains(t) || tail.tensors.contains(t);
+        let stays = |t: &str| inside.contains(t) || tail.tensors.contains(t) || spectra.tensors.contains(t);
         let touched: Vec<&str> = touched.into_iter().filter(|t| is_float(t) && !stays(t)).collect();
         let moves = *role == Role::Move;
         if moves && let [first, rest @ ..] = &touched[..] {

@@ -87,6 +87,8 @@ fn compress(name: &str, models: &Path, output: &Path) -> anyhow::Result<Summary>
         effort: Effort::default(),
         threads: None,
         prune: None,
+        float: Vec::new(),
+        int16: Vec::new(),
         no_equalize: false,
         activations: Activations::default(),
         bad_samples: None,
