@@ -43,6 +43,8 @@ pub struct Placement {
     pub narrowed: BTreeMap<usize, usize>,
     /// Positions of the nodes that read levels of 16 bits.
     pub wide: BTreeSet<usize>,
+    /// Positions of the nodes that bring the state of recurrent layers to outputs: they read no rounded values.
+    pub states: Vec<usize>,
 }
 
 impl Placement {
@@ -81,7 +83,8 @@ pub fn place(model: &Model, facts: &Facts, recipe: &Recipe, outputs: Outputs) ->
         Outputs::Int8 => Tail::default(),
     };
     tail.nodes.iter().for_each(|&node| roles[node] = Role::Float);
-    state_nodes(model, &roles).into_iter().for_each(|node| roles[node] = Role::Float);
+    let states = state_nodes(model, &roles);
+    states.iter().for_each(|&node| roles[node] = Role::Float);
     let wide = wide_nodes(model, &roles, recipe);
     let fused = fused_activations(model, &roles);
     let inside: BTreeSet<&str> = fused.keys().filter_map(|&node| model.nodes[node].output(0)).collect();
@@ -115,6 +118,7 @@ pub fn place(model: &Model, facts: &Facts, recipe: &Recipe, outputs: Outputs) ->
     let forms = forms(model, &roles, recipe);
     let mut placement = Placement { forms, ..collect(model, roles, fused, &mut sets, &active) };
     placement.wide = wide;
+    placement.states = states;
     widen(model, &mut placement);
     Ok(placement)
 }

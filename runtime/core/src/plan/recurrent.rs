@@ -70,7 +70,7 @@ crate::record! {
         g: Activation,
         /// Of an LSTM's cells.
         h_activation: Activation,
-        /// What goes into a function is limited to `-clip..=clip`.
+        /// What goes into the functions of the gates is limited to `-clip..=clip`; an LSTM's cells are not, as in onnxruntime.
         clip: f32,
     }
 }

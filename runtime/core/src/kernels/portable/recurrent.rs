@@ -57,7 +57,7 @@ pub fn lstm(args: RecurrentArgs<'_>, product: Product<'_>) {
             add_weighted(output, peepholes[1], c);
             apply(&s.f, s.clip, output);
             y.iter_mut().zip(&*c).for_each(|(y, c)| *y = *c);
-            apply(&s.h_activation, s.clip, y);
+            apply(&s.h_activation, f32::INFINITY, y);
             y.iter_mut().zip(&*output).for_each(|(y, output)| *y *= output);
         }
     });
