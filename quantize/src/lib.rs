@@ -39,6 +39,7 @@ pub mod recipe;
 pub mod repair;
 pub mod report;
 pub mod rounding;
+pub mod search;
 pub mod spectrum;
 pub mod synthetic;
 pub mod tail;
@@ -81,6 +82,9 @@ const EQUALIZED: f64 = 0.85;
 /// Biases that make up for the mean error of what their layers read are taken where less than this share of the loss
 /// remains: means over few samples are chance too.
 const SEQUENTIAL: f64 = 0.95;
+
+/// So many ways to draw ranges are tried on the equalized model, those best without: the rest takes time and wins rarely.
+const FINALISTS: usize = 2;
 
 /// How to quantize.
 #[derive(Clone, Debug, PartialEq)]
@@ -167,40 +171,137 @@ pub struct Quantized {
 ///
 /// # Errors
 /// [`QuantizeError`] naming the node, tensor or sample and the mend.
-pub fn quantize(
-    model: Model,
+pub fn quantize(model: Model, data: &Data, options: &Options, step: impl FnMut()) -> Result<Quantized, QuantizeError> {
+    Ok(Quantizer::of(model, data, options, step)?.1.quantized)
+}
+
+/// A model that was quantized once, and all it takes to do it again by another recipe.
+#[derive(Debug)]
+pub struct Quantizer<'d> {
+    data: &'d Data,
+    options: Options,
+    original: Model,
+    prepared: Prepared,
+    seen: Distributions,
+    judge: Judge,
+    /// The ways to draw ranges, the best of the first time first.
+    ranges: Vec<Ranges>,
+}
+
+impl<'d> Quantizer<'d> {
+    /// Folds, calibrates on all samples of `data` and quantizes by the recipe of `options`; gives what was made too. `step`
+    /// is called after each sample.
+    ///
+    /// # Errors
+    /// [`QuantizeError`] naming the node, tensor or sample and the mend.
+    pub fn of(
+        model: Model,
+        data: &'d Data,
+        options: &Options,
+        step: impl FnMut(),
+    ) -> Result<(Quantizer<'d>, Built), QuantizeError> {
+        let mut prepared = prepare(model, data)?;
+        let original = prepared.model.clone();
+        if options.prune > 0.0 {
+            let Prepared { model, facts, dims, pruned, .. } = &mut prepared;
+            *pruned = Some(prune::prune(model, facts, dims, options.prune, data)?);
+            *facts = infer(model, dims)?;
+        }
+        // All variants compute the same in float.
+        let judge = Judge::of(&prepared, data)?;
+        let variants = variants(prepared, data, options, step)?;
+        let mut candidates = Ranges::candidates(options.effort).to_vec();
+        let options = options.clone();
+        let mut best: Option<(Built, Prepared, Distributions)> = None;
+        for (prepared, seen) in variants {
+            let built = build(&prepared, &seen, &judge, data, &candidates, &options)?;
+            if options.effort < Effort::Best {
+                candidates = built.ranges.iter().take(FINALISTS).copied().collect();
+            }
+            if best.as_ref().is_none_or(|(best, ..)| built.loss.is_below(EQUALIZED, &best.loss)) {
+                best = Some((built, prepared, seen));
+            }
+        }
+        let best = best.ok_or_else(|| QuantizeError::Unsuitable("nothing was tried".into()));
+        let (mut built, prepared, seen) = best?;
+        let ranges = built.ranges.clone();
+        (built.quantized.original, built.quantized.seen) = (original.clone(), seen.clone());
+        Ok((Quantizer { data, options, original, prepared, seen, judge, ranges }, built))
+    }
+
+    /// The float model as it is quantized.
+    pub fn prepared(&self) -> &Prepared {
+        &self.prepared
+    }
+
+    /// Quantizes by another recipe.
+    ///
+    /// # Errors
+    /// [`QuantizeError`] naming the node or tensor and the mend.
+    pub fn by(&self, recipe: &Recipe) -> Result<Built, QuantizeError> {
+        let options = Options { recipe: recipe.clone(), ..self.options.clone() };
+        let seen = self.seen_for(recipe)?;
+        let candidates = &self.ranges[..self.ranges.len().min(FINALISTS)];
+        let mut built = build(&self.prepared, &seen, &self.judge, self.data, candidates, &options)?;
+        (built.quantized.original, built.quantized.seen) = (self.original.clone(), seen);
+        Ok(built)
+    }
+
+    /// What is lost by another recipe with the weights at their nearest levels: a quick look.
+    ///
+    /// # Errors
+    /// As [`Quantizer::by`].
+    pub fn glance(&self, recipe: &Recipe) -> Result<Loss, QuantizeError> {
+        let Options { ranges, activations, outputs, .. } = &self.options;
+        let placement = placement::place(&self.prepared.model, &self.prepared.facts, recipe, *outputs)?;
+        let ranges = self.ranges.first().copied().unwrap_or(*ranges);
+        let seen = self.seen_for(recipe)?;
+        let params = ranges::parameters(&self.prepared.model, &placement, &seen, ranges, *activations)?;
+        self.judge.loss(&assemble(&self.prepared, &placement, &params, &Rounded::new())?)
+    }
+
+    /// What calibration saw, of all tensors that `recipe` makes integers.
+    fn seen_for(&self, recipe: &Recipe) -> Result<Distributions, QuantizeError> {
+        let Prepared { model, facts, dims, .. } = &self.prepared;
+        let mut observed = placement::place(model, facts, recipe, self.options.outputs)?.observed(model);
+        observed.retain(|tensor| !self.seen.contains_key(tensor));
+        let mut seen = self.seen.clone();
+        if !observed.is_empty() {
+            seen.extend(calibrate::calibrate(model, &observed, dims, self.data.samples(), None, || ())?);
+        }
+        Ok(seen)
+    }
+}
+
+/// The model as it is, and equalized where that changes it, with what calibration saw of both.
+fn variants(
+    prepared: Prepared,
     data: &Data,
     options: &Options,
-    mut step: impl FnMut(),
-) -> Result<Quantized, QuantizeError> {
-    let mut prepared = prepare(model, data)?;
-    let original = prepared.model.clone();
-    if options.prune > 0.0 {
-        let Prepared { model, facts, dims, pruned, .. } = &mut prepared;
-        *pruned = Some(prune::prune(model, facts, dims, options.prune, data)?);
-        *facts = infer(model, dims)?;
-    }
-    let mut variants = vec![prepared];
+    step: impl FnMut(),
+) -> Result<Vec<(Prepared, Distributions)>, QuantizeError> {
     // Equalization trusts that channels reach no farther than on the samples; made ones do not show that.
-    if options.equalize && !data.is_synthetic() {
-        let mut equalized = variants[0].clone();
-        let Prepared { model, facts, dims, .. } = &mut equalized;
-        equalized.equalized = equalize::equalize(model, facts, dims, data.samples(), || ())?;
-        if !equalized.equalized.sets.is_empty() {
-            variants.push(equalized);
+    let equalizes = options.equalize && !data.is_synthetic();
+    let analysis = equalizes.then(|| equalize::Analysis::of(&prepared.model, &prepared.facts)).transpose()?;
+    let mut watch = analysis.as_ref().map(|analysis| analysis.watch(&prepared.facts));
+    let placement = placement::place(&prepared.model, &prepared.facts, &options.recipe, options.outputs)?;
+    let mut observed = placement.observed(&prepared.model);
+    let folder = options.cache.as_deref();
+    let seen = cache::calibrated(&prepared, &observed, data, folder, watch.as_mut(), step)?;
+    let mut variants = vec![(prepared, seen)];
+    if let (Some(analysis), Some(watch), [(plain, seen)]) = (analysis, watch, &variants[..]) {
+        let mut prepared = plain.clone();
+        prepared.equalized = equalize::apply(&mut prepared.model, &analysis, &watch.ranges());
+        if !prepared.equalized.sets.is_empty() {
+            let mut seen = seen.clone();
+            observed.retain(|tensor| prepared.equalized.changed.contains(tensor));
+            if !observed.is_empty() {
+                seen.extend(cache::calibrated(&prepared, &observed, data, folder, None, || ())?);
+            }
+            variants.push((prepared, seen));
         }
     }
-    let mut best: Option<(Loss, Quantized)> = None;
-    for prepared in &variants {
-        let placement = placement::place(&prepared.model, &prepared.facts, &options.recipe, options.outputs)?;
-        let observed = placement.observed(&prepared.model);
-        let seen = cache::calibrated(prepared, &observed, data, options.cache.as_deref(), &mut step)?;
-        let (loss, quantized) = build(prepared, &seen, data, options)?;
-        if best.as_ref().is_none_or(|(least, _)| loss.is_below(EQUALIZED, least)) {
-            best = Some((loss, Quantized { original: original.clone(), seen, ..quantized }));
-        }
-    }
-    best.map(|(_, best)| best).ok_or_else(|| QuantizeError::Unsuitable("nothing was tried".into()))
+    Ok(variants)
 }
 
 /// Makes the float model small and takes open extents from the first sample of `data`.
@@ -219,6 +320,7 @@ pub fn prepare(model: Model, data: &Data) -> Result<Prepared, QuantizeError> {
     let facts = infer(&model, &dims)?;
     opset::raise(&mut model, &facts)?;
     let folded = fold::fold(&mut model, &dims)?;
+    graph::name_apart(&mut model);
     let facts = infer(&model, &dims)?;
     Ok(Prepared { model, facts, dims, folded, pruned: None, equalized: equalize::Equalized::default() })
 }
@@ -241,23 +343,36 @@ fn resolved(model: Model, dims: &Dims) -> Result<Model, QuantizeError> {
 }
 
 /// Quantizes with the recipe, the ranges and the repairs that `options` tell; gives what is lost too.
+/// What [`build`] makes.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// What is lost.
+    pub loss: Loss,
+    /// The int8 model.
+    pub quantized: Quantized,
+    /// The ways to draw ranges that were tried, the best first.
+    pub ranges: Vec<Ranges>,
+}
+
+/// Quantizes with the recipe, the ranges and the repairs that `options` tell; [`Ranges::Auto`] chooses from `candidates`.
 ///
 /// # Errors
 /// [`QuantizeError`] naming the node or tensor and the mend.
 pub fn build(
     prepared: &Prepared,
     seen: &Distributions,
+    judge: &Judge,
     data: &Data,
+    candidates: &[Ranges],
     options: &Options,
-) -> Result<(Loss, Quantized), QuantizeError> {
+) -> Result<Built, QuantizeError> {
     let placement = placement::place(&prepared.model, &prepared.facts, &options.recipe, options.outputs)?;
-    let judge = Judge::of(prepared, data)?;
-    let chosen = choose::ranges(&judge, prepared, &placement, seen, options)?;
+    let chosen = choose::ranges(judge, prepared, &placement, seen, candidates, options)?;
     log::debug!("ranges: {:?}, {:?}", choose::counted(&chosen.ranges), chosen.loss);
     let mut best: Option<(Loss, Quantized)> = None;
     for &rounding in Rounding::tried(options.effort) {
         let quantized = repair::repaired(prepared, &placement, &chosen.params, data, rounding)?;
-        let loss = judge.loss(&quantized)?;
+        let loss = if rounding == Rounding::Nearest { chosen.loss } else { judge.loss(&quantized)? };
         log::debug!("rounding {rounding:?}: {loss:?}");
         let share = if rounding == Rounding::Sequential { SEQUENTIAL } else { 1.0 };
         if best.as_ref().is_none_or(|(least, _)| loss.held_out < share * least.held_out) {
@@ -267,7 +382,7 @@ pub fn build(
     let (loss, mut best) = best.ok_or_else(|| QuantizeError::Unsuitable("nothing was tried".into()))?;
     let groups = placement.groups.iter().zip(&chosen.ranges);
     best.ranges = groups.flat_map(|(group, &ranges)| group.tensors.iter().map(move |t| (t.clone(), ranges))).collect();
-    Ok((loss, best))
+    Ok(Built { loss, quantized: best, ranges: chosen.tried })
 }
 
 fn assemble(

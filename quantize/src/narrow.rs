@@ -26,7 +26,7 @@ use cygnet_onnx::model::{Model, Node, Tensor};
 
 use crate::graph::constant;
 use crate::operators::Role;
-use crate::params::Weights;
+use crate::params::{Weights, weight_level};
 use crate::recipe::{Recipe, WeightForm};
 
 /// Weights below which a layer of a model that is narrow as a whole stays int8: it would save next to nothing.
@@ -37,12 +37,17 @@ const LEAST_WEIGHTS: usize = 1024;
 pub fn forms(model: &Model, roles: &[Role], recipe: &Recipe) -> BTreeMap<String, WeightForm> {
     let layers = model.nodes.iter().zip(roles).filter(|(_, role)| matches!(role, Role::Weighted { .. }));
     let form = |(number, (node, _)): (usize, (&Node, &Role))| {
-        let spared = number == 0 || is_depthwise(model, node) || constant(model, node, 1).is_none_or(is_small);
+        let spared = number == 0 || is_spared(model, node);
         let named = recipe.layers.contains_key(&node.label());
         let form = if spared && !named { WeightForm::Int8 } else { recipe.form(node).weights };
         (node.label(), form)
     };
     layers.enumerate().map(form).collect()
+}
+
+/// Whether a layer's weights stay int8 unless it is named: they are few.
+pub(crate) fn is_spared(model: &Model, node: &Node) -> bool {
+    is_depthwise(model, node) || constant(model, node, 1).is_none_or(is_small)
 }
 
 fn is_depthwise(model: &Model, node: &Node) -> bool {
@@ -192,7 +197,7 @@ impl Narrow {
     /// The allowed level of weight `index` that is next to `level`, the smaller of two.
     pub fn nearest(&self, index: usize, level: f32) -> i8 {
         if matches!(self.grid, Grid::Full) {
-            return level.round_ties_even().clamp(-127.0, 127.0) as i8;
+            return weight_level(level);
         }
         nearest(self.allowed(index), level)
     }

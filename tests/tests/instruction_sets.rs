@@ -26,7 +26,7 @@ fn plans() -> BTreeMap<String, Vec<u8>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let name = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let mut plans = BTreeMap::new();
-    for folder in ["own", "whole", "qdq_conv", "qdq_other", "narrow", "int16"] {
+    for folder in ["own", "whole", "qdq_conv", "qdq_other", "narrow", "int16", "recurrent"] {
         for entry in std::fs::read_dir(root.join("tests/golden").join(folder)).expect("golden models") {
             let path = entry.expect("an entry").path();
             if path.extension().is_some_and(|extension| extension == "onnx") {
