@@ -124,7 +124,7 @@ def layers():
     case("int8_gru", "GRU", int8=True, initial=True, hidden=12)
     case("int8_gru_linear_before_reset", "GRU", int8=True, linear_before_reset=1, hidden=18)
     case("int8_rnn", "RNN", int8=True, initial=True)
-    case("int8_rnn_relu", "RNN", int8=True, activations=["Relu"])
+    case("dequantized_rnn_relu", "RNN", int8=True, activations=["Relu"])
 
 
 def branches():
