@@ -4,7 +4,7 @@
 //! machines get the same bits. The results are within 3 units of 2⁻²⁴ of the exact ones, relative to them.
 
 /// ln 2 in two parts; the first has so few digits that its product with a whole number below 2⁸ is exact.
-const LN_2_HIGH: f32 = 0.693_359_375;
+const LN_2_HIGH: f32 = 0.693_359_4;
 const LN_2_LOW: f32 = -2.121_944_4e-4;
 
 /// Adding it rounds to a whole number, which is then in the low bits.

@@ -126,7 +126,7 @@ fn for_each_element(
     cell: &mut dyn FnMut(&[f32], &mut [f32]),
 ) {
     let states = (s.batch as usize).saturating_mul(s.hidden as usize).max(1);
-    let elements = x.chunks_exact(states.saturating_mul(gates)).zip(y.chunks_exact_mut(states));
+    let elements = x.chunks_exact(states.saturating_mul(gates).max(1)).zip(y.chunks_exact_mut(states));
     let mut before: &[f32] = h;
     if s.reverse == 0 {
         for (x, y) in elements {
