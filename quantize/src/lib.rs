@@ -40,6 +40,7 @@ pub mod repair;
 pub mod report;
 pub mod rounding;
 pub mod search;
+pub mod spectrum;
 pub mod synthetic;
 pub mod tail;
 pub mod taps;
@@ -360,7 +361,7 @@ fn variants(
 ///
 /// # Errors
 /// [`QuantizeError`] where the model is quantized already or tract cannot follow it.
-pub fn prepare(mut model: Model, data: &Data) -> Result<Prepared, QuantizeError> {
+pub fn prepare(model: Model, data: &Data) -> Result<Prepared, QuantizeError> {
     if let Some(node) = model.nodes.iter().find(|n| n.op_type == "QuantizeLinear" || n.op_type.starts_with("QLinear")) {
         return Err(QuantizeError::node(node, "the model is quantized already; give the float model"));
     }
@@ -368,6 +369,7 @@ pub fn prepare(mut model: Model, data: &Data) -> Result<Prepared, QuantizeError>
         Some(sample) => dims_of(&model, &sample?.inputs),
         None => Dims::new(),
     };
+    let mut model = resolved(model, &dims)?;
     let facts = infer(&model, &dims)?;
     opset::raise(&mut model, &facts)?;
     let folded = fold::fold(&mut model, &dims)?;
@@ -376,6 +378,24 @@ pub fn prepare(mut model: Model, data: &Data) -> Result<Prepared, QuantizeError>
     Ok(Prepared { model, facts, dims, folded, pruned: None, equalized: equalize::Equalized::default() })
 }
 
+/// The model with branches (`If`) taken where shapes decide: then open axes but the batch have the extents of `dims`.
+fn resolved(model: Model, dims: &Dims) -> Result<Model, QuantizeError> {
+    if !model.nodes.iter().any(|node| node.is("If")) {
+        return Ok(model);
+    }
+    let mut options = cygnet_onnx::compile::Options::default();
+    options.dims.clone_from(dims);
+    let mut resolved = cygnet_onnx::compile::resolved(&model, &options)?;
+    for (input, open) in resolved.inputs.iter_mut().zip(&model.inputs) {
+        if let (Some(batch), Some(open)) = (input.shape.iter_mut().flatten().next(), open.shape.iter().flatten().next())
+        {
+            batch.clone_from(open);
+        }
+    }
+    Ok(resolved)
+}
+
+/// Quantizes with the recipe, the ranges and the repairs that `options` tell; gives what is lost too.
 /// What [`build`] makes.
 #[derive(Clone, Debug)]
 pub struct Built {

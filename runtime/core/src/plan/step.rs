@@ -3,6 +3,7 @@
 //! A record is: opcode and number of words, name, then the fields of the step's struct.
 
 pub use super::records::*;
+pub use super::recurrent::{Activation, Recurrent};
 use super::tensor::{MAX_RANK, TensorId};
 use crate::bytes::{Reader, Record, Span, U32s};
 
@@ -102,6 +103,9 @@ steps! {
     24 ConvI16(ConvI16),
     25 DepthwiseI16(ConvI16),
     26 Requantize(Requantize),
+    27 Lstm(Recurrent),
+    28 Gru(Recurrent),
+    29 Rnn(Recurrent),
 }
 
 /// What a step does with one of its tensors.
@@ -178,6 +182,12 @@ impl Step {
             Self::Dequantize(s) => pair(s.x, s.y),
             Self::Requantize(s) => pair(s.x, s.y),
             Self::Cast(s) => pair(s.x, s.y),
+            Self::Lstm(s) | Self::Gru(s) | Self::Rnn(s) => {
+                pair(s.x, s.y);
+                [s.h, s.c].into_iter().flatten().for_each(|id| visit(id, Read));
+                s.y_c.into_iter().for_each(|id| visit(id, Write));
+                [s.state, s.sums].into_iter().for_each(|id| visit(id, Scratch));
+            }
             Self::HostStep(s) => {
                 s.input_ids().for_each(|id| visit(id, Read));
                 s.output_ids().for_each(|id| visit(id, Write));
@@ -217,6 +227,7 @@ impl Step {
             Self::Quantize(s) => Some(s.y),
             Self::Dequantize(s) => Some(s.x),
             Self::Requantize(s) => Some(s.y),
+            Self::Lstm(s) | Self::Gru(s) | Self::Rnn(s) => Some(s.state),
             _ => None,
         }
     }
@@ -238,6 +249,9 @@ impl Step {
             Self::ConvI16(s) | Self::DepthwiseI16(s) => conv(&s.window),
             Self::ConvF32(s) => conv(&s.window),
             Self::DepthwiseF32(s) => conv(&s.window),
+            Self::Lstm(s) => s.multiply_accumulates(4),
+            Self::Gru(s) => s.multiply_accumulates(3),
+            Self::Rnn(s) => s.multiply_accumulates(1),
             Self::MatMul(s) => u64::from(s.batch) * u64::from(s.m) * u64::from(s.k) * u64::from(s.n),
             _ => 0,
         }

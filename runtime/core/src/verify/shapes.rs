@@ -1,5 +1,7 @@
 //! What each kind of step demands of its tensors and constants.
 
+mod recurrent;
+
 use core::ops::RangeInclusive;
 
 use super::product;
@@ -321,6 +323,9 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
             let (x, y) = pair(plan, s.x, s.y)?;
             require(x.len() == y.len(), "input and output differ in size")
         }
+        Step::Lstm(s) => recurrent::check(plan, s, 4),
+        Step::Gru(s) => recurrent::check(plan, s, 3),
+        Step::Rnn(s) => recurrent::check(plan, s, 1),
         Step::HostStep(s) => {
             let named = |ids: &[TensorId; MAX_HOST_TENSORS]| ids.iter().filter(|&&id| id != TensorId::NONE).count();
             require(s.input_ids().count() == named(&s.inputs), "its list of inputs has a gap")?;

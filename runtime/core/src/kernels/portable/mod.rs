@@ -9,6 +9,7 @@ pub(crate) mod elementwise;
 pub(crate) mod expand;
 pub mod movement;
 pub(crate) mod pool;
+pub mod recurrent;
 mod resize;
 pub(crate) mod softmax;
 
