@@ -61,6 +61,12 @@ pub(super) const fn restrict(kernels: Kernels, set: StepSet) -> Kernels {
     if !set.has(opcode::Softmax, Form::I8) {
         few.softmax_i8 = |_, _, _| {};
     }
+    if !set.has(opcode::LayerNorm, Form::I8) {
+        few.layer_norm = |_, _, _, _| {};
+    }
+    if !set.has(opcode::Attention, Form::I8) {
+        few.attention = |_| {};
+    }
     if !set.has(opcode::Quantize, Form::I8) {
         few.quantize = |_, _, _, _| {};
     }

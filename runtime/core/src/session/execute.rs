@@ -2,6 +2,7 @@
 
 mod compressed;
 pub(crate) mod executors;
+mod transformer;
 
 use core::cell::Cell;
 use core::ops::Range;
