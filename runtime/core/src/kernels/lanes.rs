@@ -14,11 +14,7 @@ pub fn sum(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
         sums.iter_mut().zip(chunk).for_each(|(sum, &x)| *sum += f(x));
     }
     sums.iter_mut().zip(rest).for_each(|(sum, &x)| *sum += f(x));
-    let sums = halves::<16, LANES>(&sums);
-    let sums = halves::<8, 16>(&sums);
-    let sums = halves::<4, 8>(&sums);
-    let [a, b, c, d] = sums;
-    (a + c) + (b + d)
+    joined(&sums, |a, b| a + b)
 }
 
 /// The greatest element, -∞ when there is none; elements that are no numbers are left out.
@@ -32,18 +28,24 @@ pub fn greatest(x: &[f32]) -> f32 {
         lanes.iter_mut().zip(chunk).for_each(|(most, x)| larger(most, x));
     }
     lanes.iter_mut().zip(rest).for_each(|(most, x)| larger(most, x));
-    let mut most = f32::NEG_INFINITY;
-    lanes.iter().for_each(|x| larger(&mut most, x));
-    most
+    joined(&lanes, |a, b| if a > b { a } else { b })
 }
 
-/// The first half of `WIDE` elements with the second one added; `HALF` is half as many.
+/// The second half of the lanes joined with the first, until one is left.
 #[inline(always)]
-fn halves<const HALF: usize, const WIDE: usize>(wide: &[f32; WIDE]) -> [f32; HALF] {
-    let mut sums = [0.0; HALF];
+fn joined(lanes: &[f32; LANES], join: impl Fn(f32, f32) -> f32) -> f32 {
+    let lanes: [f32; 16] = halves(lanes, &join);
+    let lanes: [f32; 8] = halves(&lanes, &join);
+    let [a, b, c, d] = halves(&lanes, &join);
+    join(join(a, c), join(b, d))
+}
+
+#[inline(always)]
+fn halves<const HALF: usize, const WIDE: usize>(wide: &[f32; WIDE], join: impl Fn(f32, f32) -> f32) -> [f32; HALF] {
+    let mut half = [0.0; HALF];
     let behind = wide.iter().skip(HALF);
-    sums.iter_mut().zip(wide).zip(behind).for_each(|((sum, a), b)| *sum = a + b);
-    sums
+    half.iter_mut().zip(wide).zip(behind).for_each(|((half, &a), &b)| *half = join(a, b));
+    half
 }
 
 #[cfg(test)]

@@ -9,16 +9,66 @@ use crate::plan::step::Attention;
 /// Queries that are worked on at once.
 pub(crate) const TILE: usize = 4;
 
-/// Keys, or elements of a value, that are worked on at once: as many as vector registers hold for all queries of a tile.
-/// Divides [`LANES`].
-const WIDTH: usize = if cfg!(target_arch = "x86_64") { 32 } else { 16 };
+/// Keys that lie side by side in scratch; divides [`LANES`].
+pub(crate) const WIDTH: usize = 32;
 
 /// Where the rows of one head start, and the elements from one to the next.
-type Rows = (usize, usize);
+pub(crate) type Rows = (usize, usize);
+
+/// The two products of attention, for an instruction set.
+///
+/// # Safety
+/// The functions may only be called where the CPU has the instruction set, and from functions compiled for it.
+pub(crate) trait Products {
+    /// Scores of [`TILE`] queries with all keys, times `scale`: `columns` is `[block][width][WIDTH]`, `tile`
+    /// `[width][TILE]`, `scores` `[TILE][blocks · WIDTH]`.
+    unsafe fn scores(scale: f32, columns: &[f32], tile: &[f32], scores: &mut [f32]);
+
+    /// Sums of values by the weights of [`TILE`] queries: some elements from `start` on, of at most `left`. Gives how many.
+    unsafe fn means(values: &Values<'_>, start: usize, left: usize, sums: &mut [[f32; WIDTH]; TILE]) -> usize;
+}
+
+/// The values of a head and their weights.
+pub(crate) struct Values<'a> {
+    /// Where all values lie.
+    pub elements: &'a [f32],
+    /// Elements from one value to the next.
+    pub step: usize,
+    /// Of each query, one for each value.
+    pub weights: [&'a [f32]; TILE],
+}
+
+/// By the compiler's own means.
+pub(crate) struct Plain;
+
+impl Products for Plain {
+    #[inline(always)]
+    unsafe fn scores(scale: f32, columns: &[f32], tile: &[f32], scores: &mut [f32]) {
+        products(scale, columns, tile, scores);
+    }
+
+    #[inline(always)]
+    unsafe fn means(values: &Values<'_>, start: usize, left: usize, sums: &mut [[f32; WIDTH]; TILE]) -> usize {
+        match left {
+            16.. => means::<16>(values, start, sums),
+            4.. => means::<4>(values, start, sums),
+            _ => means::<1>(values, start, sums),
+        }
+    }
+}
 
 /// See [`Attention`].
+pub(crate) fn attention(args: AttentionArgs<'_>) {
+    // SAFETY: no instruction set is needed.
+    unsafe { attention_by::<Plain>(args) }
+}
+
+/// See [`Attention`].
+///
+/// # Safety
+/// That of `P`.
 #[inline(always)]
-pub(crate) fn attention(mut args: AttentionArgs<'_>) {
+pub(crate) unsafe fn attention_by<P: Products>(mut args: AttentionArgs<'_>) {
     let s = args.step;
     let (width, keys) = (s.width as usize, (s.keys as usize).next_multiple_of(LANES));
     let scratch = core::mem::take(&mut args.scratch);
@@ -38,27 +88,31 @@ pub(crate) fn attention(mut args: AttentionArgs<'_>) {
             for first in (0..s.queries as usize).step_by(TILE) {
                 let count = TILE.min(s.queries as usize - first);
                 let row = |(start, step): Rows, query: usize| start + (first + query) * step;
-                for query in 0..TILE {
-                    let from = part(args.q, row(q, query.min(count - 1)), width);
-                    let to = tile.iter_mut().skip(query).step_by(TILE);
-                    to.zip(from).for_each(|(to, from)| *to = *from);
-                }
-                products(s.scale, columns, tile, scores);
+                let queries = [0, 1, 2, 3].map(|query: usize| part(args.q, row(q, query.min(count - 1)), width));
+                let [a, b, c, d] = queries;
+                let elements = a.iter().zip(b).zip(c).zip(d);
+                let tile_rows = tile.as_chunks_mut::<TILE>().0.iter_mut();
+                tile_rows.zip(elements).for_each(|(line, (((a, b), c), d))| *line = [*a, *b, *c, *d]);
+                // SAFETY: the caller's promise.
+                unsafe { P::scores(s.scale, columns, tile, scores) };
                 let mask_at = [batch, head, first];
                 for (query, scores) in scores.chunks_exact_mut(keys).enumerate().take(count) {
                     mask(s, args.mask, mask_at, query, scores);
                 }
                 let inverses = weights(scores, keys);
+                let weights = [0, 1, 2, 3].map(|query| part(scores, query * keys, s.keys as usize));
+                let values = Values { elements: args.v, step: v.1, weights };
                 let mut at = 0;
                 while at < s.value_width as usize {
-                    let left = s.value_width as usize - at;
-                    let place = |query| row(y, query) + at;
-                    let values = (v.0 + at, v.1);
-                    at += match left {
-                        WIDTH.. => means::<WIDTH>(&mut args, scores, values, inverses, count, place),
-                        8.. => means::<8>(&mut args, scores, values, inverses, count, place),
-                        _ => means::<1>(&mut args, scores, values, inverses, count, place),
-                    };
+                    let mut sums = [[0.0; WIDTH]; TILE];
+                    // SAFETY: the caller's promise.
+                    let done = unsafe { P::means(&values, v.0 + at, s.value_width as usize - at, &mut sums) };
+                    for (query, (sums, inverse)) in sums.iter_mut().zip(inverses).enumerate().take(count) {
+                        let sums = part_mut(sums, 0, done);
+                        sums.iter_mut().for_each(|sum| *sum *= inverse);
+                        copy(part_mut(args.y, row(y, query) + at, done), sums);
+                    }
+                    at += done;
                 }
             }
         }
@@ -70,13 +124,21 @@ pub(crate) fn attention(mut args: AttentionArgs<'_>) {
 fn by_columns(s: &Attention, k: &[f32], (start, step): Rows, columns: &mut [f32]) {
     let width = (s.width as usize).max(1);
     for (block, columns) in columns.chunks_exact_mut(width * WIDTH).enumerate() {
-        for lane in 0..WIDTH {
-            let key = block * WIDTH + lane;
-            let to = columns.iter_mut().skip(lane).step_by(WIDTH);
-            if key < s.keys as usize {
-                to.zip(part(k, start + key * step, width)).for_each(|(to, from)| *to = *from);
+        // Four keys at a time: what is written lies side by side.
+        for lane in (0..WIDTH).step_by(4) {
+            let rows = [0, 1, 2, 3].map(|next| {
+                let key = block * WIDTH + lane + next;
+                if key < s.keys as usize { part(k, start + key * step, width) } else { &[] }
+            });
+            let [a, b, c, d] = rows;
+            let lines = columns.as_chunks_mut::<WIDTH>().0.iter_mut();
+            let lines = lines.filter_map(|line| line.get_mut(lane..)?.first_chunk_mut::<4>());
+            if rows.iter().all(|row| row.len() == width) {
+                let elements = a.iter().zip(b).zip(c).zip(d);
+                lines.zip(elements).for_each(|(line, (((a, b), c), d))| *line = [*a, *b, *c, *d]);
             } else {
-                to.for_each(|to| *to = 0.0);
+                let at = |row: &[f32], index: usize| row.get(index).copied().unwrap_or(0.0);
+                lines.enumerate().for_each(|(index, line)| *line = rows.map(|row| at(row, index)));
             }
         }
     }
@@ -88,17 +150,26 @@ fn products(scale: f32, columns: &[f32], tile: &[f32], scores: &mut [f32]) {
     let queries = tile.as_chunks::<TILE>().0;
     let keys = scores.len() / TILE;
     for (block, columns) in columns.chunks_exact((queries.len() * WIDTH).max(1)).enumerate() {
-        let mut sums = [[0.0; WIDTH]; TILE];
-        for (keys, queries) in columns.as_chunks::<WIDTH>().0.iter().zip(queries) {
-            for (sums, query) in sums.iter_mut().zip(queries) {
-                sums.iter_mut().zip(keys).for_each(|(sum, key)| *sum += query * key);
-            }
+        // One variable for each query: the compiler keeps them in vector registers.
+        let [mut sums_a, mut sums_b, mut sums_c, mut sums_d] = [[0.0; WIDTH]; TILE];
+        for (keys, [a, b, c, d]) in columns.as_chunks::<WIDTH>().0.iter().zip(queries) {
+            add_product(&mut sums_a, *a, keys);
+            add_product(&mut sums_b, *b, keys);
+            add_product(&mut sums_c, *c, keys);
+            add_product(&mut sums_d, *d, keys);
         }
+        let mut sums = [sums_a, sums_b, sums_c, sums_d];
         for (sums, scores) in sums.iter_mut().zip(scores.chunks_exact_mut(keys.max(1))) {
             sums.iter_mut().for_each(|sum| *sum *= scale);
             copy(part_mut(scores, block * WIDTH, WIDTH), sums);
         }
     }
+}
+
+/// `sums + factor · x`.
+#[inline(always)]
+fn add_product<const N: usize>(sums: &mut [f32; N], factor: f32, x: &[f32; N]) {
+    sums.iter_mut().zip(x).for_each(|(sum, x)| *sum += factor * x);
 }
 
 /// Adds the mask to the scores of a query; behind the last key they become -∞.
@@ -129,28 +200,18 @@ fn weights(scores: &mut [f32], keys: usize) -> [f32; TILE] {
     inverses
 }
 
-/// `N` elements of the result of each query: values by their weights. Gives `N`.
+/// `N` elements of the sums of each query. Gives `N`.
 #[inline(always)]
-fn means<const N: usize>(
-    args: &mut AttentionArgs<'_>,
-    weights: &[f32],
-    (start, step): Rows,
-    inverses: [f32; TILE],
-    count: usize,
-    place: impl Fn(usize) -> usize,
-) -> usize {
-    let (keys, stored) = (args.step.keys as usize, weights.len() / TILE);
-    let mut sums = [[0.0; N]; TILE];
-    let [a, b, c, d] = [0, 1, 2, 3].map(|query| part(weights, query * stored, keys));
+fn means<const N: usize>(values: &Values<'_>, start: usize, sums: &mut [[f32; WIDTH]; TILE]) -> usize {
+    let [mut sums_a, mut sums_b, mut sums_c, mut sums_d] = [[0.0; N]; TILE];
+    let [a, b, c, d] = values.weights;
     for (key, (((a, b), c), d)) in a.iter().zip(b).zip(c).zip(d).enumerate() {
-        let Some(values) = chunk::<N, f32>(args.v, start + key * step) else { return N };
-        for (sums, weight) in sums.iter_mut().zip([a, b, c, d]) {
-            sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += weight * value);
-        }
+        let Some(value) = chunk::<N, f32>(values.elements, start + key * values.step) else { return N };
+        add_product(&mut sums_a, *a, value);
+        add_product(&mut sums_b, *b, value);
+        add_product(&mut sums_c, *c, value);
+        add_product(&mut sums_d, *d, value);
     }
-    for (query, (sums, inverse)) in sums.iter_mut().zip(inverses).enumerate().take(count) {
-        sums.iter_mut().for_each(|sum| *sum *= inverse);
-        copy(part_mut(args.y, place(query), N), sums);
-    }
+    sums.iter_mut().zip([sums_a, sums_b, sums_c, sums_d]).for_each(|(to, from)| copy(to, &from));
     N
 }

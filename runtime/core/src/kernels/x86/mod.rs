@@ -18,8 +18,8 @@ mod ymm;
 
 use core::cell::Cell;
 
-use super::portable::{PORTABLE, attention, conv, depthwise, depthwise_i16, elementwise, layer_norm, pool, softmax};
-use super::{AttentionArgs, ConvI8Args, ConvI16Args, Kernels, KernelsI16, ReduceArgs, ReduceI8Args, Row, RowI8};
+use super::portable::{PORTABLE, conv, depthwise, depthwise_i16, elementwise, layer_norm, pool, softmax};
+use super::{ConvI8Args, ConvI16Args, Kernels, KernelsI16, ReduceArgs, ReduceI8Args, Row, RowI8};
 use crate::bytes::F32s;
 use crate::math::Function;
 use crate::plan::step::{BinaryOp, LayerNorm, MatMul, Pool, Reduce, Softmax};
@@ -63,7 +63,6 @@ macro_rules! all_portable_for {
             reduce_to_float = pool::reduce_to_float: (s: &Reduce, x: &[i8], zero_point: i32, y: &mut [f32]),
             softmax_i8 = softmax::softmax_i8: (args: ReduceI8Args<'_, Softmax>, table: &[u8], inverse_scale: f32),
             layer_norm = layer_norm::layer_norm: (s: &LayerNorm, y: &mut [f32], scale: F32s<'_>, bias: F32s<'_>),
-            attention = attention::attention: (args: AttentionArgs<'_>),
             quantize = elementwise::quantize: (x: &[f32], scale: f32, y: &mut [i8], target: Target),
             dequantize = elementwise::dequantize: (x: &[i8], scale: f32, zero_point: i32, y: &mut [f32]),
             depthwise_i16 = depthwise_i16::depthwise: (args: ConvI16Args<'_>),
@@ -106,7 +105,7 @@ macro_rules! kernels {
             reduce_to_float: $module::reduce_to_float,
             softmax_i8: $module::softmax_i8,
             layer_norm: $module::layer_norm,
-            attention: $module::attention,
+            attention: float::$module::attention,
             quantize: $module::quantize,
             dequantize: $module::dequantize,
             i16: KernelsI16 {
