@@ -4,10 +4,10 @@
 use core::arch::aarch64::*;
 use core::ops::Range;
 
-use crate::kernels::portable::attention::attention_by;
-use crate::kernels::{AttentionArgs, ConvF32Args};
 use crate::kernels::float::{self, Strip, Vector, next_tile, place, tile};
+use crate::kernels::portable::attention::attention_by;
 use crate::kernels::portable::{conv_f32, pool};
+use crate::kernels::{AttentionArgs, ConvF32Args};
 use crate::plan::step::MatMul;
 use crate::weights::F32_BLOCK;
 
