@@ -98,6 +98,13 @@ fn conv_1x1(bencher: Bencher<'_, '_>, set: &str) {
     conv_i8(bencher, &window(14, 256, 256, 1, 1, 1), false, kernels(set).conv_i8);
 }
 
+/// A layer of a small encoder over 32 tokens.
+#[divan::bench(args = sets())]
+fn conv_tokens(bencher: Bencher<'_, '_>, set: &str) {
+    let window = Window { in_h: 1, out_h: 1, ..window(32, 384, 384, 1, 1, 1) };
+    conv_i8(bencher, &window, false, kernels(set).conv_i8);
+}
+
 #[divan::bench(args = sets())]
 fn conv_1x1_few_channels(bencher: Bencher<'_, '_>, set: &str) {
     conv_i8(bencher, &window(56, 24, 16, 1, 1, 1), false, kernels(set).conv_i8);

@@ -124,11 +124,18 @@ impl Lowering<'_> {
 
     /// Whether the only reader of the result wants the heads of a row side by side.
     fn swaps_heads(&self, node: &Node, rank: usize) -> bool {
-        let readers = node.output(0).and_then(|name| self.consumers.get(name));
-        let Some([reader]) = readers.map(Vec::as_slice) else { return false };
+        let only_reader = |node: &Node| {
+            let readers = node.output(0).and_then(|name| self.consumers.get(name));
+            readers.and_then(|readers| if let [reader] = readers[..] { Some(reader) } else { None })
+        };
+        let Some(mut reader) = only_reader(node) else { return false };
+        while ["QuantizeLinear", "DequantizeLinear"].iter().any(|op_type| self.model.nodes[reader].is(op_type)) {
+            let Some(next) = only_reader(&self.model.nodes[reader]) else { return false };
+            reader = next;
+        }
         let mut swapped: Vec<i64> = (0..rank as i64).collect();
         swapped.swap(rank - 3, rank - 2);
-        let reader = &self.model.nodes[*reader];
+        let reader = &self.model.nodes[reader];
         reader.is("Transpose") && reader.ints("perm") == Some(&swapped[..])
     }
 
