@@ -3,13 +3,13 @@
 //! The int8 model is run by the engine on some samples of the calibration data; labels are not needed.
 
 use cygnet_onnx::model::{DType, Model, ValueInfo};
-use cygnet_onnx::reference::Reference;
 use rayon::prelude::*;
 
 use crate::data::{Data, Sample};
 use crate::engine::{self, Engine};
 use crate::error::QuantizeError;
 use crate::facts::{Dims, Facts};
+use crate::float::Float;
 use crate::graph::makers;
 use crate::moments::spread;
 use crate::{Prepared, Quantized};
@@ -57,8 +57,17 @@ pub fn is_held_out(index: usize, samples: usize) -> bool {
 #[derive(Clone, Debug, PartialEq)]
 struct Answer {
     tensor: String,
-    /// Rows of this length are compared without their mean: only differences pass the softmax behind.
-    softmax_over: Option<usize>,
+    /// What the softmax behind is taken over is compared without its mean: only differences pass it.
+    softmax: Option<Over>,
+}
+
+/// An axis of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Over {
+    /// Its extent.
+    extent: usize,
+    /// The elements from one index to the next.
+    stride: usize,
 }
 
 impl Judge {
@@ -69,24 +78,24 @@ impl Judge {
     pub fn of(prepared: &Prepared, data: &Data) -> Result<Judge, QuantizeError> {
         let Prepared { model, facts, dims, .. } = prepared;
         let answers = answers(model, facts);
-        let output = |answer: &Answer| ValueInfo { name: answer.tensor.clone(), dtype: DType::F32, shape: None };
-        let tapped = Model { outputs: answers.iter().map(output).collect(), ..model.clone() };
-        let reference = Reference::with_dims(&tapped, &[], dims)?;
+        let tensors: Vec<String> = answers.iter().map(|answer| answer.tensor.clone()).collect();
+        let float = Float::of(model, dims, &tensors)?;
         let count = |shape: &[usize]| shape.iter().product::<usize>();
-        let inputs: usize = model.inputs.iter().filter_map(|i| facts.get(&i.name)).map(|(_, shape)| count(shape)).sum();
-        let outputs: usize = reference.output_facts().iter().map(|(_, shape)| count(shape)).sum();
+        let size = |tensor: &String| facts.get(tensor).map_or(0, |(_, shape)| count(shape));
+        let inputs: usize = model.inputs.iter().map(|input| size(&input.name)).sum();
+        let outputs: usize = tensors.iter().map(size).sum();
         let most = (NUMBERS / (inputs + outputs).max(1)).clamp(1, SAMPLES);
         let chosen = spread(data.len(), most);
         let held_out = chosen.iter().map(|&index| is_held_out(index, data.len())).collect();
         let samples = chosen.into_iter().map(|index| data.sample(index));
         let samples = samples.collect::<Result<Vec<_>, _>>()?;
-        let run = |sample: &Sample| {
-            let outputs = reference.run(&sample.inputs);
-            let outputs = outputs.map_err(|error| QuantizeError::data(&sample.name, error.to_string()))?;
-            let values = outputs.iter().zip(&answers).map(|(output, answer)| Ok(answer.compared(output.to_f32s()?)));
-            values.collect::<Result<Vec<_>, QuantizeError>>()
-        };
-        let real = samples.par_iter().map(run).collect::<Result<_, _>>()?;
+        let mut sessions = float.sessions()?;
+        let mut real = Vec::new();
+        for batch in samples.chunks(sessions.len()) {
+            for values in float.run_all(&mut sessions, batch)? {
+                real.push(values.into_iter().zip(&answers).map(|(values, answer)| answer.compared(values)).collect());
+            }
+        }
         Ok(Judge { answers, samples, real, held_out })
     }
 
@@ -144,10 +153,14 @@ impl Judge {
 
 impl Answer {
     fn compared(&self, mut values: Vec<f32>) -> Vec<f32> {
-        let length = self.softmax_over.unwrap_or(usize::MAX);
-        for row in values.chunks_mut(length).filter(|row| row.len() == length) {
-            let mean = row.iter().sum::<f32>() / length as f32;
-            row.iter_mut().for_each(|value| *value -= mean);
+        if let Some(Over { extent, stride }) = self.softmax {
+            for block in values.chunks_exact_mut(extent * stride) {
+                for first in 0..stride {
+                    let row = || (first..extent * stride).step_by(stride);
+                    let mean = row().map(|place| block[place]).sum::<f32>() / extent as f32;
+                    row().for_each(|place| block[place] -= mean);
+                }
+            }
         }
         values
     }
@@ -161,10 +174,36 @@ fn answers(model: &Model, facts: &Facts) -> Vec<Answer> {
         let maker = makers.get(&output.name).map(|&index| &model.nodes[index]);
         let before = maker.filter(|node| node.is("Softmax")).and_then(|node| node.input(0));
         let Some(before) = before.filter(|tensor| makers.contains_key(*tensor)) else {
-            return Answer { tensor: output.name.clone(), softmax_over: None };
+            return Answer { tensor: output.name.clone(), softmax: None };
         };
-        let softmax_over = facts.get(before).and_then(|(_, shape)| shape.last().copied()).filter(|length| *length > 0);
-        Answer { tensor: before.into(), softmax_over }
+        let axis = maker.and_then(|node| node.int("axis")).unwrap_or(-1);
+        let softmax = facts.get(before).and_then(|(_, shape)| over(shape, axis));
+        Answer { tensor: before.into(), softmax }
     };
     model.outputs.iter().filter(|output| is_float(&output.name)).map(answer).collect()
+}
+
+/// The axis of this number, counted from the end where it is below 0.
+fn over(shape: &[usize], axis: i64) -> Option<Over> {
+    let axis = if axis < 0 { axis + i64::try_from(shape.len()).ok()? } else { axis };
+    let [extent, inner @ ..] = shape.get(usize::try_from(axis).ok()?..)? else { return None };
+    let stride: usize = inner.iter().product();
+    (extent * stride > 0).then_some(Over { extent: *extent, stride })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_differences_pass_a_softmax() {
+        // Two pictures of two pixels, three classes before the pixels.
+        let softmax = over(&[2, 3, 2, 1], 1);
+        assert_eq!(softmax, Some(Over { extent: 3, stride: 2 }));
+        assert_eq!(over(&[1, 1000, 1, 1], -3), Some(Over { extent: 1000, stride: 1 }));
+        let answer = Answer { tensor: "x".into(), softmax };
+        let values = vec![1.0, 0.0, 2.0, 5.0, 3.0, 1.0, 7.0, 0.0, 7.0, 0.0, 7.0, 3.0];
+        let expected = [-1.0, -2.0, 0.0, 3.0, 1.0, -1.0, 0.0, -1.0, 0.0, -1.0, 0.0, 2.0];
+        assert_eq!(answer.compared(values), expected);
+    }
 }
