@@ -88,6 +88,18 @@ pub fn drop_unused(model: &mut Model) {
     model.value_info.retain(|v| makers.contains_key(&v.name));
 }
 
+/// Gives every node that is labelled like one before it a name of its own.
+pub fn name_apart(model: &mut Model) {
+    let mut names = Names::of(model);
+    let mut labels = BTreeSet::new();
+    for node in &mut model.nodes {
+        if !labels.insert(node.label()) {
+            node.name = names.fresh(&node.label());
+            labels.insert(node.label());
+        }
+    }
+}
+
 /// The names in use, to find free ones.
 #[derive(Debug)]
 pub struct Names(BTreeSet<String>);
@@ -115,5 +127,21 @@ impl Names {
             name = format!("{wanted}_{number}");
         }
         name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_made_unique() {
+        let node = |name: &str, output: &str| Node { name: name.into(), ..Node::new("Relu", "", &["x"], &[output]) };
+        let nodes = vec![node("same", "a"), node("same", "b"), node("", "c"), node("same_2", "d"), node("same", "e")];
+        let mut model = Model { nodes, ..Model::default() };
+        name_apart(&mut model);
+        let labels: BTreeSet<String> = model.nodes.iter().map(Node::label).collect();
+        assert_eq!(labels.len(), 5);
+        assert!(labels.contains("same") && labels.contains("Relu → c") && labels.contains("same_2"));
     }
 }

@@ -40,6 +40,7 @@ pub mod recipe;
 pub mod repair;
 pub mod report;
 pub mod rounding;
+pub mod search;
 pub mod synthetic;
 pub mod tail;
 pub mod taps;
@@ -57,7 +58,7 @@ use judge::{Judge, Loss};
 use params::{Activations, Params};
 use placement::Placement;
 use ranges::Ranges;
-use recipe::Recipe;
+use recipe::{Precision, Recipe};
 use repair::{Rounded, Rounding};
 use tail::Outputs;
 
@@ -82,6 +83,11 @@ const EQUALIZED: f64 = 0.85;
 /// remains: means over few samples are chance too.
 const SEQUENTIAL: f64 = 0.95;
 
+/// More bits for the first layers have to leave less than this share of the loss, and be no greater part of all
+/// multiplications than that.
+const WIDER: f64 = 0.75;
+const SMALL_PART: f64 = 0.15;
+
 /// So many ways to draw ranges are tried on the equalized model, those best without: the rest takes time and wins rarely.
 const FINALISTS: usize = 2;
 
@@ -100,6 +106,8 @@ pub struct Options {
     pub recipe: Recipe,
     /// The share of the cost that channels taken out make up, 0 … 1; see [`prune::prune`].
     pub prune: f64,
+    /// Whether a first layer that loses much computes on 16 bits, see [`Quantizer::of`].
+    pub mixed: bool,
     /// Whether channels are made equally wide across layers where that lowers noise, see [`equalize`].
     pub equalize: bool,
     /// Threads to work on; the result does not depend on it.
@@ -117,6 +125,7 @@ impl Default for Options {
             effort: Effort::default(),
             recipe: Recipe::default(),
             prune: 0.0,
+            mixed: true,
             equalize: true,
             cache: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
@@ -170,55 +179,181 @@ pub struct Quantized {
 ///
 /// # Errors
 /// [`QuantizeError`] naming the node, tensor or sample and the mend.
-pub fn quantize(
-    model: Model,
+pub fn quantize(model: Model, data: &Data, options: &Options, step: impl FnMut()) -> Result<Quantized, QuantizeError> {
+    Ok(Quantizer::of(model, data, options, step)?.1.quantized)
+}
+
+/// A model that was quantized once, and all it takes to do it again by another recipe.
+#[derive(Debug)]
+pub struct Quantizer<'d> {
+    data: &'d Data,
+    options: Options,
+    original: Model,
+    prepared: Prepared,
+    seen: Distributions,
+    judge: Judge,
+    /// The ways to draw ranges, the best of the first time first.
+    ranges: Vec<Ranges>,
+}
+
+impl<'d> Quantizer<'d> {
+    /// Folds, calibrates on all samples of `data` and quantizes by the recipe of `options`; gives what was made too. `step`
+    /// is called after each sample.
+    ///
+    /// With [`Options::mixed`] a layer that reads the model's input computes on 16 bits where that takes most of the loss
+    /// away and the layer is a small part of the work: of a spectrum 8 bits keep too little, of a picture all.
+    ///
+    /// # Errors
+    /// [`QuantizeError`] naming the node, tensor or sample and the mend.
+    pub fn of(
+        model: Model,
+        data: &'d Data,
+        options: &Options,
+        step: impl FnMut(),
+    ) -> Result<(Quantizer<'d>, Built), QuantizeError> {
+        let mut prepared = prepare(model, data)?;
+        let original = prepared.model.clone();
+        if options.prune > 0.0 {
+            let Prepared { model, facts, dims, pruned, .. } = &mut prepared;
+            *pruned = Some(prune::prune(model, facts, dims, options.prune, data)?);
+            *facts = infer(model, dims)?;
+        }
+        // All variants compute the same in float.
+        let judge = Judge::of(&prepared, data)?;
+        let variants = variants(prepared, data, options, step)?;
+        let mut candidates = Ranges::candidates(options.effort).to_vec();
+        let options = options.clone();
+        let mut best: Option<(Built, Prepared, Distributions)> = None;
+        for (prepared, seen) in variants {
+            let built = build(&prepared, &seen, &judge, data, &candidates, &options)?;
+            if options.effort < Effort::Best {
+                candidates = built.ranges.iter().take(FINALISTS).copied().collect();
+            }
+            if best.as_ref().is_none_or(|(best, ..)| built.loss.is_below(EQUALIZED, &best.loss)) {
+                best = Some((built, prepared, seen));
+            }
+        }
+        let best = best.ok_or_else(|| QuantizeError::Unsuitable("nothing was tried".into()));
+        let (mut built, prepared, seen) = best?;
+        let ranges = built.ranges.clone();
+        (built.quantized.original, built.quantized.seen) = (original.clone(), seen.clone());
+        let mut quantizer = Quantizer { data, options, original, prepared, seen, judge, ranges };
+        if let Some(recipe) = quantizer.wider()? {
+            let wider = quantizer.by(&recipe)?;
+            if wider.loss.is_below(WIDER, &built.loss) {
+                (quantizer.options.recipe, built) = (recipe, wider);
+            }
+        }
+        Ok((quantizer, built))
+    }
+
+    /// The recipe with more bits for the first layers, where those promise much and cost little.
+    fn wider(&self) -> Result<Option<Recipe>, QuantizeError> {
+        let Options { recipe, mixed, activations, .. } = &self.options;
+        if !mixed || *activations == Activations::Int16 || recipe.usual.precision != Precision::Int8 {
+            return Ok(None);
+        }
+        let Prepared { model, facts, .. } = &self.prepared;
+        let layers = search::layers(&self.prepared);
+        let placement = placement::place(model, facts, recipe, self.options.outputs)?;
+        let holds_input = |group: &usize| {
+            let tensors = &placement.groups[*group].tensors;
+            model.inputs.iter().any(|input| tensors.contains(&input.name))
+        };
+        let reads_input = |layer: &&layers::Layer| {
+            let is_input = placement.group_of.get(&layer.input).is_some_and(holds_input);
+            is_input && !recipe.layers.contains_key(&layer.label)
+        };
+        let (mut wider, mut work) = (search::listed(&self.prepared, &self.options)?, 0);
+        for layer in layers.iter().filter(reads_input) {
+            work += layer.multiply_accumulates();
+            wider.layers.entry(layer.label.clone()).or_default().precision = Precision::Int16;
+        }
+        let all: usize = layers.iter().map(layers::Layer::multiply_accumulates).sum();
+        if work == 0 || work as f64 > SMALL_PART * all as f64 {
+            return Ok(None);
+        }
+        Ok(self.glance(&wider)?.is_below(WIDER, &self.glance(recipe)?).then_some(wider))
+    }
+
+    /// The recipe that was taken.
+    pub fn recipe(&self) -> &Recipe {
+        &self.options.recipe
+    }
+
+    /// The float model as it is quantized.
+    pub fn prepared(&self) -> &Prepared {
+        &self.prepared
+    }
+
+    /// Quantizes by another recipe.
+    ///
+    /// # Errors
+    /// [`QuantizeError`] naming the node or tensor and the mend.
+    pub fn by(&self, recipe: &Recipe) -> Result<Built, QuantizeError> {
+        let options = Options { recipe: recipe.clone(), ..self.options.clone() };
+        let seen = self.seen_for(recipe)?;
+        let candidates = &self.ranges[..self.ranges.len().min(FINALISTS)];
+        let mut built = build(&self.prepared, &seen, &self.judge, self.data, candidates, &options)?;
+        (built.quantized.original, built.quantized.seen) = (self.original.clone(), seen);
+        Ok(built)
+    }
+
+    /// What is lost by another recipe with the weights at their nearest levels: a quick look.
+    ///
+    /// # Errors
+    /// As [`Quantizer::by`].
+    pub fn glance(&self, recipe: &Recipe) -> Result<Loss, QuantizeError> {
+        let Options { ranges, activations, outputs, .. } = &self.options;
+        let placement = placement::place(&self.prepared.model, &self.prepared.facts, recipe, *outputs)?;
+        let ranges = self.ranges.first().copied().unwrap_or(*ranges);
+        let seen = self.seen_for(recipe)?;
+        let params = ranges::parameters(&self.prepared.model, &placement, &seen, ranges, *activations)?;
+        self.judge.loss(&assemble(&self.prepared, &placement, &params, &Rounded::new())?)
+    }
+
+    /// What calibration saw, of all tensors that `recipe` makes integers.
+    fn seen_for(&self, recipe: &Recipe) -> Result<Distributions, QuantizeError> {
+        let Prepared { model, facts, dims, .. } = &self.prepared;
+        let mut observed = placement::place(model, facts, recipe, self.options.outputs)?.observed(model);
+        observed.retain(|tensor| !self.seen.contains_key(tensor));
+        let mut seen = self.seen.clone();
+        if !observed.is_empty() {
+            seen.extend(calibrate::calibrate(model, &observed, dims, self.data.samples(), None, || ())?);
+        }
+        Ok(seen)
+    }
+}
+
+/// The model as it is, and equalized where that changes it, with what calibration saw of both.
+fn variants(
+    prepared: Prepared,
     data: &Data,
     options: &Options,
-    mut step: impl FnMut(),
-) -> Result<Quantized, QuantizeError> {
-    let mut prepared = prepare(model, data)?;
-    let original = prepared.model.clone();
-    if options.prune > 0.0 {
-        let Prepared { model, facts, dims, pruned, .. } = &mut prepared;
-        *pruned = Some(prune::prune(model, facts, dims, options.prune, data)?);
-        *facts = infer(model, dims)?;
-    }
+    step: impl FnMut(),
+) -> Result<Vec<(Prepared, Distributions)>, QuantizeError> {
     // Equalization trusts that channels reach no farther than on the samples; made ones do not show that.
     let equalizes = options.equalize && !data.is_synthetic();
     let analysis = equalizes.then(|| equalize::Analysis::of(&prepared.model, &prepared.facts)).transpose()?;
     let mut watch = analysis.as_ref().map(|analysis| analysis.watch(&prepared.facts));
     let placement = placement::place(&prepared.model, &prepared.facts, &options.recipe, options.outputs)?;
-    let observed = placement.observed(&prepared.model);
+    let mut observed = placement.observed(&prepared.model);
     let folder = options.cache.as_deref();
-    let seen = cache::calibrated(&prepared, &observed, data, folder, watch.as_mut(), &mut step)?;
+    let seen = cache::calibrated(&prepared, &observed, data, folder, watch.as_mut(), step)?;
     let mut variants = vec![(prepared, seen)];
     if let (Some(analysis), Some(watch), [(plain, seen)]) = (analysis, watch, &variants[..]) {
         let mut prepared = plain.clone();
         prepared.equalized = equalize::apply(&mut prepared.model, &analysis, &watch.ranges());
         if !prepared.equalized.sets.is_empty() {
             let mut seen = seen.clone();
-            let changed: Vec<String> =
-                observed.into_iter().filter(|tensor| prepared.equalized.changed.contains(tensor)).collect();
-            if !changed.is_empty() {
-                seen.extend(cache::calibrated(&prepared, &changed, data, folder, None, step)?);
+            observed.retain(|tensor| prepared.equalized.changed.contains(tensor));
+            if !observed.is_empty() {
+                seen.extend(cache::calibrated(&prepared, &observed, data, folder, None, || ())?);
             }
             variants.push((prepared, seen));
         }
     }
-    // All variants compute the same in float.
-    let judge = Judge::of(&variants[0].0, data)?;
-    let mut best: Option<(Loss, Quantized)> = None;
-    let mut candidates = Ranges::candidates(options.effort).to_vec();
-    for (prepared, seen) in variants {
-        let Built { loss, quantized, ranges } = build(&prepared, &seen, &judge, data, &candidates, options)?;
-        if best.as_ref().is_none_or(|(least, _)| loss.is_below(EQUALIZED, least)) {
-            best = Some((loss, Quantized { original: original.clone(), seen, ..quantized }));
-        }
-        if options.effort < Effort::Best {
-            candidates = ranges.into_iter().take(FINALISTS).collect();
-        }
-    }
-    best.map(|(_, best)| best).ok_or_else(|| QuantizeError::Unsuitable("nothing was tried".into()))
+    Ok(variants)
 }
 
 /// Makes the float model small and takes open extents from the first sample of `data`.
@@ -236,6 +371,7 @@ pub fn prepare(mut model: Model, data: &Data) -> Result<Prepared, QuantizeError>
     let facts = infer(&model, &dims)?;
     opset::raise(&mut model, &facts)?;
     let folded = fold::fold(&mut model, &dims)?;
+    graph::name_apart(&mut model);
     let facts = infer(&model, &dims)?;
     Ok(Prepared { model, facts, dims, folded, pruned: None, equalized: equalize::Equalized::default() })
 }

@@ -14,10 +14,12 @@ use quantize::params::Activations;
 use quantize::ranges::Ranges;
 use quantize::recipe::WeightForm;
 use quantize::report::page::page;
+use quantize::search::{self, Goal};
 use quantize::tail::Outputs;
-use quantize::{Effort, Options, Quantized};
+use quantize::{Effort, Options, Quantized, Quantizer};
 
 use super::compile;
+use super::goal;
 use super::progress::Progress;
 use super::report;
 use super::summary::Summary;
@@ -27,6 +29,9 @@ const NOISE_SAMPLES: usize = 16;
 
 /// Samples of the evaluation set that are held against the calibrated ranges.
 const COVERAGE_SAMPLES: usize = 64;
+
+/// What the help calls the flags that promise something.
+const GOALS: &str = "Goals";
 
 /// What `quantize` is told.
 #[derive(clap::Args)]
@@ -77,6 +82,19 @@ pub struct Arguments {
     /// Take whole channels out that make up this share of the cost, and fit the rest to the float model
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub prune: Option<f64>,
+    /// Lose no more points than so many of the first figure on --eval (without --eval: of the answers on --calib): as few
+    /// layers as that takes compute on 16 bits or in float
+    #[arg(long, value_name = "POINTS", value_parser = goal::points, help_heading = GOALS)]
+    pub max_drop: Option<f64>,
+    /// Make a plan of no more bytes (100000, 100k, 1.5M): as few layers as that takes have weights of 4 bits
+    #[arg(long, value_name = "BYTES", value_parser = goal::bytes, help_heading = GOALS)]
+    pub max_size: Option<usize>,
+    /// Take no more bytes of RAM for the arena
+    #[arg(long, value_name = "BYTES", value_parser = goal::bytes, help_heading = GOALS)]
+    pub max_ram: Option<usize>,
+    /// Make the plan as small as --max-drop allows, or one point where that is not given, with weights of 4 bits
+    #[arg(long, help_heading = GOALS)]
+    pub min_size: bool,
     /// Form of the answers
     #[arg(long, value_enum, default_value = "float")]
     pub outputs: Outputs,
@@ -84,6 +102,9 @@ pub struct Arguments {
     /// stopped goes on
     #[arg(long, value_name = "FOLDER")]
     pub cache: Option<PathBuf>,
+    /// Compute every layer on 8 bits, the first too (it takes 16 where that saves much of what is lost)
+    #[arg(long)]
+    pub no_mixed: bool,
     /// Leave the channels of the float model as wide as they are (no cross-layer equalization)
     #[arg(long)]
     pub no_equalize: bool,
@@ -171,6 +192,7 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         outputs: arguments.outputs,
         effort: arguments.effort,
         prune: arguments.prune.unwrap_or(0.0),
+        mixed: !arguments.no_mixed,
         equalize: !arguments.no_equalize,
         cache: arguments.cache.clone(),
         ..Options::default()
@@ -180,8 +202,17 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
     // The pool is the program's; it has one already where several models are worked on.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(options.threads).build_global();
     let mut progress = Progress::new("calibrating", calibration.len());
-    let quantized = quantize::quantize(model, &calibration, &options, || progress.step())?;
+    let (quantizer, built) = Quantizer::of(model, &calibration, &options, || progress.step())?;
     drop(progress);
+    let goal = arguments.goal();
+    let (quantized, tried) = if goal.is_any() {
+        let data = evaluation.as_ref().unwrap_or(&calibration);
+        let measure =
+            |quantized: &Quantized, engine: &Engine| goal::quality(quantized, engine, &metric, data, options.threads);
+        search::search(&quantizer, built, goal, measure)?
+    } else {
+        (built.quantized, Vec::new())
+    };
 
     let plan = match compile::plan(&quantized.model, &quantized.dims) {
         Ok(plan) => Some(plan),
@@ -223,6 +254,7 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         evaluation: evaluated,
         uncovered,
         noise,
+        tried,
         report: None,
     };
     let mut files = NewFiles::default();
@@ -250,6 +282,11 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
 }
 
 impl Arguments {
+    fn goal(&self) -> Goal {
+        let Arguments { max_drop, max_size, max_ram, min_size, .. } = *self;
+        Goal { max_drop: max_drop.map(|points| points / 100.0), max_size, max_ram, min_size }
+    }
+
     /// How ranges are drawn, as the report says it.
     fn ranges_in_words(&self) -> String {
         match self.ranges {
