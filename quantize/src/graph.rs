@@ -60,7 +60,13 @@ pub fn constant<'m>(model: &'m Model, node: &Node, index: usize) -> Option<&'m T
 
 /// Makes every reader of `old` read `new` instead.
 pub fn redirect(model: &mut Model, old: &str, new: &str) {
-    for input in model.nodes.iter_mut().flat_map(|n| &mut n.inputs).filter(|i| *i == old) {
+    redirect_others(model, old, new, &BTreeSet::new());
+}
+
+/// Makes every reader of `old` read `new` instead, but for nodes whose first output is among `stay`.
+pub fn redirect_others(model: &mut Model, old: &str, new: &str, stay: &BTreeSet<String>) {
+    let others = model.nodes.iter_mut().filter(|node| node.outputs.first().is_none_or(|output| !stay.contains(output)));
+    for input in others.flat_map(|node| &mut node.inputs).filter(|input| *input == old) {
         *input = new.into();
     }
 }

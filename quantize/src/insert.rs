@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cygnet_onnx::model::{Model, Node, Tensor};
 
 use crate::error::QuantizeError;
-use crate::graph::{drop_unused, redirect, remove_nodes};
+use crate::graph::{drop_unused, redirect, redirect_others, remove_nodes};
 use crate::operators::{Role, activation_inputs, bounds};
 use crate::opset;
 use crate::params::{Activations, Params};
@@ -88,7 +88,7 @@ pub fn insert(
             inserted.dequantized.insert(tensor.clone(), dequantized);
         } else if made.contains(tensor) || inputs.contains(tensor) {
             let is_output = outputs.contains(tensor) && made.contains(tensor);
-            let dequantized = pair(model, &mut store, tensor, params, is_output);
+            let dequantized = pair(model, &mut store, tensor, params, is_output, &placement.islands);
             inserted.dequantized.insert(tensor.clone(), dequantized);
         }
     }
@@ -178,8 +178,16 @@ fn parameters(model: &mut Model, store: &mut Store, tensor: &str, params: Params
     [scale, store.shared(model, &format!("z{}{bits}", params.zero_point), zero_point)]
 }
 
-/// Quantizes and dequantizes `tensor` and makes all its readers read the result; returns the result's name.
-fn pair(model: &mut Model, store: &mut Store, tensor: &str, params: Params, is_output: bool) -> String {
+/// Quantizes and dequantizes `tensor` and makes all its readers but those of `islands` read the result; returns the result's
+/// name.
+fn pair(
+    model: &mut Model,
+    store: &mut Store,
+    tensor: &str,
+    params: Params,
+    is_output: bool,
+    islands: &BTreeSet<String>,
+) -> String {
     let quantized = store.name(tensor, "q");
     let (float, dequantized) = if is_output {
         // The output's name belongs to what leaves the model.
@@ -190,7 +198,7 @@ fn pair(model: &mut Model, store: &mut Store, tensor: &str, params: Params, is_o
         (float, tensor.to_string())
     } else {
         let dequantized = store.name(tensor, "dq");
-        redirect(model, tensor, &dequantized);
+        redirect_others(model, tensor, &dequantized, islands);
         (tensor.to_string(), dequantized)
     };
     let nodes = both(model, store, [&float, &quantized, &dequantized], params);

@@ -24,6 +24,7 @@ pub mod fold;
 pub mod graph;
 pub mod insert;
 pub mod interrupt;
+pub mod islands;
 pub mod judge;
 pub mod layers;
 pub mod moments;

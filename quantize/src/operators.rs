@@ -19,6 +19,8 @@ pub enum Role {
     Compute,
     /// The same with outputs between 0 and 1.
     ComputeUnit,
+    /// Adds a constant row of biases to the product of a layer, and is one with it.
+    Bias,
     /// Only moves or selects values: inputs and outputs share their parameters.
     Move,
     /// No integer form: stays in float.

@@ -7,6 +7,7 @@ use cygnet_onnx::model::{DType, Model, Node};
 use crate::error::QuantizeError;
 use crate::facts::Facts;
 use crate::graph::{Readers, makers};
+use crate::islands::Islands;
 use crate::narrow::forms;
 use crate::operators::{Role, activation_inputs, bounds, fuses_activation, role};
 use crate::recipe::{Precision, Recipe, WeightForm};
@@ -45,6 +46,8 @@ pub struct Placement {
     pub wide: BTreeSet<usize>,
     /// Positions of the nodes that bring the state of recurrent layers to outputs: they read no rounded values.
     pub states: Vec<usize>,
+    /// The first outputs of nodes that read real values even where others read levels.
+    pub islands: BTreeSet<String>,
 }
 
 impl Placement {
@@ -78,6 +81,9 @@ pub fn place(model: &Model, facts: &Facts, recipe: &Recipe, outputs: Outputs) ->
     let mut roles: Vec<Role> = model.nodes.iter().map(role_of).collect();
     let spectra = Spectra::of(model, &roles);
     spectra.nodes.iter().for_each(|&node| roles[node] = Role::Float);
+    let islands = Islands::of(model, &roles);
+    islands.nodes.iter().chain(&islands.functions).for_each(|&node| roles[node] = Role::Float);
+    islands.biases.values().filter(|sum| !islands.nodes.contains(sum)).for_each(|&sum| roles[sum] = Role::Bias);
     let tail = match outputs {
         Outputs::Float => Tail::of(model, facts, &roles),
         Outputs::Int8 => Tail::default(),
@@ -86,8 +92,13 @@ pub fn place(model: &Model, facts: &Facts, recipe: &Recipe, outputs: Outputs) ->
     let states = state_nodes(model, &roles);
     states.iter().for_each(|&node| roles[node] = Role::Float);
     let wide = wide_nodes(model, &roles, recipe);
-    let fused = fused_activations(model, &roles);
-    let inside: BTreeSet<&str> = fused.keys().filter_map(|&node| model.nodes[node].output(0)).collect();
+    let mut fused = fused_activations(model, &roles);
+    fused.extend(&islands.biases);
+    let readers = Readers::of(model);
+    let mut inside: BTreeSet<&str> = fused.keys().filter_map(|&node| model.nodes[node].output(0)).collect();
+    let layers = roles.iter().enumerate().filter(|(_, role)| matches!(role, Role::Weighted { .. } | Role::Bias));
+    let made = layers.filter_map(|(index, _)| model.nodes[index].output(0));
+    inside.extend(made.filter(|tensor| islands.alone_read(&readers, tensor)));
     let is_float = |t: &str| facts.get(t).is_some_and(|(dtype, _)| *dtype == DType::F32);
     let mut sets = Sets::default();
     let mut active = Vec::new();
@@ -98,6 +109,7 @@ pub fn place(model: &Model, facts: &Facts, recipe: &Recipe, outputs: Outputs) ->
             Role::Float => continue,
             Role::Weighted { .. } => node.input(0).into_iter().chain(made).collect(),
             Role::Recurrent => node.input(0).into_iter().collect(),
+            Role::Bias => made.collect(),
             _ => read.chain(made).collect(),
         };
         let stays = |t: &str| inside.contains(t) || tail.tensors.contains(t) || spectra.tensors.contains(t);
@@ -119,6 +131,7 @@ pub fn place(model: &Model, facts: &Facts, recipe: &Recipe, outputs: Outputs) ->
     let mut placement = Placement { forms, ..collect(model, roles, fused, &mut sets, &active) };
     placement.wide = wide;
     placement.states = states;
+    placement.islands = islands.outputs(model);
     widen(model, &mut placement);
     Ok(placement)
 }

@@ -135,6 +135,11 @@ fn float_operators() {
 }
 
 #[test]
+fn transformers() {
+    family("transformer");
+}
+
+#[test]
 fn whole_models_of_onnxruntimes_quantizer() {
     family("whole");
 }

@@ -63,6 +63,9 @@ struct Answered {
     top: Vec<Class>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     outputs: Vec<Summary>,
+    /// Cosine of its features and those of the first sample.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    similarity: Option<f32>,
 }
 
 #[derive(Serialize)]
@@ -105,9 +108,14 @@ impl Run {
             ensure!(data.len() == 1, "--save-input takes one sample, here are {}", data.len());
             save_input(&data, &mut session, path)?;
         }
+        let compares = data.len() > 1 && model.card().is_some_and(|card| card.task == Task::Features);
+        let mut first = None;
         for index in 0..data.len() {
             match answer(&data, index, &mut session, classify.then_some(top)) {
-                Ok(answered) => {
+                Ok(mut answered) => {
+                    if compares {
+                        answered.similarity = similarity(&mut session, &mut first)?;
+                    }
                     if let Some(rows) = &mut rows {
                         rows.push(&mut session)?;
                     }
@@ -183,7 +191,7 @@ fn answer(data: &DataSet, index: usize, session: &mut Session, top: Option<usize
     feed(&sample, session)?;
     let Sample { name, label, .. } = sample;
     session.run().with_context(|| name.clone())?;
-    let mut answered = Answered { name, label, top: Vec::new(), outputs: Vec::new() };
+    let mut answered = Answered { name, label, top: Vec::new(), outputs: Vec::new(), similarity: None };
     match top {
         Some(n) => {
             let class = |Answer { class, label, score }| Class { class, label, score };
@@ -192,6 +200,19 @@ fn answer(data: &DataSet, index: usize, session: &mut Session, top: Option<usize
         None => answered.outputs = summaries(session)?,
     }
     Ok(answered)
+}
+
+/// Cosine of the first output and `first`, which is taken from the first sample.
+fn similarity(session: &mut Session, first: &mut Option<Vec<f32>>) -> Result<Option<f32>, cygnet::Error> {
+    let mut features = Vec::new();
+    session.output_f32(0, &mut features)?;
+    let Some(first) = first else {
+        *first = Some(features);
+        return Ok(None);
+    };
+    let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
+    let lengths = product(first, first) * product(&features, &features);
+    Ok((lengths > 0.0).then(|| (product(first, &features) / lengths.sqrt()) as f32))
 }
 
 fn summaries(session: &mut Session) -> anyhow::Result<Vec<Summary>> {
@@ -223,6 +244,9 @@ impl Answered {
         } else if !self.top.is_empty() {
             let classes: Vec<_> = self.top.iter().map(class).collect();
             text += &format!("{}: {}\n", self.name, classes.join(", "));
+        }
+        if let Some(similarity) = self.similarity {
+            text += &format!("{}: {similarity:.4} like the first\n", self.name);
         }
         for Summary { name, shape, min, max, mean, first } in &self.outputs {
             let before = if is_alone { String::new() } else { format!("{}: ", self.name) };

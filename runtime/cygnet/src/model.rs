@@ -72,6 +72,9 @@ struct Inner {
     labels: Vec<String>,
     /// Of each input, in order.
     preparations: Vec<Preparation>,
+    /// Where the model lies, and what its card names.
+    #[cfg(feature = "text")]
+    folder: std::path::PathBuf,
     /// Prepared with the first session.
     #[cfg(feature = "onnx")]
     fallback: std::sync::Mutex<Option<Arc<cygnet_onnx::fallback::Fallback>>>,
@@ -205,6 +208,8 @@ impl Model {
             card,
             labels,
             preparations,
+            #[cfg(feature = "text")]
+            folder: path.and_then(Path::parent).map(Path::to_path_buf).unwrap_or_default(),
             #[cfg(feature = "onnx")]
             fallback: std::sync::Mutex::default(),
         })))
@@ -241,6 +246,15 @@ impl Model {
     /// # Errors
     /// [`InputError`] naming the file and the mend.
     pub fn data_set(&self, path: &Path) -> Result<DataSet, InputError> {
+        if let Some(text) = self.card().and_then(Card::text_input).filter(|_| !DataSet::is_of_arrays(path)) {
+            #[cfg(feature = "text")]
+            return crate::input::text::data_set(path, &self.0.folder, text, self.inputs());
+            #[cfg(not(feature = "text"))]
+            return Err(InputError::Card(format!(
+                "the model takes text through the tokenizer {}, and this build has none: build it with the feature \"text\"",
+                text.tokenizer
+            )));
+        }
         let prepared = self.0.preparations.iter().find(|preparation| **preparation != Preparation::Tensor);
         let preparation = prepared.cloned().unwrap_or(Preparation::Tensor);
         DataSet::open_prepared(path, preparation, None, self.labels(), self.inputs())

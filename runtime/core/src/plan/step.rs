@@ -106,6 +106,10 @@ steps! {
     27 Lstm(Recurrent),
     28 Gru(Recurrent),
     29 Rnn(Recurrent),
+    32 Lookup(Lookup),
+    33 Select(Select),
+    34 LayerNorm(LayerNorm),
+    35 Attention(Attention),
 }
 
 /// What a step does with one of its tensors.
@@ -188,6 +192,31 @@ impl Step {
                 s.y_c.into_iter().for_each(|id| visit(id, Write));
                 [s.state, s.sums].into_iter().for_each(|id| visit(id, Scratch));
             }
+            Self::Lookup(s) => {
+                pair(s.indices, s.y);
+                if let Some(x) = s.x {
+                    visit(x, Read);
+                }
+            }
+            Self::Select(s) => {
+                pair(s.condition, s.y);
+                s.a.into_iter().chain(s.b).for_each(|id| visit(id, Read));
+            }
+            Self::LayerNorm(s) => {
+                pair(s.x, s.y);
+                if let Some(residual) = s.residual {
+                    visit(residual, Read);
+                }
+            }
+            Self::Attention(s) => {
+                pair(s.q, s.y);
+                visit(s.k, Read);
+                visit(s.v, Read);
+                if let Some(mask) = s.mask {
+                    visit(mask, Read);
+                }
+                visit(s.scratch, Scratch);
+            }
             Self::HostStep(s) => {
                 s.input_ids().for_each(|id| visit(id, Read));
                 s.output_ids().for_each(|id| visit(id, Write));
@@ -202,6 +231,7 @@ impl Step {
         match self {
             Self::Table(s) => s.x == x,
             Self::Unary(s) => s.x == x,
+            Self::LayerNorm(s) => (s.x == x) != (s.residual == Some(x)),
             Self::Binary(s) => {
                 let whole = row_major(&s.dims);
                 (s.a == x && (s.b != Some(x) || s.b_strides == whole) && s.a_strides == whole)
@@ -252,6 +282,10 @@ impl Step {
             Self::Lstm(s) => s.multiply_accumulates(4),
             Self::Gru(s) => s.multiply_accumulates(3),
             Self::Rnn(s) => s.multiply_accumulates(1),
+            Self::Attention(s) => {
+                let scores = u64::from(s.batch) * u64::from(s.heads) * u64::from(s.queries) * u64::from(s.keys);
+                scores * (u64::from(s.width) + u64::from(s.value_width))
+            }
             Self::MatMul(s) => u64::from(s.batch) * u64::from(s.m) * u64::from(s.k) * u64::from(s.n),
             _ => 0,
         }

@@ -103,6 +103,21 @@ impl DataSet {
         Ok(Self { path: path.to_path_buf(), inputs, source })
     }
 
+    /// Whether a path is that of arrays: they need no preparation.
+    pub(crate) fn is_of_arrays(path: &Path) -> bool {
+        path.is_dir() || FileKind::of(path) == Some(FileKind::Arrays)
+    }
+
+    /// Samples that are made already: one array for each input, in order.
+    #[cfg(feature = "text")]
+    pub(crate) fn of_arrays(path: &Path, arrays: Vec<Array>, inputs: Vec<InputSpec>) -> Result<Self, InputError> {
+        let mut count = 0;
+        for (array, input) in arrays.iter().zip(&inputs) {
+            count = sample_count(array, input, path)?;
+        }
+        Ok(Self { path: path.to_path_buf(), inputs, source: Source::Arrays { arrays, count, labels: Vec::new() } })
+    }
+
     /// Number of samples.
     pub fn len(&self) -> usize {
         match &self.source {

@@ -2,6 +2,7 @@
 //!
 //! 1. `normalize` rewrites operators that carry their quantization inside (`QLinearConv` …) as
 //!    DequantizeLinear → operator → QuantizeLinear, so that there is one form.
+//!    `recognise` puts operators together that exporters take apart.
 //! 2. `lower` walks the nodes in order. Constants are folded, moves of elements become
 //!    `layout::Layout`s, an operator between dequantized inputs and a QuantizeLinear becomes one
 //!    int8 step, others float steps, and what has no step a step for the ONNX fallback.
@@ -16,6 +17,7 @@ mod layout;
 mod lower;
 mod memory;
 mod normalize;
+pub mod recognise;
 mod states;
 mod strips;
 
@@ -112,7 +114,7 @@ pub enum CompileError {
 /// # Errors
 /// [`CompileError`] naming the node, tensor or input and the mend.
 pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileError> {
-    let model = resolved(&normalize::normalize(model)?, options)?;
+    let model = recognise::recognise(resolved(&normalize::normalize(model)?, options)?);
     let mut builder = lower::lower(&model, options)?;
     builder.sweep();
     if let Some(limit) = options.arena_bytes {

@@ -123,7 +123,16 @@ impl Lowering<'_> {
         match (a, b) {
             (Value::Val(x), Value::Constant(w)) if w.tensor.shape.len() == 2 && x.layout.shape.len() >= 2 => {
                 let (k, n) = (w.tensor.shape[0], w.tensor.shape[1]);
-                self.product(node, x, &w, Matrix { k, n, transposed: false, flip: false }, None, (1.0, 1.0))
+                let matrix = Matrix { k, n, transposed: false, flip: false };
+                match self.bias_behind(node, n) {
+                    Some((sum, bias)) => {
+                        let whole = Node { outputs: self.model.nodes[sum].outputs.clone(), ..node.clone() };
+                        self.product(&whole, x, &w, matrix, Some(&bias), (1.0, 1.0))?;
+                        self.done[sum] = true;
+                        Ok(())
+                    }
+                    None => self.product(node, x, &w, matrix, None, (1.0, 1.0)),
+                }
             }
             (Value::Constant(w), Value::Val(x)) if w.tensor.shape.len() == 2 && x.layout.shape.len() == 2 => {
                 // (W·X)ᵀ = Xᵀ·Wᵀ: both transposes are only layouts.
@@ -132,6 +141,24 @@ impl Lowering<'_> {
                 self.product(node, x, &w, Matrix { k, n, transposed: true, flip: true }, None, (1.0, 1.0))
             }
             _ => self.matmul_of_activations(node),
+        }
+    }
+
+    /// The addition of a constant row of `n` that alone reads the result of a node, and the row.
+    fn bias_behind(&self, node: &Node, n: usize) -> Option<(usize, Rc<Constant>)> {
+        let name = node.output(0).filter(|name| !self.outputs.contains(name))?;
+        let [sum] = self.consumers.get(name)?[..] else { return None };
+        let add = &self.model.nodes[sum];
+        let other = match &add.inputs[..] {
+            [a, b] if add.is("Add") && a == name => b,
+            [a, b] if add.is("Add") && b == name => a,
+            _ => return None,
+        };
+        match self.values.get(other) {
+            Some(Value::Constant(bias)) if bias.tensor.shape.len() == 1 && is_row(&bias.tensor.shape, n) => {
+                Some((sum, bias.clone()))
+            }
+            _ => None,
         }
     }
 

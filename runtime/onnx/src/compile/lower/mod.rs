@@ -1,6 +1,7 @@
 //! From nodes to steps.
 
 mod arrange;
+mod attention;
 mod binary;
 mod compressed;
 mod conv;
@@ -8,6 +9,7 @@ mod conv_i16;
 mod factors;
 mod function;
 mod host;
+mod layer_norm;
 mod matmul;
 mod movement;
 mod pad;
@@ -17,6 +19,7 @@ mod quantize;
 mod recurrent;
 mod reduce;
 mod resize;
+mod select;
 mod shape;
 mod value;
 
@@ -26,6 +29,7 @@ use std::rc::Rc;
 use cygnet_core::plan::DType;
 
 use super::builder::Builder;
+use super::recognise::DOMAIN;
 use super::{CompileError, Options};
 use crate::model::{self, Model, Node, Tensor};
 use crate::reference;
@@ -234,6 +238,9 @@ impl<'m> Lowering<'m> {
 
     /// One native operator.
     fn operator(&mut self, node: &'m Node) -> Lowered {
+        if node.domain == DOMAIN {
+            return if node.op_type == "LayerNorm" { self.layer_norm(node) } else { self.attention(node) };
+        }
         if !node.domain.is_empty() && node.domain != "ai.onnx" {
             // The few operators of other domains that are plain functions.
             if !(node.domain == "com.microsoft" && matches!(node.op_type.as_str(), "Gelu" | "FastGelu" | "QuickGelu")) {
@@ -272,6 +279,7 @@ impl<'m> Lowering<'m> {
             }
             "Cast" => self.cast(node),
             "LSTM" | "GRU" | "RNN" => self.recurrent(node),
+            "Where" => self.select(node),
             _ => self.function(node),
         }
     }
