@@ -5,6 +5,7 @@ mod binary;
 mod compressed;
 mod conv;
 mod conv_i16;
+mod conv_transpose;
 mod factors;
 mod function;
 mod host;
@@ -212,6 +213,7 @@ impl<'m> Lowering<'m> {
             "QuantizeLinear" => self.quantize(node),
             "DequantizeLinear" => self.dequantize(node),
             "Conv" => self.conv(node),
+            "ConvTranspose" => self.conv_transpose(node),
             "Gemm" => self.gemm(node),
             "MatMul" => self.matmul(node),
             "Add" | "Sub" | "Mul" | "Div" | "Pow" | "PRelu" | "Max" | "Min" | "Sum" | "Mean" => self.binary(node),
