@@ -24,7 +24,7 @@ pub(super) struct Sliding {
 }
 
 /// Two numbers, rows and columns, from one for each spatial axis.
-pub(super) fn pair(values: Option<&[i64]>, spatial: usize, default: usize) -> Lowered<[usize; 2]> {
+fn pair(values: Option<&[i64]>, spatial: usize, default: usize) -> Lowered<[usize; 2]> {
     let Some(values) = values else { return Ok([default; 2].map(|value| if spatial == 0 { 1 } else { value })) };
     if values.len() != spatial || values.iter().any(|&value| !(0..1 << 16).contains(&value)) {
         return wrong(format!("the attribute {values:?} does not fit {spatial} spatial axes"));

@@ -1,114 +1,16 @@
-//! [ConvTranspose](https://onnx.ai/onnx/operators/onnx__ConvTranspose.html) as a convolution.
+//! [ConvTranspose](https://onnx.ai/onnx/operators/onnx__ConvTranspose.html) as a convolution, see [`transposed`].
 //!
-//! Along an axis of stride `s`, every `s`-th element of the result is a plain convolution of the input by every `s`-th
-//! tap. One convolution with `s` times as many output channels computes all of them, and its result is only seen in
-//! another order (Shi et al., «Is the deconvolution layer the same as a convolutional layer?», 2016).
+//! [`transposed`]: crate::transposed
 
 use cygnet_core::plan::step::Window;
 
-use super::conv::{Weights, pair};
+use super::conv::Weights;
 use super::movement::Part;
 use super::value::ConstantQuantization;
 use super::{Constant, Lowered, Lowering, no_step, wrong};
 use crate::compile::layout::Layout;
 use crate::model::{Node, Tensor};
-
-/// One spatial axis.
-#[derive(Clone, Copy, Debug)]
-struct Axis {
-    input: usize,
-    output: usize,
-    kernel: usize,
-    stride: usize,
-    dilation: usize,
-    /// Elements cut off in front.
-    pad: i64,
-}
-
-impl Axis {
-    const NONE: Self = Self { input: 1, output: 1, kernel: 1, stride: 1, dilation: 1, pad: 0 };
-
-    /// Element `q · stride + phase` of the result reads element `q - shift` of the input by tap `tap`: phase and shift.
-    fn reads(self, tap: usize) -> (usize, i64) {
-        let place = (tap * self.dilation) as i64 - self.pad;
-        (place.rem_euclid(self.stride as i64) as usize, place.div_euclid(self.stride as i64))
-    }
-
-    /// The least and the greatest shift of all taps.
-    fn shifts(self) -> (i64, i64) {
-        (self.reads(0).1, self.reads(self.kernel - 1).1)
-    }
-
-    /// Taps of the convolution.
-    fn span(self) -> usize {
-        let (least, most) = self.shifts();
-        (most - least) as usize + 1
-    }
-
-    /// The tap that stands at `place` of the convolution for a phase.
-    fn tap(self, phase: usize, place: usize) -> Option<usize> {
-        let (_, most) = self.shifts();
-        (0..self.kernel).find(|&tap| self.reads(tap) == (phase, most - place as i64))
-    }
-
-    /// Results of the convolution along the axis.
-    fn positions(self) -> usize {
-        self.output.div_ceil(self.stride)
-    }
-}
-
-/// The two spatial axes of a node; sequences have one row.
-fn axes(node: &Node, shape: &[usize], kernel: [usize; 2]) -> Lowered<[Axis; 2]> {
-    let spatial = shape.len() - 2;
-    let stride = pair(node.ints("strides"), spatial, 1)?;
-    let dilation = pair(node.ints("dilations"), spatial, 1)?;
-    let padding = pair(node.ints("output_padding"), spatial, 0)?;
-    let asked = node.ints("output_shape");
-    let pads = node.ints("pads").map_or(vec![0; 2 * spatial], <[i64]>::to_vec);
-    let fits = pads.len() == 2 * spatial && pads.iter().all(|pad| (0..1 << 16).contains(pad));
-    if !fits || asked.is_some_and(|asked| asked.len() != spatial || asked.iter().any(|&size| size < 1)) {
-        return wrong(format!("its pads or output_shape do not fit {spatial} spatial axes"));
-    }
-    if kernel.contains(&0) || stride.contains(&0) || dilation.contains(&0) {
-        return wrong("kernel, strides and dilations must be at least 1");
-    }
-    let auto = node.string("auto_pad").unwrap_or("NOTSET");
-    let mut axes = [Axis::NONE; 2];
-    for (place, axis) in axes.iter_mut().enumerate().skip(2 - spatial) {
-        let index = place + spatial - 2;
-        let (input, kernel, stride, dilation) = (shape[2 + index], kernel[place], stride[place], dilation[place]);
-        let full = (stride * (input - 1) + padding[place] + (kernel - 1) * dilation + 1) as i64;
-        let wanted = match (asked, auto) {
-            (Some(asked), _) => Some(asked[index]),
-            (None, "SAME_UPPER" | "SAME_LOWER") => Some((input * stride) as i64),
-            (None, "NOTSET" | "VALID") => None,
-            (None, other) => return wrong(format!("auto_pad \"{other}\" is not known")),
-        };
-        let (pad, output) = match wanted {
-            Some(wanted) => {
-                let total = full - wanted;
-                (if auto == "SAME_UPPER" { total / 2 } else { total - total / 2 }, wanted)
-            }
-            None if auto == "VALID" => (0, full),
-            None => (pads[index], full - pads[index] - pads[index + spatial]),
-        };
-        if output < 1 || pad < 0 {
-            return no_step("padding of more elements than there are has no step");
-        }
-        *axis = Axis { input, output: output as usize, kernel, stride, dilation, pad };
-    }
-    Ok(axes)
-}
-
-/// The channels of the node.
-#[derive(Clone, Copy)]
-struct Channels {
-    groups: usize,
-    /// Input channels of a group.
-    inner: usize,
-    /// Output channels of a group.
-    outer: usize,
-}
+use crate::transposed::{Transposed, TransposedError};
 
 impl Lowering<'_> {
     pub(super) fn conv_transpose(&mut self, node: &Node) -> Lowered {
@@ -116,48 +18,16 @@ impl Lowering<'_> {
         let Some(w) = self.constant(node, 1)? else { return wrong("its weights are missing") };
         let bias = self.constant(node, 2)?;
         let shape = x.layout.shape.clone();
-        let w_shape = w.tensor.shape.clone();
-        if w_shape.len() != shape.len() || shape.len() < 3 {
-            return wrong(format!("weights {w_shape:?} do not fit the input {shape:?}"));
-        }
-        let kernel = match w_shape[2..] {
-            [columns] => [1, columns],
-            [rows, columns] => [rows, columns],
-            _ => return no_step("transposed convolutions over more than two axes have no step"),
+        let transposed = match Transposed::of(node, &shape, &w.tensor.shape) {
+            Ok(transposed) => transposed,
+            Err(TransposedError::Wrong(problem)) => return wrong(problem),
+            Err(TransposedError::NotCovered(reason)) => return no_step(reason),
         };
-        let axes @ [rows, columns] = axes(node, &shape, kernel)?;
-        let groups = node.int("group").unwrap_or(1).max(0) as usize;
-        if groups == 0 || w_shape[0] != shape[1] || !shape[1].is_multiple_of(groups) || w_shape[1] == 0 {
-            return wrong(format!("weights {w_shape:?} in {groups} groups do not fit {} input channels", shape[1]));
-        }
-        let channels = Channels { groups, inner: shape[1] / groups, outer: w_shape[1] };
-        if axes.iter().any(|axis| axis.shifts().1 < 0) {
-            return no_step("padding that cuts off whole elements of the input has no step");
-        }
-        let phases = rows.stride * columns.stride;
-        let window = Window {
-            batch: shape[0] as u32,
-            in_h: rows.input as u32,
-            in_w: columns.input as u32,
-            in_c: shape[1] as u32,
-            out_h: rows.positions() as u32,
-            out_w: columns.positions() as u32,
-            out_c: (groups * channels.outer * phases) as u32,
-            kernel_h: rows.span() as u32,
-            kernel_w: columns.span() as u32,
-            stride_h: 1,
-            stride_w: 1,
-            dilation_h: 1,
-            dilation_w: 1,
-            pad_top: rows.shifts().1 as u32,
-            pad_left: columns.shifts().1 as u32,
-            groups: groups as u32,
-        };
-        let count = window.out_c as usize * channels.inner * window.taps();
-        Self::check_size(&[count])?;
-        let spread = spread_weights(&w, &axes, channels)?;
-        let spread_bias = bias.as_deref().map(|bias| spread_bias(bias, channels, phases)).transpose()?;
-        let (inner, taps, row) = (channels.inner, window.taps(), columns.span());
+        let window = window(&transposed, &shape);
+        Self::check_size(&[transposed.channels(), transposed.inner, transposed.taps()])?;
+        let spread = spread_weights(&w, &transposed)?;
+        let spread_bias = bias.as_deref().map(|bias| spread_bias(bias, &transposed)).transpose()?;
+        let (inner, taps, row) = (transposed.inner, transposed.taps(), transposed.axes[1].span());
         let weights = Weights {
             constant: &spread,
             index: &|channel, y, x, input| (channel * inner + input) * taps + y * row + x,
@@ -167,24 +37,20 @@ impl Lowering<'_> {
             alpha: 1.0,
             beta: 1.0,
         };
-        let Some(layout) = interleaved(&shape, &axes, channels) else {
+        let Some(layout) = interleaved(&shape, &transposed) else {
             return no_step("its result cannot be seen as one tensor");
         };
         let x = self.ordered(&x, &Layout::channels_last_order(shape.len()))?;
-        let cut: Vec<Part> = (0..shape.len())
-            .map(|axis| {
-                let spatial = (axis + 4 - shape.len()).checked_sub(2).filter(|_| axis > 1);
-                let count = spatial.map_or(layout.shape[axis], |spatial| axes[spatial].output);
-                Part { start: 0, step: 1, count }
-            })
-            .collect();
+        let extents = transposed.axes[4 - shape.len()..].iter().map(|axis| axis.output);
+        let extents = layout.shape[..2].iter().copied().chain(extents);
+        let cut: Vec<Part> = extents.map(|count| Part { start: 0, step: 1, count }).collect();
         if cut.iter().zip(&layout.shape).all(|(part, &extent)| part.count == extent) {
             return self.convolution(node, x, window, &weights, layout);
         }
-        // The last elements of some phases lie beyond the end: cut off under a name that nobody else reads.
+        // The last results of some phases lie beyond the end: cut off under a name that nobody else reads.
         let whole = self.fresh(&format!("{}/whole", node.output(0).unwrap_or("")));
-        let inner_node = Node { outputs: vec![whole.clone()], ..node.clone() };
-        self.convolution(&inner_node, x, window, &weights, layout)?;
+        let uncut = Node { outputs: vec![whole.clone()], ..node.clone() };
+        self.convolution(&uncut, x, window, &weights, layout)?;
         let val = self.any(&whole)?;
         let val = self.part(&val, &cut, node.output(0).unwrap_or(""))?;
         self.bind(node, 0, val);
@@ -192,71 +58,80 @@ impl Lowering<'_> {
     }
 }
 
-/// Weights `[in, out of a group, kernel]` as those of the convolution: `[groups, phases, out of a group]` output channels,
-/// input channels of a group, taps. Where a phase has no tap stands what means zero.
-fn spread_weights(w: &Constant, axes: &[Axis; 2], channels: Channels) -> Lowered<Constant> {
+/// The window of the convolution over an input of shape `[batch, channels, spatial…]`.
+fn window(transposed: &Transposed, shape: &[usize]) -> Window {
+    let [rows, columns] = transposed.axes;
+    Window {
+        batch: shape[0] as u32,
+        in_h: rows.input as u32,
+        in_w: columns.input as u32,
+        in_c: shape[1] as u32,
+        out_h: rows.positions() as u32,
+        out_w: columns.positions() as u32,
+        out_c: transposed.channels() as u32,
+        kernel_h: rows.span() as u32,
+        kernel_w: columns.span() as u32,
+        stride_h: 1,
+        stride_w: 1,
+        dilation_h: 1,
+        dilation_w: 1,
+        pad_top: rows.before() as u32,
+        pad_left: columns.before() as u32,
+        groups: transposed.groups as u32,
+    }
+}
+
+/// The weights of the convolution; where a phase has no tap stands what means zero.
+fn spread_weights(w: &Constant, transposed: &Transposed) -> Lowered<Constant> {
     let w = w.clone().in_8_bits()?;
-    let [rows, columns] = *axes;
-    let Channels { groups, inner, outer } = channels;
-    let (size, kernel) = (w.tensor.dtype.size_bytes(), rows.kernel * columns.kernel);
-    let places: Vec<Option<usize>> = (0..rows.stride * columns.stride)
-        .flat_map(|phase| (0..rows.span() * columns.span()).map(move |place| (phase, place)))
-        .map(|(phase, place)| {
-            let row = rows.tap(phase / columns.stride, place / columns.span())?;
-            let column = columns.tap(phase % columns.stride, place % columns.span())?;
-            Some(row * columns.kernel + column)
-        })
-        .collect();
-    let (mut data, mut scales, mut zero_points) = (Vec::new(), Vec::new(), Vec::new());
-    for group in 0..groups {
-        for taps in places.chunks(rows.span() * columns.span()) {
-            for output in 0..outer {
-                let element = |input: usize, tap: usize| ((group * inner + input) * outer + output) * kernel + tap;
-                let mut zero = vec![0; size];
-                if let Some(quantization) = &w.quantization {
-                    let of_channel = if quantization.scales.len() == 1 { 0 } else { output };
-                    if quantization.block > 0 || quantization.scales.len() > 1 && quantization.axis != 1 {
-                        return no_step("weights with scales along another axis than output channels have no step");
-                    }
-                    scales.push(quantization.scales[of_channel]);
-                    zero_points.push(quantization.zero_points[of_channel]);
-                    zero.copy_from_slice(&i64::from(quantization.zero_points[of_channel]).to_le_bytes()[..size]);
-                }
-                for input in 0..inner {
-                    for tap in taps {
-                        match tap.map(|tap| element(input, tap) * size) {
-                            Some(at) => data.extend_from_slice(&w.tensor.data[at..at + size]),
-                            None => data.extend_from_slice(&zero),
-                        }
-                    }
-                }
+    let size = w.tensor.dtype.size_bytes();
+    let quantization = match &w.quantization {
+        Some(quantization) if quantization.block > 0 || quantization.scales.len() > 1 && quantization.axis != 1 => {
+            return no_step("weights with scales along another axis than output channels have no step");
+        }
+        // Scales go by the output channel of a group.
+        Some(quantization) => {
+            let of = |channel: usize| if quantization.scales.len() == 1 { 0 } else { channel % transposed.outer };
+            let channels = transposed.channel_of();
+            Some(ConstantQuantization {
+                scales: channels.iter().map(|&channel| quantization.scales[of(channel)]).collect(),
+                zero_points: channels.iter().map(|&channel| quantization.zero_points[of(channel)]).collect(),
+                axis: 0,
+                block: 0,
+            })
+        }
+        None => None,
+    };
+    let of_channel = transposed.inner * transposed.taps();
+    let mut data = Vec::with_capacity(transposed.channels() * of_channel * size);
+    for (index, element) in transposed.elements().into_iter().enumerate() {
+        match element {
+            Some(from) => data.extend_from_slice(&w.tensor.data[from * size..][..size]),
+            None => {
+                let zero = quantization.as_ref().map_or(0, |q| i64::from(q.zero_points[index / of_channel]));
+                data.extend_from_slice(&zero.to_le_bytes()[..size]);
             }
         }
     }
-    let shape =
-        vec![groups * places.len() / (rows.span() * columns.span()) * outer, inner, rows.span(), columns.span()];
-    let quantization =
-        w.quantization.is_some().then_some(ConstantQuantization { scales, zero_points, axis: 0, block: 0 });
+    let [rows, columns] = transposed.axes;
+    let shape = vec![transposed.channels(), transposed.inner, rows.span(), columns.span()];
     Ok(Constant { tensor: Tensor { dtype: w.tensor.dtype, shape, data }, quantization })
 }
 
-/// A bias by the output channels of the convolution.
-fn spread_bias(bias: &Constant, channels: Channels, phases: usize) -> Lowered<Constant> {
-    let Channels { groups, outer, .. } = channels;
-    if bias.tensor.len() != groups * outer {
+/// The bias of the convolution.
+fn spread_bias(bias: &Constant, transposed: &Transposed) -> Lowered<Constant> {
+    if bias.tensor.len() != transposed.groups * transposed.outer {
         return wrong("its bias has another number of elements than output channels");
     }
-    let order: Vec<usize> =
-        (0..groups).flat_map(|group| (0..phases * outer).map(move |place| group * outer + place % outer)).collect();
+    let channels = transposed.channel_of();
     let size = bias.tensor.dtype.size_bytes();
-    let data =
-        order.iter().flat_map(|&from| bias.tensor.data[from * size..(from + 1) * size].iter().copied()).collect();
-    let tensor = Tensor { dtype: bias.tensor.dtype, shape: vec![order.len()], data };
+    let data = channels.iter().flat_map(|&from| bias.tensor.data[from * size..][..size].iter().copied()).collect();
+    let tensor = Tensor { dtype: bias.tensor.dtype, shape: vec![channels.len()], data };
     let quantization = bias.quantization.as_ref().map(|quantization| {
         let of = |from: usize| if quantization.scales.len() == 1 { 0 } else { from };
         ConstantQuantization {
-            scales: order.iter().map(|&from| quantization.scales[of(from)]).collect(),
-            zero_points: order.iter().map(|&from| quantization.zero_points[of(from)]).collect(),
+            scales: channels.iter().map(|&from| quantization.scales[of(from)]).collect(),
+            zero_points: channels.iter().map(|&from| quantization.zero_points[of(from)]).collect(),
             axis: 0,
             block: 0,
         }
@@ -265,12 +140,11 @@ fn spread_bias(bias: &Constant, channels: Channels, phases: usize) -> Lowered<Co
 }
 
 /// Where the elements of the transposed convolution lie in the result of the convolution.
-fn interleaved(shape: &[usize], axes: &[Axis; 2], channels: Channels) -> Option<Layout> {
-    let [rows, columns] = *axes;
-    let Channels { groups, outer, .. } = channels;
+fn interleaved(shape: &[usize], transposed: &Transposed) -> Option<Layout> {
+    let Transposed { axes: [rows, columns], groups, outer, .. } = *transposed;
     let memory = [shape[0], rows.positions(), columns.positions(), groups, rows.stride, columns.stride, outer];
     let layout = Layout::row_major(&memory).transposed(&[0, 3, 6, 1, 4, 2, 5]);
     let mut joined = vec![shape[0], groups * outer];
-    joined.extend(axes[4 - shape.len()..].iter().map(|axis| axis.positions() * axis.stride));
+    joined.extend(transposed.axes[4 - shape.len()..].iter().map(|axis| axis.positions() * axis.stride));
     layout.reshaped(&joined)
 }
