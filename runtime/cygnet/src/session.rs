@@ -1,6 +1,7 @@
 //! Running a model.
 
 mod feed;
+mod structured;
 
 #[cfg(feature = "onnx")]
 use std::sync::Arc;
