@@ -17,7 +17,7 @@ use crate::error::QuantizeError;
 use crate::files;
 
 /// Changes with the form of the files.
-const FORMAT: &str = "cygnet calibration 1";
+const FORMAT: &str = "cygnet calibration 2";
 /// Between two writes while the work goes on.
 const NOW_AND_THEN: Duration = Duration::from_secs(30);
 

@@ -4,14 +4,14 @@
 
 use std::collections::BTreeMap;
 
-use cygnet_onnx::model::{DType, Model, Tensor};
-use cygnet_onnx::reference::Reference;
+use cygnet_onnx::model::{DType, Model};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Sample;
 use crate::error::QuantizeError;
 use crate::facts::Dims;
+use crate::float::Float;
 
 /// Bins on each side of 0.
 const BINS: usize = 2048;
@@ -70,12 +70,27 @@ impl Distribution {
             halve(&mut self.above);
         }
         let to_bin = BINS as f32 / self.reach;
+        let bin = |value: f32| ((value.abs() * to_bin) as usize).min(BINS - 1);
+        // Long runs of the same value, zeros above all, would wait for the one counter that they share.
+        let (mut zeros, mut place) = (0, 0);
+        let mut others = [0f32; 256];
         for value in values {
-            let bin = ((value.abs() * to_bin) as usize).min(BINS - 1);
-            let side = if *value < 0.0 { &mut self.below } else { &mut self.above };
-            side[bin] += 1;
+            others[place % 256] = *value;
+            place += usize::from(*value != 0.0);
+            zeros += u64::from(*value == 0.0);
+            if place == 256 {
+                others.iter().for_each(|&value| self.count_in(bin(value), value < 0.0));
+                place = 0;
+            }
         }
+        others[..place].iter().for_each(|&value| self.count_in(bin(value), value < 0.0));
+        self.above[0] += zeros;
         true
+    }
+
+    fn count_in(&mut self, bin: usize, is_below: bool) {
+        let side = if is_below { &mut self.below } else { &mut self.above };
+        side[bin] += 1;
     }
 
     /// The same for all values of one sample; samples in their order.
@@ -214,47 +229,42 @@ pub fn observe(
     seen: &mut Seen,
     mut step: impl FnMut(&Seen),
 ) -> Result<(), QuantizeError> {
-    let is_input = |tensor: &String| model.inputs.iter().any(|input| input.name == *tensor);
-    let taps: Vec<String> = seen.distributions.keys().filter(|tensor| !is_input(tensor)).cloned().collect();
-    let reference = Reference::with_dims(model, &taps, dims)?;
+    let tensors: Vec<String> = seen.distributions.keys().cloned().collect();
+    let float = Float::of(model, dims, &tensors)?;
+    let mut sessions = float.sessions()?;
     let goes_on = seen.samples > 0;
     let mut spread: BTreeMap<&str, (f32, f32)> = BTreeMap::new();
     let mut last = None;
     loop {
-        let batch = samples.by_ref().take(rayon::current_num_threads()).collect::<Result<Vec<_>, _>>()?;
+        let batch = samples.by_ref().take(sessions.len()).collect::<Result<Vec<_>, _>>()?;
         let Some(newest) = batch.last() else { break };
         last = Some(newest.name.clone());
-        let run = |sample: &Sample| {
-            let outputs = reference.run(&sample.inputs);
-            outputs.map_err(|error| QuantizeError::data(&sample.name, error.to_string()))
-        };
-        let outputs = batch.par_iter().map(run).collect::<Result<Vec<_>, _>>()?;
         for sample in &batch {
             for (input, tensor) in model.inputs.iter().zip(&sample.inputs).filter(|(i, _)| i.dtype == DType::F32) {
-                let values = floats(tensor)?;
+                let values = tensor.to_f32s()?;
                 if !values.iter().all(|v| v.is_finite()) {
                     return Err(QuantizeError::data(&sample.name, format!("\"{}\" holds NaN or infinity", input.name)));
                 }
                 let range = spread.entry(&input.name).or_insert((f32::INFINITY, f32::NEG_INFINITY));
                 *range = values.iter().fold(*range, |(l, h), &v| (l.min(v), h.max(v)));
-                if let Some(distribution) = seen.distributions.get_mut(&input.name) {
-                    distribution.add_sample(&values);
-                }
             }
         }
+        let values = float.run_all(&mut sessions, &batch)?;
         // Each tensor sees the samples in their order, whatever the number of threads.
-        let add = |(tensor, distribution): (&String, &mut Distribution)| {
-            let Some(tap) = taps.iter().position(|tap| tap == tensor) else { return Ok(()) };
-            for (sample, outputs) in batch.iter().zip(&outputs) {
-                let values = outputs.get(model.outputs.len() + tap).map_or(Ok(Vec::new()), floats)?;
-                if !distribution.add_sample(&values) {
+        let add = |(place, (tensor, distribution)): (usize, (&String, &mut Distribution))| {
+            for (sample, values) in batch.iter().zip(&values) {
+                if !distribution.add_sample(&values[place]) {
                     let problem = format!("the float model makes NaN or infinity of it in \"{tensor}\"");
                     return Err(QuantizeError::data(&sample.name, problem));
                 }
             }
             Ok(())
         };
-        seen.distributions.par_iter_mut().map(add).collect::<Result<(), _>>()?;
+        let mut distributions: Vec<_> = seen.distributions.iter_mut().enumerate().collect();
+        distributions
+            .par_iter_mut()
+            .map(|(place, (tensor, d))| add((*place, (*tensor, &mut **d))))
+            .collect::<Result<(), _>>()?;
         for _ in &batch {
             seen.samples += 1;
             step(seen);
@@ -271,10 +281,6 @@ pub fn observe(
         return Err(QuantizeError::data(format!("calibration data up to {last}"), problem));
     }
     Ok(())
-}
-
-fn floats(tensor: &Tensor) -> Result<Vec<f32>, QuantizeError> {
-    Ok(tensor.to_f32s()?)
 }
 
 #[cfg(test)]

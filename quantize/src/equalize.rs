@@ -102,7 +102,7 @@ pub fn equalize(
     step: impl FnMut(),
 ) -> Result<Equalized, QuantizeError> {
     let analysis = Analysis::of(model, facts)?;
-    let seen = watch(model, &analysis.channels, &analysis.observed(), dims, samples, step)?;
+    let seen = watch(model, &analysis.channels, &analysis.observed(), (dims, facts), samples, step)?;
     Ok(apply(model, &analysis, &seen))
 }
 

@@ -3,13 +3,13 @@
 //! The int8 model is run by the engine on some samples of the calibration data; labels are not needed.
 
 use cygnet_onnx::model::{DType, Model, ValueInfo};
-use cygnet_onnx::reference::Reference;
 use rayon::prelude::*;
 
 use crate::data::{Data, Sample};
 use crate::engine::{self, Engine};
 use crate::error::QuantizeError;
 use crate::facts::{Dims, Facts};
+use crate::float::Float;
 use crate::graph::makers;
 use crate::moments::spread;
 use crate::{Prepared, Quantized};
@@ -69,24 +69,24 @@ impl Judge {
     pub fn of(prepared: &Prepared, data: &Data) -> Result<Judge, QuantizeError> {
         let Prepared { model, facts, dims, .. } = prepared;
         let answers = answers(model, facts);
-        let output = |answer: &Answer| ValueInfo { name: answer.tensor.clone(), dtype: DType::F32, shape: None };
-        let tapped = Model { outputs: answers.iter().map(output).collect(), ..model.clone() };
-        let reference = Reference::with_dims(&tapped, &[], dims)?;
+        let tensors: Vec<String> = answers.iter().map(|answer| answer.tensor.clone()).collect();
+        let float = Float::of(model, dims, &tensors)?;
         let count = |shape: &[usize]| shape.iter().product::<usize>();
-        let inputs: usize = model.inputs.iter().filter_map(|i| facts.get(&i.name)).map(|(_, shape)| count(shape)).sum();
-        let outputs: usize = reference.output_facts().iter().map(|(_, shape)| count(shape)).sum();
+        let size = |tensor: &String| facts.get(tensor).map_or(0, |(_, shape)| count(shape));
+        let inputs: usize = model.inputs.iter().map(|input| size(&input.name)).sum();
+        let outputs: usize = tensors.iter().map(size).sum();
         let most = (NUMBERS / (inputs + outputs).max(1)).clamp(1, SAMPLES);
         let chosen = spread(data.len(), most);
         let held_out = chosen.iter().map(|&index| is_held_out(index, data.len())).collect();
         let samples = chosen.into_iter().map(|index| data.sample(index));
         let samples = samples.collect::<Result<Vec<_>, _>>()?;
-        let run = |sample: &Sample| {
-            let outputs = reference.run(&sample.inputs);
-            let outputs = outputs.map_err(|error| QuantizeError::data(&sample.name, error.to_string()))?;
-            let values = outputs.iter().zip(&answers).map(|(output, answer)| Ok(answer.compared(output.to_f32s()?)));
-            values.collect::<Result<Vec<_>, QuantizeError>>()
-        };
-        let real = samples.par_iter().map(run).collect::<Result<_, _>>()?;
+        let mut sessions = float.sessions()?;
+        let mut real = Vec::new();
+        for batch in samples.chunks(sessions.len()) {
+            for values in float.run_all(&mut sessions, batch)? {
+                real.push(values.into_iter().zip(&answers).map(|(values, answer)| answer.compared(values)).collect());
+            }
+        }
         Ok(Judge { answers, samples, real, held_out })
     }
 

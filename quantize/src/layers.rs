@@ -157,10 +157,18 @@ impl Layer {
                 }
             }
             Window::Patch { channels, axes, .. } => {
+                let plane: usize = axes.iter().map(|a| a.input).product();
+                let taps: usize = axes.iter().map(|a| a.kernel).product();
+                let places = patch_places(*channels, axes, positions);
+                rows.reserve(positions.len() * channels * taps);
                 for group in 0..self.groups {
-                    let group_channels = group * channels / self.groups..(group + 1) * channels / self.groups;
-                    for &position in positions {
-                        patch_row(values, *channels, axes, group_channels.clone(), position, rows);
+                    let first = group * channels / self.groups;
+                    let end = (group + 1) * channels / self.groups;
+                    for places in places.chunks(taps.max(1)) {
+                        for channel in first..end {
+                            let of = |place: &Option<usize>| place.map_or(0.0, |place| values[channel * plane + place]);
+                            rows.extend(places.iter().map(of));
+                        }
                     }
                 }
             }
@@ -196,25 +204,17 @@ fn patch(node: &Node, shape: &[usize], kernel: &[usize], made: &[usize]) -> Opti
     Some(Window::Patch { batch: *batch, channels: *channels, axes })
 }
 
-/// Appends one patch: for each channel the elements under the kernel, its last axis fastest.
-fn patch_row(
-    values: &[f32],
-    channels: usize,
-    axes: &[Axis],
-    of: std::ops::Range<usize>,
-    position: usize,
-    row: &mut Vec<f32>,
-) {
+/// For each position and each element of the kernel, its last axis fastest: where it lies in the first channel of the
+/// input; `None` in the padding.
+fn patch_places(channels: usize, axes: &[Axis], positions: &[usize]) -> Vec<Option<usize>> {
     let pixels: usize = axes.iter().map(|a| a.output).product();
     let plane: usize = axes.iter().map(|a| a.input).product();
     let taps: usize = axes.iter().map(|a| a.kernel).product();
-    let (image, pixel) = (position / pixels, position % pixels);
-    for channel in of {
-        let plane_values = &values[(image * channels + channel) * plane..][..plane];
-        for tap in 0..taps {
-            row.push(element(axes, pixel, tap).map_or(0.0, |place| plane_values[place]));
-        }
-    }
+    let of = |&position: &usize| {
+        let image = position / pixels * channels * plane;
+        (0..taps).map(move |tap| Some(image + element(axes, position % pixels, tap)?))
+    };
+    positions.iter().flat_map(of).collect()
 }
 
 /// Where in a plane the kernel's element `tap` lies at the output's `pixel`; `None` in the padding.

@@ -19,6 +19,7 @@ pub mod error;
 pub mod evaluate;
 pub mod facts;
 pub mod files;
+pub mod float;
 pub mod fold;
 pub mod graph;
 pub mod insert;

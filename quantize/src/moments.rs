@@ -11,11 +11,10 @@ use rayon::prelude::*;
 
 use crate::Quantized;
 use crate::data::Data;
-use crate::engine::Session;
 use crate::error::QuantizeError;
 use crate::judge::is_held_out;
 use crate::layers::Layer;
-use crate::taps::{Taps, Values};
+use crate::taps::{Sessions, Taps, Values};
 
 /// Rows per weight of an output channel, if there are as many.
 const ROWS_PER_WEIGHT: usize = 6;
@@ -35,7 +34,7 @@ pub struct Group {
     pub near: Array2<f32>,
     /// `Σ x_q`.
     pub near_sum: Vec<f64>,
-    /// `Σ x`.
+    /// `Σ x`; 0 where the float model was not run.
     pub real_sum: Vec<f64>,
 }
 
@@ -58,15 +57,17 @@ impl Moments {
         Moments { rows: 0, groups: (0..layer.groups).map(|_| group()).collect() }
     }
 
-    /// Adds rows `[groups][n][depth]`.
+    /// Adds rows `[groups][n][depth]`; `real` may be empty.
     fn add(&mut self, depth: usize, real: &[f32], near: &[f32]) {
-        let n = real.len() / depth / self.groups.len();
+        let n = near.len() / depth / self.groups.len();
         if n == 0 {
             return;
         }
         self.rows += n;
-        for (group, (real, near)) in self.groups.iter_mut().zip(real.chunks(n * depth).zip(near.chunks(n * depth))) {
+        for (group, real) in self.groups.iter_mut().zip(real.chunks(n * depth)) {
             real.chunks(depth).for_each(|row| add_to(&mut group.real_sum, row));
+        }
+        for (group, near) in self.groups.iter_mut().zip(near.chunks(n * depth)) {
             near.chunks(depth).for_each(|row| add_to(&mut group.near_sum, row));
             if let Ok(near) = ArrayView2::from_shape((n, depth), near) {
                 general_mat_mul(1.0, &near.t(), &near, 1.0, &mut group.near);
@@ -97,7 +98,7 @@ pub fn passes(layers: Vec<Layer>) -> Vec<Vec<Layer>> {
     passes
 }
 
-/// The moments of `layers` by label, from the float model and the int8 model `quantized`.
+/// The moments of `layers` by label, from the int8 model `quantized`, and `with_float` from the float model too.
 ///
 /// # Errors
 /// [`QuantizeError`] where either model cannot be run.
@@ -105,18 +106,19 @@ pub fn collect(
     quantized: &Quantized,
     layers: &[Layer],
     data: &Data,
+    with_float: bool,
 ) -> Result<BTreeMap<String, Moments>, QuantizeError> {
     let mut tensors: Vec<String> = layers.iter().map(|layer| layer.input.clone()).collect();
     tensors.sort();
     tensors.dedup();
-    let taps = Taps::of(quantized, &tensors)?;
+    let taps = Taps::of(quantized, &tensors, with_float)?;
     let mut chosen = spread(data.len(), SAMPLES);
     chosen.retain(|&index| !is_held_out(index, data.len()));
     let mut all: Vec<Sums> = layers.iter().map(|layer| Sums::of(layer, &tensors, chosen.len())).collect();
     let threads = rayon::current_num_threads();
-    let mut sessions = (0..threads).map(|_| taps.session()).collect::<Result<Vec<_>, _>>()?;
+    let mut sessions = (0..threads).map(|_| taps.sessions()).collect::<Result<Vec<_>, _>>()?;
     for (batch, indices) in chosen.chunks(threads).enumerate() {
-        let run = |(session, index): (&mut Session, &usize)| taps.run(session, &data.sample(*index)?);
+        let run = |(sessions, index): (&mut Sessions, &usize)| taps.run(sessions, &data.sample(*index)?);
         let values: Vec<Values> = sessions.par_iter_mut().zip(indices).map(run).collect::<Result<_, _>>()?;
         // Every layer adds the samples in their order: the sums do not depend on the number of threads.
         all.par_iter_mut().for_each(|sums| {
@@ -157,7 +159,9 @@ impl<'l> Sums<'l> {
         let place = |row: usize| ((row as f64 + offset) * positions as f64 / self.rows as f64) as usize;
         let places: Vec<usize> = (0..self.rows).map(|row| place(row).min(positions - 1)).collect();
         let (mut real, mut near) = (Vec::new(), Vec::new());
-        self.layer.rows(&values.real[self.tap], &places, &mut real);
+        if let Some(values) = values.real.get(self.tap) {
+            self.layer.rows(values, &places, &mut real);
+        }
         self.layer.rows(&values.near[self.tap], &places, &mut near);
         self.moments.add(self.layer.depth, &real, &near);
     }

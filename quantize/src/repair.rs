@@ -41,7 +41,7 @@ pub fn repaired(
     let mut quantized = assemble(prepared, placement, params, &rounded)?;
     for stage in rounding.stages(&layers) {
         for pass in moments::passes(stage.to_vec()) {
-            let moments = moments::collect(&quantized, &pass, data)?;
+            let moments = moments::collect(&quantized, &pass, data, rounding == Rounding::Sequential)?;
             for layer in &pass {
                 let input = placement.read_as(layer.node, &layer.input).and_then(|group| params.get(group));
                 if let Some((moments, &input)) = moments.get(&layer.label).zip(input) {

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use cygnet_onnx::model::{Model, Tensor};
-use cygnet_onnx::reference::Reference;
+use cygnet_onnx::model::Model;
+use rayon::prelude::*;
 
 use crate::channels::{Channels, Labels};
 use crate::data::Sample;
 use crate::error::QuantizeError;
-use crate::facts::Dims;
+use crate::facts::{Dims, Facts};
+use crate::float::Float;
 
 /// The values that one class takes in one tensor.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -32,13 +33,22 @@ impl Default for ChannelRange {
 }
 
 impl ChannelRange {
-    fn add(&mut self, value: f32) {
-        if value.is_finite() {
-            (self.low, self.high) = (self.low.min(value), self.high.max(value));
-            self.energy += f64::from(value).powi(2);
-            self.count += 1;
-            self.not_zero += u64::from(value != 0.0);
+    /// Adds values; those that are not finite are left out.
+    fn add_all(&mut self, values: &[f32]) {
+        // Sums side by side, always in the same order.
+        let mut energy = [0f64; 8];
+        for values in values.chunks(8) {
+            for (energy, &value) in energy.iter_mut().zip(values) {
+                let is_finite = value.is_finite();
+                let value = if is_finite { value } else { 0.0 };
+                *energy += f64::from(value) * f64::from(value);
+                self.low = if is_finite { self.low.min(value) } else { self.low };
+                self.high = if is_finite { self.high.max(value) } else { self.high };
+                self.count += u64::from(is_finite);
+                self.not_zero += u64::from(value != 0.0);
+            }
         }
+        self.energy += energy.iter().sum::<f64>();
     }
 
     /// The mean of all squares.
@@ -64,43 +74,67 @@ pub fn watch(
     model: &Model,
     channels: &Channels,
     tensors: &[String],
-    dims: &Dims,
-    samples: impl Iterator<Item = Result<Sample, QuantizeError>>,
+    (dims, facts): (&Dims, &Facts),
+    mut samples: impl Iterator<Item = Result<Sample, QuantizeError>>,
     mut step: impl FnMut(),
 ) -> Result<ChannelRanges, QuantizeError> {
-    let is_input = |tensor: &String| model.inputs.iter().position(|input| input.name == *tensor);
-    let taps: Vec<String> = tensors.iter().filter(|t| is_input(t).is_none()).cloned().collect();
-    let reference = Reference::with_dims(model, &taps, dims)?;
-    let mut seen: ChannelRanges = tensors.iter().map(|tensor| (tensor.clone(), BTreeMap::new())).collect();
-    for sample in samples {
-        let sample = sample?;
-        let outputs = reference.run(&sample.inputs).map_err(|e| QuantizeError::data(&sample.name, e.to_string()))?;
-        let tapped = taps.iter().zip(outputs.iter().skip(model.outputs.len()));
-        let given = tensors.iter().filter_map(|tensor| Some((tensor, sample.inputs.get(is_input(tensor)?)?)));
-        for (name, tensor) in tapped.chain(given) {
-            if let (Some(ranges), Some(labels)) = (seen.get_mut(name), channels.of.get(name)) {
-                add(ranges, labels, tensor)?;
-            }
+    let float = Float::of(model, dims, tensors)?;
+    let mut sessions = float.sessions()?;
+    let classes = |tensor: &String| {
+        let shape = facts.get(tensor).map_or(&[][..], |(_, shape)| shape);
+        channels.of.get(tensor).map(|labels| Classes::of(labels, shape))
+    };
+    let mut seen: Vec<(Option<Classes>, BTreeMap<usize, ChannelRange>)> =
+        tensors.iter().map(|tensor| (classes(tensor), BTreeMap::new())).collect();
+    loop {
+        let batch = samples.by_ref().take(sessions.len()).collect::<Result<Vec<_>, _>>()?;
+        if batch.is_empty() {
+            break;
         }
-        step();
+        let values = float.run_all(&mut sessions, &batch)?;
+        // Each tensor sees the samples in their order: the sums do not depend on the number of threads.
+        seen.par_iter_mut().enumerate().for_each(|(place, (classes, ranges))| {
+            let Some(classes) = classes else { return };
+            values.iter().for_each(|values| classes.add(&values[place], ranges));
+        });
+        batch.iter().for_each(|_| step());
     }
-    Ok(seen)
+    Ok(tensors.iter().cloned().zip(seen.into_iter().map(|(_, ranges)| ranges)).collect())
 }
 
-fn add(ranges: &mut BTreeMap<usize, ChannelRange>, labels: &Labels, tensor: &Tensor) -> Result<(), QuantizeError> {
-    let values = tensor.to_f32s()?;
-    let axis = labels.varying().first().copied().unwrap_or(0);
-    let extent = tensor.shape.get(axis).copied().unwrap_or(1);
-    let inner: usize = tensor.shape.iter().skip(axis + 1).product();
-    if let Some(along) = labels.along_axis(axis, extent) {
-        for (row, values) in values.chunks(inner.max(1)).enumerate() {
-            let range = ranges.entry(along[row % along.len()]).or_default();
-            values.iter().for_each(|&value| range.add(value));
-        }
-    } else {
-        for (class, &value) in labels.elements(&tensor.shape).into_iter().zip(&values) {
-            ranges.entry(class).or_default().add(value);
+/// The classes of the elements of a tensor.
+enum Classes {
+    /// Rows of `length` elements of one class each, in turn.
+    Rows { length: usize, classes: Vec<usize> },
+    /// One for each element.
+    Elements(Vec<usize>),
+}
+
+impl Classes {
+    fn of(labels: &Labels, shape: &[usize]) -> Classes {
+        let axis = labels.varying().first().copied().unwrap_or(0);
+        let extent = shape.get(axis).copied().unwrap_or(1);
+        match labels.along_axis(axis, extent) {
+            Some(classes) => {
+                let length = shape.iter().skip(axis + 1).product::<usize>().max(1);
+                Classes::Rows { length, classes }
+            }
+            None => Classes::Elements(labels.elements(shape)),
         }
     }
-    Ok(())
+
+    fn add(&self, values: &[f32], ranges: &mut BTreeMap<usize, ChannelRange>) {
+        match self {
+            Classes::Rows { length, classes } => {
+                for (row, values) in values.chunks(*length).enumerate() {
+                    ranges.entry(classes[row % classes.len()]).or_default().add_all(values);
+                }
+            }
+            Classes::Elements(classes) => {
+                for (class, value) in classes.iter().zip(values) {
+                    ranges.entry(*class).or_default().add_all(std::slice::from_ref(value));
+                }
+            }
+        }
+    }
 }

@@ -23,14 +23,24 @@ fn pairs<T>(port: &Port, memory: impl Iterator<Item = T>, mut visit: impl FnMut(
     }
     // As the axes follow each other in memory.
     let axis = |place: usize| port.order.get(place).filter(|_| place < rank).map(|&axis| axis as usize);
-    let dims: [u32; MAX_RANK] =
+    let mut dims: [u32; MAX_RANK] =
         array::from_fn(|place| axis(place).map_or(1, |axis| *port.shape.get(axis).unwrap_or(&1)));
     let strides: [usize; MAX_RANK] =
         array::from_fn(|place| axis(place).map_or(0, |axis| *strides.get(axis).unwrap_or(&0)));
-    let (mut index, mut place) = ([0; MAX_RANK], [0]);
+    // Along the last axis one step after the other, along the others row by row.
+    let last = rank.saturating_sub(1);
+    let length = dims.get_mut(last).map_or(1, |dim| core::mem::replace(dim, 1));
+    let step = strides.get(last).copied().unwrap_or(0);
+    let (mut index, mut place, mut left) = ([0; MAX_RANK], [0], 0);
+    let mut at = 0;
     for element in memory {
-        visit(element, place[0]);
-        advance(&mut index, &dims, &mut place, &[strides]);
+        if left == 0 {
+            (at, left) = (place[0], length);
+            advance(&mut index, &dims, &mut place, &[strides]);
+        }
+        visit(element, at);
+        at += step;
+        left -= 1;
     }
 }
 
@@ -105,6 +115,7 @@ pub(super) fn read_f32(port: &Port, tensor: &Tensor, bytes: &[u8], values: &mut 
         (DType::I16, DType::F32) => pairs(port, view::i16s(bytes).iter(), |&from, place| {
             keep(place, dequantize(from, tensor.scale, tensor.zero_point));
         }),
+        (DType::F32, _) => pairs(port, view::f32s(bytes).iter(), |&from, place| keep(place, from)),
         (dtype, _) => pairs(port, bytes.chunks_exact(dtype.bytes().max(1)), |from, place| {
             let mut number = [0; 4];
             crate::kernels::portable::cast(from, dtype, &mut number, DType::F32);
