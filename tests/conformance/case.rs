@@ -50,6 +50,8 @@ pub enum Verdict {
     Fallback(Given, String),
     /// Nothing ran: an error says why.
     Refused(String),
+    /// The case needs elements of a type that no tensor of a plan has.
+    OtherType(String),
     /// The answer is wrong.
     Wrong(String),
 }
@@ -62,17 +64,12 @@ impl Verdict {
             _ => None,
         }
     }
-
-    /// Whether the answer is right.
-    pub fn passed(&self) -> bool {
-        matches!(self, Self::Native(_) | Self::Fallback(..))
-    }
 }
 
 /// Runs a case: as it is, then with more of its inputs as constants until it runs natively.
 pub fn judge(folder: &Path, case: Case) -> (Case, Verdict) {
     if let Some(problem) = &case.unfit {
-        let verdict = Verdict::Refused(format!("the engine holds no such values: {problem}"));
+        let verdict = Verdict::OtherType(problem.clone());
         return (case, verdict);
     }
     let mut best: Option<Verdict> = None;

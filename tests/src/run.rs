@@ -44,6 +44,11 @@ fn declared(port: &Port) -> model::DType {
         DType::I32 => model::DType::I32,
         DType::I64 => model::DType::I64,
         DType::Bool => model::DType::Bool,
+        DType::U16 => model::DType::U16,
+        DType::U32 => model::DType::U32,
+        DType::U64 => model::DType::U64,
+        DType::F16 => model::DType::F16,
+        DType::F64 => model::DType::F64,
         _ => model::DType::F32,
     }
 }

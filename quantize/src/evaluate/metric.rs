@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use cygnet_sense::answers::Detection;
 use cygnet_sense::BoxDecoder;
+use cygnet_sense::answers::Detection;
 use cygnet_sense::card::{Anomaly, Card, Evaluation as Wanted, MetricName, Task};
 
 use super::Accuracy;

@@ -9,15 +9,8 @@ use crate::input::Picture;
 use crate::output::write_file;
 
 /// Colours that are told apart easily, by class (Okabe and Ito, «Color universal design», 2008).
-const COLOURS: [[u8; 3]; 7] = [
-    [230, 159, 0],
-    [86, 180, 233],
-    [0, 158, 115],
-    [240, 228, 66],
-    [0, 114, 178],
-    [213, 94, 0],
-    [204, 121, 167],
-];
+const COLOURS: [[u8; 3]; 7] =
+    [[230, 159, 0], [86, 180, 233], [0, 158, 115], [240, 228, 66], [0, 114, 178], [213, 94, 0], [204, 121, 167]];
 
 /// Pixels of a line, for each 400 pixels of the longer side.
 const LINE: u32 = 400;
@@ -49,7 +42,8 @@ pub fn write_drawing(path: &Path, picture: &Picture, found: &[Found]) -> std::io
 
 /// Fills the part of a rectangle that lies in the picture.
 fn fill(canvas: &mut RgbImage, [x, y, width, height]: [i64; 4], colour: Rgb<u8>) {
-    let inside = |from: i64, len: i64, end: u32| from.clamp(0, end.into()) as u32..(from + len).clamp(0, end.into()) as u32;
+    let inside =
+        |from: i64, len: i64, end: u32| from.clamp(0, end.into()) as u32..(from + len).clamp(0, end.into()) as u32;
     let columns = inside(x, width, canvas.width());
     for row in inside(y, height, canvas.height()) {
         columns.clone().for_each(|column| canvas.put_pixel(column, row, colour));

@@ -13,6 +13,7 @@ mod sound_stream;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use array::real;
 pub use array::{Array, ElementType, read_arrays};
 pub use boxes::LabelledBox;
 pub use data_set::{DataSet, InputSpec, Sample};

@@ -83,10 +83,9 @@ impl fmt::Display for BoxError {
             Self::Outputs { needed, given } => {
                 write!(f, "the model has {given} outputs, boxes of this form have {needed}; mend the card")
             }
-            Self::Length { output, given, of } => write!(
-                f,
-                "output {output} has {given} numbers, where rows or planes of boxes have {of}; mend the card"
-            ),
+            Self::Length { output, given, of } => {
+                write!(f, "output {output} has {given} numbers, where rows or planes of boxes have {of}; mend the card")
+            }
         }
     }
 }

@@ -8,8 +8,8 @@ use std::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use crate::boxes::{BoxDecoder, BoxForm, BoxUnits, Corners};
 use crate::audio::{AudioSpec, Features, MelNorm, MelScale, PerBand};
+use crate::boxes::{BoxDecoder, BoxForm, BoxUnits, Corners};
 use crate::image::{Colour, Filter, Fit, ImageSpec, Layout};
 use crate::{Error, MAX_BANDS};
 

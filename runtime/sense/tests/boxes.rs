@@ -26,8 +26,7 @@ fn rows_become_boxes() {
     assert_eq!(corners(&found), [([16.0, 8.0, 24.0, 12.0], 1)]);
     assert_eq!(found[0].score, 0.4);
     // The same number of columns, transposed, as shares of the input.
-    let shared =
-        BoxDecoder { units: BoxUnits::Share, transposed: true, ..BoxDecoder::new(BoxForm::Rows, 2, 80, 40) };
+    let shared = BoxDecoder { units: BoxUnits::Share, transposed: true, ..BoxDecoder::new(BoxForm::Rows, 2, 80, 40) };
     let turned = [0.1, 0.5, 0.25, 0.5, 0.2, 0.75, 0.5, 1.0, 0.9, 0.3, 0.1, 0.6];
     let found = decode(&shared, &[&turned]).unwrap();
     assert_eq!(corners(&found), [([8.0, 10.0, 16.0, 20.0], 0), ([40.0, 20.0, 60.0, 40.0], 1)]);
