@@ -3,10 +3,12 @@
 
 use std::collections::BTreeMap;
 
-use cygnet_onnx::model::Tensor;
+use cygnet_onnx::model::{DType, Tensor};
 
-/// What a float32 sum may be off, relative to the greatest expected value: eight steps.
-const ROUNDING: f64 = 8.0 * f32::EPSILON as f64;
+/// What a float32 sum may be off, relative to the greatest expected value: sixteen steps.
+const ROUNDING: f64 = 16.0 * f32::EPSILON as f64;
+/// The same for float16: one step.
+const ROUNDING_F16: f64 = 1.0 / 1024.0;
 
 /// `|found - expected| ≤ absolute + relative · |expected| + ROUNDING · greatest`.
 #[derive(Clone, Copy, Debug)]
@@ -35,7 +37,11 @@ pub fn compare(
         let (values, wanted) = (numbers(found)?, numbers(expected)?);
         let finite = wanted.iter().filter(|value| value.is_finite());
         let greatest = finite.fold(0.0, |greatest: f64, value| greatest.max(value.abs()));
-        let rounding = if expected.dtype.is_float() { ROUNDING * greatest } else { 0.0 };
+        let rounding = match expected.dtype {
+            DType::F16 => ROUNDING_F16 * greatest,
+            dtype if dtype.is_float() => ROUNDING * greatest,
+            _ => 0.0,
+        };
         for (index, (value, wanted)) in values.into_iter().zip(wanted).enumerate() {
             let near = (value - wanted).abs() <= tolerance.absolute + rounding + tolerance.relative * wanted.abs();
             if !(near || value == wanted || value.is_nan() && wanted.is_nan()) {

@@ -10,11 +10,9 @@ import pathlib
 import sys
 import warnings
 
-
 import numpy
 import onnx
 from onnx.backend.test.case.node import collect_testcases
-
 
 
 def array(value):

@@ -19,7 +19,7 @@ struct Counts {
 impl Counts {
     fn add(&mut self, verdict: &Verdict) {
         *match verdict {
-            Verdict::Native(_) => &mut self.native,
+            Verdict::Native(..) => &mut self.native,
             Verdict::Fallback(..) => &mut self.fallback,
             Verdict::Refused(_) => &mut self.refused,
             Verdict::Wrong(_) => &mut self.wrong,
@@ -42,7 +42,7 @@ impl Counts {
 pub fn by_operator(verdicts: &[(Case, Verdict)]) -> String {
     let mut operators: BTreeMap<String, Counts> = BTreeMap::new();
     for (case, verdict) in verdicts.iter().filter(|(case, _)| !case.expanded) {
-        operators.entry(full_name(case)).or_default().add(verdict);
+        operators.entry(case.full_name()).or_default().add(verdict);
     }
     let passes = |counts: &Counts| counts.native + counts.fallback > 0;
     let mut text = format!(
@@ -55,17 +55,13 @@ pub fn by_operator(verdicts: &[(Case, Verdict)]) -> String {
         verdicts.iter().filter(|(case, _)| keep(case)).for_each(|(_, verdict)| sum.add(verdict));
         sum
     };
-    let is_supported = |case: &Case| operators.get(&full_name(case)).is_some_and(passes);
+    let is_supported = |case: &Case| operators.get(&case.full_name()).is_some_and(passes);
     text += &sum(&|case| !case.expanded && is_supported(case)).line("these operators");
     text += &sum(&|case| !case.expanded).line("all operators of ONNX");
     text += &sum(&|case| case.expanded).line("definitions written out");
     let none = operators.iter().filter(|(_, counts)| !passes(counts)).map(|(name, _)| name.as_str());
     let _ = writeln!(text, "not supported: {}", none.collect::<Vec<_>>().join(", "));
     text
-}
-
-fn full_name(case: &Case) -> String {
-    if case.domain.is_empty() { case.operator.clone() } else { format!("{}.{}", case.domain, case.operator) }
 }
 
 /// The record of one case for `results.json`.
@@ -76,14 +72,14 @@ pub fn result(case: &Case, verdict: &Verdict) -> Value {
         Given::All => "all constant",
     };
     let (class, how, reason) = match verdict {
-        Verdict::Native(inputs) => ("native", given(inputs), ""),
+        Verdict::Native(inputs, _) => ("native", given(inputs), ""),
         Verdict::Fallback(inputs, reason) => ("fallback", given(inputs), reason.as_str()),
         Verdict::Refused(reason) => ("refused", "", reason.as_str()),
         Verdict::Wrong(reason) => ("wrong", "", reason.as_str()),
         Verdict::OtherType(reason) => ("other type", "", reason.as_str()),
     };
     json!({
-        "name": case.name, "operator": full_name(case), "expanded": case.expanded,
+        "name": case.name, "operator": case.full_name(), "expanded": case.expanded,
         "class": class, "inputs": how, "reason": reason,
     })
 }

@@ -13,11 +13,19 @@ pub(super) fn distrusted(node: &Node, model: &Model) -> Option<String> {
             attribute("coordinate_transformation_mode = \"tf_crop_and_resize\"")
         }
         "LSTM" | "GRU" | "RNN" if has("direction", "reverse") => attribute("direction = \"reverse\""),
-        "BitShift"
-            if dtype(0).is_some_and(|dtype| !matches!(dtype, DType::U8 | DType::U16 | DType::U32 | DType::U64)) =>
-        {
-            Some("on signed numbers".into())
+        "BitShift" => {
+            let bits = match dtype(0)? {
+                DType::I8 => 8,
+                DType::I16 => 16,
+                DType::I32 => 32,
+                DType::I64 => 64,
+                _ => return None,
+            };
+            let shifts = node.input(1).and_then(|name| model.initializers.get(name)).map(|shift| shift.to_i64s());
+            let usual = matches!(shifts, Some(Ok(shifts)) if shifts.iter().all(|shift| (0..bits).contains(shift)));
+            (!usual).then(|| "of signed numbers by other than a constant number of their bits".into())
         }
+        "Celu" if dtype(0) == Some(DType::F16) => Some("of float16".into()),
         "Attention" => {
             let window = |name: &&str| node.int(name).unwrap_or(-1) >= 0;
             if let Some(name) = ["left_window_size", "right_window_size"].into_iter().find(window) {
