@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::Prepared;
 use crate::calibrate::{Distributions, Seen, calibrate, observe};
 use crate::data::{Data, Screening};
+use crate::equalize::Watch;
 use crate::error::QuantizeError;
 use crate::files;
 
@@ -37,7 +38,8 @@ struct Entry {
     screening: Screening,
 }
 
-/// [`calibrate`] with a cache in `folder`, where there is one: what is known is not computed again.
+/// [`calibrate`] with a cache in `folder`, where there is one: what is known is not computed again. What `watch` wants is
+/// not kept.
 ///
 /// # Errors
 /// As [`calibrate`]; [`QuantizeError::File`] where the folder cannot be made. A file that cannot be read is told and
@@ -47,10 +49,16 @@ pub fn calibrated(
     tensors: &[String],
     data: &Data,
     folder: Option<&Path>,
+    watch: Option<&mut Watch>,
     mut step: impl FnMut(),
 ) -> Result<Distributions, QuantizeError> {
     let Prepared { model, dims, .. } = prepared;
-    let Some(folder) = folder else { return calibrate(model, tensors, dims, data.samples(), step) };
+    let Some(folder) = folder else {
+        return calibrate(model, tensors, dims, data.samples(), watch, step);
+    };
+    if let Some(watch) = watch {
+        watch.run(model, dims, data.samples())?;
+    }
     let cache = Cache::open(folder, &key(prepared, tensors, data)?)?;
     let mut entry = cache.read().unwrap_or_else(|| Entry {
         is_complete: false,
@@ -68,7 +76,7 @@ pub fn calibrated(
     }
     let mut written = Instant::now();
     let samples = data.samples_from(entry.seen.samples);
-    let result = observe(model, dims, samples, &mut entry.seen, |seen| {
+    let result = observe(model, dims, samples, &mut entry.seen, None, |seen| {
         step();
         if written.elapsed() >= NOW_AND_THEN {
             cache.write(&Entry { is_complete: false, seen: seen.clone(), screening: data.screening() });
@@ -181,16 +189,16 @@ mod tests {
     #[test]
     fn work_that_was_stopped_goes_on() {
         let (prepared, tensors, data) = network();
-        let expected = calibrate(&prepared.model, &tensors, &prepared.dims, data.samples(), || ()).unwrap();
+        let expected = calibrate(&prepared.model, &tensors, &prepared.dims, data.samples(), None, || ()).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let steps = std::cell::Cell::new(0);
         let calibrated = |data: &Data| {
             steps.set(0);
-            calibrated(&prepared, &tensors, data, Some(folder.path()), || steps.set(steps.get() + 1)).unwrap()
+            calibrated(&prepared, &tensors, data, Some(folder.path()), None, || steps.set(steps.get() + 1)).unwrap()
         };
         // As after five of sixteen samples, in a state that could only come from the file.
         let mut seen = Seen::none_of(&tensors);
-        observe(&prepared.model, &prepared.dims, data.samples().take(5), &mut seen, |_| ()).unwrap();
+        observe(&prepared.model, &prepared.dims, data.samples().take(5), &mut seen, None, |_| ()).unwrap();
         seen.distributions.values_mut().for_each(|d| assert!(d.add(&[1e6])));
         let cache = Cache::open(folder.path(), &key(&prepared, &tensors, &data).unwrap()).unwrap();
         cache.write(&Entry { is_complete: false, seen, screening: data.screening() });

@@ -9,12 +9,17 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Sample;
+use crate::equalize::Watch;
 use crate::error::QuantizeError;
 use crate::facts::Dims;
 use crate::float::Float;
 
 /// Bins on each side of 0.
 const BINS: usize = 2048;
+/// Values of a tensor that are counted in one sample, about.
+const COUNTED: usize = 1 << 15;
+/// By so many values the first one counted moves from sample to sample: no tensor has a pattern of this length.
+const OFFSET: usize = 617;
 /// What a sample weighs in moving averages.
 const MOMENTUM: f32 = 0.05;
 
@@ -32,6 +37,8 @@ pub struct Distribution {
     reach: f32,
     below: Vec<u64>,
     above: Vec<u64>,
+    /// Samples so far.
+    samples: usize,
     /// Moving average of the least value of a sample; infinite before the first.
     #[serde(with = "bits")]
     moving_low: f32,
@@ -49,6 +56,7 @@ impl Default for Distribution {
             reach: f32::MIN_POSITIVE,
             below,
             above,
+            samples: 0,
             moving_low: f32::INFINITY,
             moving_high: f32::NEG_INFINITY,
         }
@@ -58,53 +66,51 @@ impl Default for Distribution {
 impl Distribution {
     /// Adds `values`; false, and nothing added, where one of them is not finite.
     pub fn add(&mut self, values: &[f32]) -> bool {
-        if !values.iter().all(|v| v.is_finite()) {
-            return false;
-        }
-        let (low, high) = values.iter().fold((self.low, self.high), |(l, h), &v| (l.min(v), h.max(v)));
-        (self.low, self.high) = (low, high);
-        let largest = high.max(-low);
+        let Some((low, high)) = extremes(values) else { return values.is_empty() };
+        self.reach_out(low, high);
+        self.count_all(values);
+        true
+    }
+
+    fn reach_out(&mut self, low: f32, high: f32) {
+        (self.low, self.high) = (self.low.min(low), self.high.max(high));
+        let largest = self.high.max(-self.low);
         while self.reach < largest && self.reach <= f32::MAX / 2.0 {
             self.reach *= 2.0;
             halve(&mut self.below);
             halve(&mut self.above);
         }
+    }
+
+    fn count_all(&mut self, values: &[f32]) {
         let to_bin = BINS as f32 / self.reach;
         let bin = |value: f32| ((value.abs() * to_bin) as usize).min(BINS - 1);
-        // Long runs of the same value, zeros above all, would wait for the one counter that they share.
-        let (mut zeros, mut place) = (0, 0);
-        let mut others = [0f32; 256];
         for value in values {
-            others[place % 256] = *value;
-            place += usize::from(*value != 0.0);
-            zeros += u64::from(*value == 0.0);
-            if place == 256 {
-                others.iter().for_each(|&value| self.count_in(bin(value), value < 0.0));
-                place = 0;
-            }
+            let side = if *value < 0.0 { &mut self.below } else { &mut self.above };
+            side[bin(*value)] += 1;
         }
-        others[..place].iter().for_each(|&value| self.count_in(bin(value), value < 0.0));
-        self.above[0] += zeros;
-        true
     }
 
-    fn count_in(&mut self, bin: usize, is_below: bool) {
-        let side = if is_below { &mut self.below } else { &mut self.above };
-        side[bin] += 1;
-    }
-
-    /// The same for all values of one sample; samples in their order.
+    /// The same for the values of one sample; samples in their order. The extremes are those of all values; of many
+    /// values only some are counted, evenly spread and others in each sample.
     pub fn add_sample(&mut self, values: &[f32]) -> bool {
-        let added = self.add(values);
-        if added && !values.is_empty() {
-            let (low, high) = values.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), &v| (l.min(v), h.max(v)));
-            if self.moving_low > self.moving_high {
-                (self.moving_low, self.moving_high) = (low, high);
-            }
-            self.moving_low += MOMENTUM * (low - self.moving_low);
-            self.moving_high += MOMENTUM * (high - self.moving_high);
+        let Some((low, high)) = extremes(values) else { return values.is_empty() };
+        self.reach_out(low, high);
+        let step = values.len().div_ceil(COUNTED).max(1);
+        if step == 1 {
+            self.count_all(values);
+        } else {
+            let offset = self.samples * OFFSET % step;
+            let some: Vec<f32> = values.iter().skip(offset).step_by(step).copied().collect();
+            self.count_all(&some);
         }
-        added
+        self.samples += 1;
+        if self.moving_low > self.moving_high {
+            (self.moving_low, self.moving_high) = (low, high);
+        }
+        self.moving_low += MOMENTUM * (low - self.moving_low);
+        self.moving_high += MOMENTUM * (high - self.moving_high);
+        true
     }
 
     /// Moving averages of the least and of the largest value of a sample.
@@ -112,7 +118,7 @@ impl Distribution {
         if self.moving_low > self.moving_high { (self.low, self.high) } else { (self.moving_low, self.moving_high) }
     }
 
-    /// The number of values.
+    /// The number of values counted.
     pub fn count(&self) -> u64 {
         self.below.iter().chain(&self.above).sum()
     }
@@ -174,6 +180,22 @@ mod bits {
     }
 }
 
+/// The least and the largest value; `None` where there is none, or one that is not finite.
+fn extremes(values: &[f32]) -> Option<(f32, f32)> {
+    // Side by side, so that the processor may take many values at once.
+    let (mut low, mut high, mut odd) = ([f32::INFINITY; 16], [f32::NEG_INFINITY; 16], [0u32; 16]);
+    for values in values.chunks(16) {
+        for (lane, &value) in values.iter().enumerate() {
+            low[lane] = if value < low[lane] { value } else { low[lane] };
+            high[lane] = if value > high[lane] { value } else { high[lane] };
+            odd[lane] |= u32::from(!value.is_finite());
+        }
+    }
+    let (low, high) =
+        (low.into_iter().fold(f32::INFINITY, f32::min), high.into_iter().fold(f32::NEG_INFINITY, f32::max));
+    (odd == [0; 16] && low <= high).then_some((low, high))
+}
+
 /// Joins neighbouring bins when the reach doubles.
 fn halve(bins: &mut [u64]) {
     for bin in 0..BINS / 2 {
@@ -201,7 +223,7 @@ impl Seen {
     }
 }
 
-/// Runs `model` over `samples` and observes `tensors`. `step` is called after each sample.
+/// Runs `model` over `samples` and observes `tensors`, and what `watch` wants. `step` is called after each sample.
 ///
 /// # Errors
 /// [`QuantizeError::Data`] naming the sample that does not fit or is not finite; [`QuantizeError`] for the model.
@@ -210,14 +232,15 @@ pub fn calibrate(
     tensors: &[String],
     dims: &Dims,
     samples: impl Iterator<Item = Result<Sample, QuantizeError>>,
+    watch: Option<&mut Watch>,
     mut step: impl FnMut(),
 ) -> Result<Distributions, QuantizeError> {
     let mut seen = Seen::none_of(tensors);
-    observe(model, dims, samples, &mut seen, |_| step())?;
+    observe(model, dims, samples, &mut seen, watch, |_| step())?;
     Ok(seen.distributions)
 }
 
-/// Runs `model` over `samples` and adds what the tensors in `seen` take. `step` is called after each sample; an error
+/// Runs `model` over `samples` and adds what the tensors in `seen` take, and what those of `watch` do. `step` is called after each sample; an error
 /// from `samples` leaves in `seen` what came before it.
 ///
 /// # Errors
@@ -227,9 +250,15 @@ pub fn observe(
     dims: &Dims,
     mut samples: impl Iterator<Item = Result<Sample, QuantizeError>>,
     seen: &mut Seen,
+    mut watch: Option<&mut Watch>,
     mut step: impl FnMut(&Seen),
 ) -> Result<(), QuantizeError> {
-    let tensors: Vec<String> = seen.distributions.keys().cloned().collect();
+    let mut tensors: Vec<String> = seen.distributions.keys().cloned().collect();
+    // Each tensor is read once, whoever wants it.
+    let wanted = watch.as_ref().map_or(&[][..], |watch| watch.tensors());
+    tensors.extend(wanted.iter().filter(|t| !seen.distributions.contains_key(*t)).cloned());
+    let place = |tensor: &String| tensors.iter().position(|other| other == tensor).unwrap_or_default();
+    let watched: Vec<usize> = wanted.iter().map(place).collect();
     let float = Float::of(model, dims, &tensors)?;
     let mut sessions = float.sessions()?;
     let goes_on = seen.samples > 0;
@@ -265,6 +294,13 @@ pub fn observe(
             .par_iter_mut()
             .map(|(place, (tensor, d))| add((*place, (*tensor, &mut **d))))
             .collect::<Result<(), _>>()?;
+        if let Some(watch) = &mut watch {
+            let mut taken = Vec::new();
+            for values in &values {
+                taken.push(watched.iter().map(|&place| values[place].as_slice()).collect());
+            }
+            watch.add(&taken);
+        }
         for _ in &batch {
             seen.samples += 1;
             step(seen);

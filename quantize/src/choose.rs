@@ -24,10 +24,12 @@ pub struct Chosen {
     pub ranges: Vec<Ranges>,
     /// What is lost with them, the weights at their nearest levels.
     pub loss: Loss,
+    /// All ways that were tried for the whole model, the best first.
+    pub tried: Vec<Ranges>,
 }
 
-/// Draws the ranges of all groups as `options` say; [`Ranges::Auto`] takes what the judge finds best: one way for all,
-/// and with [`Effort::Best`] one for each group.
+/// Draws the ranges of all groups as `options` say; [`Ranges::Auto`] takes what the judge finds best of `candidates`: one
+/// way for all, and with [`Effort::Best`] one for each group.
 ///
 /// # Errors
 /// [`QuantizeError`] where a model cannot be compiled or run.
@@ -36,6 +38,7 @@ pub fn ranges(
     prepared: &Prepared,
     placement: &Placement,
     seen: &Distributions,
+    candidates: &[Ranges],
     options: &Options,
 ) -> Result<Chosen, QuantizeError> {
     let drawn = |ranges| parameters(&prepared.model, placement, seen, ranges, options.activations);
@@ -43,22 +46,23 @@ pub fn ranges(
     if options.ranges != Ranges::Auto {
         let params = drawn(options.ranges)?;
         let loss = judge.loss(&assemble(prepared, placement, &params, &Rounded::new())?)?;
-        return Ok(Chosen { params, ranges: vec![options.ranges; groups], loss });
+        return Ok(Chosen { params, ranges: vec![options.ranges; groups], loss, tried: Vec::new() });
     }
-    let mut candidates = Vec::new();
-    for ranges in Ranges::CANDIDATES {
+    let mut tried = Vec::new();
+    for &ranges in candidates {
         let params = drawn(ranges)?;
         let loss = judge.loss(&assemble(prepared, placement, &params, &Rounded::new())?)?;
         log::debug!("ranges {ranges}: loss {:.6}", loss.all);
-        candidates.push((loss, ranges, params));
+        tried.push((loss, ranges, params));
     }
-    candidates.sort_by(|one, other| one.0.all.total_cmp(&other.0.all));
-    let Some((loss, ranges, params)) = candidates.first().cloned() else {
+    tried.sort_by(|one, other| one.0.all.total_cmp(&other.0.all));
+    let Some((loss, ranges, params)) = tried.first().cloned() else {
         return Err(QuantizeError::Unsuitable("there is no way to draw ranges".into()));
     };
-    let mut chosen = Chosen { params, ranges: vec![ranges; groups], loss };
+    let order = tried.iter().map(|(_, ranges, _)| *ranges).collect();
+    let mut chosen = Chosen { params, ranges: vec![ranges; groups], loss, tried: order };
     if options.effort == Effort::Best {
-        refine(judge, prepared, placement, &candidates, &mut chosen)?;
+        refine(judge, prepared, placement, &tried, &mut chosen)?;
     }
     Ok(chosen)
 }

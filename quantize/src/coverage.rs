@@ -38,7 +38,7 @@ pub fn uncovered(
 ) -> Result<Vec<Uncovered>, QuantizeError> {
     let tensors: Vec<String> = calibrated.keys().cloned().collect();
     let mut seen = Seen::none_of(&tensors);
-    observe(model, dims, samples, &mut seen, |_| ())?;
+    observe(model, dims, samples, &mut seen, None, |_| ())?;
     let makers = makers(model);
     let compare = |(tensor, before): (&String, &crate::calibrate::Distribution)| {
         let now = seen.distributions.get(tensor)?;

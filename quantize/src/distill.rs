@@ -30,6 +30,7 @@ use crate::narrow::{Layout, Narrow};
 use crate::operators::{Role, role};
 use crate::params::{Params, least_scale};
 use crate::placement::Placement;
+use crate::ranges::Ranges;
 use crate::recipe::WeightForm;
 use crate::repair::Rounded;
 use crate::rounding::LayerWeights;
@@ -117,12 +118,21 @@ pub fn distill(
     let is_int8 = options.recipe.usual.weights == WeightForm::Int8;
     if options.equalize && is_int8 && !data.is_synthetic() {
         let Prepared { model, facts, dims, .. } = &mut student;
-        student.equalized = equalize::equalize(model, facts, dims, data.samples(), || ())?;
+        student.equalized = equalize::equalize(model, facts, dims, data)?;
     }
     let placement = placement::place(&student.model, &student.facts, &options.recipe, options.outputs)?;
     let observed = placement.observed(&student.model);
-    let seen = calibrate::calibrate(&student.model, &observed, &student.dims, data.samples(), || step("calibrating"))?;
-    let params = choose::ranges(&Judge::of(&student, data)?, &student, &placement, &seen, options)?.params;
+    let seen =
+        calibrate::calibrate(&student.model, &observed, &student.dims, data.samples(), None, || step("calibrating"))?;
+    let params = choose::ranges(
+        &Judge::of(&student, data)?,
+        &student,
+        &placement,
+        &seen,
+        Ranges::candidates(options.effort),
+        options,
+    )?
+    .params;
     let rounding = Rounding { placement: &placement, params: &params };
     let mut parameters = parameters(&student, Some(&rounding))?;
     let mut trainer = Trainer::new(teacher, &student, data, settings, options.threads)?;
@@ -232,7 +242,7 @@ mod tests {
         let placement = placement::place(&student.model, &student.facts, &options.recipe, options.outputs).unwrap();
         let observed = placement.observed(&student.model);
         let samples = data.samples().take(20);
-        let seen = calibrate::calibrate(&student.model, &observed, &student.dims, samples, || ()).unwrap();
+        let seen = calibrate::calibrate(&student.model, &observed, &student.dims, samples, None, || ()).unwrap();
         let ranges = Ranges::MinMax;
         let params = parameters_of(&student.model, &placement, &seen, ranges, options.activations).unwrap();
         let rounding = Rounding { placement: &placement, params: &params };

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cygnet_onnx::model::{Model, Tensor};
 
 use crate::channels::{Channels, Labels, Purpose};
-use crate::data::Sample;
+use crate::data::Data;
 use crate::error::QuantizeError;
 use crate::facts::{Dims, Facts};
 use crate::graph::{Names, Readers, drop_unused};
@@ -24,7 +24,7 @@ use crate::placement::{Placement, place};
 use crate::recipe::Recipe;
 use crate::tail::Outputs;
 use noise::Cluster;
-pub use seen::{ChannelRange, ChannelRanges, watch};
+pub use seen::{ChannelRange, ChannelRanges, Watch};
 
 /// Factors lie between 2^-LARGEST and 2^LARGEST.
 const LARGEST: i32 = 8;
@@ -42,6 +42,9 @@ pub struct Equalized {
     pub sets: Vec<EqualizedSet>,
     /// Sets that were looked at and left.
     pub left: usize,
+    /// All tensors whose values are others than before.
+    #[serde(skip)]
+    pub changed: BTreeSet<String>,
 }
 
 /// Tensors whose channels were made equally wide.
@@ -76,8 +79,12 @@ impl Analysis {
         Ok(Analysis { channels: Channels::of(model, facts, Purpose::Scale), placement })
     }
 
-    /// The tensors whose channels have to be watched.
-    pub fn observed(&self) -> Vec<String> {
+    /// Watches the tensors whose channels have to be known.
+    pub fn watch(&self, facts: &Facts) -> Watch {
+        Watch::of(&self.channels, facts, self.observed())
+    }
+
+    fn observed(&self) -> Vec<String> {
         let has_free = |labels: &Labels| labels.marks().iter().any(|&class| self.channels.is_free(class));
         let shared = self.placement.groups.iter().map(|group| &group.sources);
         let shared = shared.filter(|t| t.iter().any(|t| self.channels.of.get(t).is_some_and(has_free))).flatten();
@@ -87,48 +94,49 @@ impl Analysis {
     }
 }
 
-/// Watches the channels of `model` on `samples` and equalizes it; `step` is called after each sample.
-///
-/// The result computes the same, except that a value that passes a bound (`Clip`) on the samples nowhere near may be
-/// cut off earlier than before.
+/// Watches the channels of `model` on all samples of `data` and equalizes it.
 ///
 /// # Errors
 /// [`QuantizeError::Data`] naming the sample that does not fit.
-pub fn equalize(
-    model: &mut Model,
-    facts: &Facts,
-    dims: &Dims,
-    samples: impl Iterator<Item = Result<Sample, QuantizeError>>,
-    step: impl FnMut(),
-) -> Result<Equalized, QuantizeError> {
+pub fn equalize(model: &mut Model, facts: &Facts, dims: &Dims, data: &Data) -> Result<Equalized, QuantizeError> {
     let analysis = Analysis::of(model, facts)?;
-    let seen = watch(model, &analysis.channels, &analysis.observed(), (dims, facts), samples, step)?;
-    Ok(apply(model, &analysis, &seen))
+    let mut watch = analysis.watch(facts);
+    watch.run(model, dims, data.samples())?;
+    Ok(apply(model, &analysis, &watch.ranges()))
 }
 
 /// Equalizes `model` by what was `seen` of its channels.
+///
+/// The result computes the same, except that a value that passes a bound (`Clip`) on the samples nowhere near may be
+/// cut off earlier than before.
 pub fn apply(model: &mut Model, analysis: &Analysis, seen: &ChannelRanges) -> Equalized {
     let Analysis { channels, placement } = analysis;
     let limits = limits(channels, seen);
     let mut equalized = Equalized::default();
     let mut factors = vec![1f32; channels.classes.len()];
-    for cluster in noise::clusters(model, channels, placement, seen) {
-        let Some((exponents, before, after)) = choose(&cluster, &limits) else {
+    let chosen = noise::clusters(model, channels, placement, seen, |cluster| {
+        let chosen = choose(&cluster, &limits);
+        (cluster.classes, chosen)
+    });
+    for (classes, chosen) in chosen {
+        let Some((exponents, before, after)) = chosen else {
             equalized.left += 1;
             continue;
         };
-        for (&class, &exponent) in cluster.classes.iter().zip(&exponents) {
+        for (&class, &exponent) in classes.iter().zip(&exponents) {
             factors[class] = 2f32.powi(exponent);
         }
         equalized.sets.push(EqualizedSet {
-            tensors: tensors_of(channels, placement, &factors, &cluster.classes),
-            channels: cluster.classes.len(),
+            tensors: tensors_of(channels, placement, &factors, &classes),
+            channels: classes.len(),
             scaled: exponents.iter().filter(|exponent| **exponent != 0).count(),
             noise_before: before,
             noise_after: after,
         });
     }
     scale(model, channels, &factors);
+    let is_changed = |labels: &Labels| labels.marks().iter().any(|&class| factors[class] != 1.0);
+    equalized.changed = channels.of.iter().filter(|(_, labels)| is_changed(labels)).map(|(t, _)| t.clone()).collect();
     equalized
 }
 

@@ -11,15 +11,18 @@ use std::sync::{Mutex, PoisonError};
 
 use cygnet_onnx::model::{Model, Tensor};
 use cygnet_onnx::reference::Reference;
+use rayon::prelude::*;
 
 use cygnet_sense::card::Anomaly;
 
+use crate::Quantized;
 use crate::data::Sample;
 use crate::engine::{Engine, Session};
 use crate::error::QuantizeError;
 use crate::facts::Dims;
 use crate::graph::makers;
 use crate::operators::{Role, role};
+use crate::taps::{Sessions, Taps, Values};
 use metric::{Answer, Outcome};
 pub use metric::{Evaluation, Measure, Metric};
 
@@ -231,41 +234,37 @@ pub struct Noise {
 /// # Errors
 /// [`QuantizeError`] where either model cannot be run.
 pub fn noise(
-    float: &Model,
-    int8: &Model,
-    dequantized: &BTreeMap<String, String>,
-    dims: &Dims,
+    quantized: &Quantized,
     samples: impl Iterator<Item = Result<Sample, QuantizeError>>,
 ) -> Result<Vec<Noise>, QuantizeError> {
+    let Quantized { float, model, inserted, .. } = quantized;
     let makers = makers(float);
-    let int8_makers = crate::graph::makers(int8);
+    let int8_makers = crate::graph::makers(model);
     // What only moves values has the noise of what it moves.
     let computes = |index: &usize| role(float, &float.nodes[*index]) != Role::Move;
     let shown = |(t, d): &(&String, &String)| makers.get(*t).is_some_and(computes) && int8_makers.contains_key(*d);
-    let pairs: Vec<(&String, &String)> = dequantized.iter().filter(shown).collect();
-    let float_taps: Vec<String> = pairs.iter().map(|(t, _)| t.to_string()).collect();
-    let int8_taps: Vec<String> = pairs.iter().map(|(_, d)| d.to_string()).collect();
-    let (float_run, int8_run) =
-        (Reference::with_dims(float, &float_taps, dims)?, Reference::with_dims(int8, &int8_taps, dims)?);
-    let mut sums = vec![(0f64, 0f64); pairs.len()];
-    for sample in samples {
-        let sample = sample?;
-        let (real, near) = (float_run.run(&sample.inputs)?, int8_run.run(&sample.inputs)?);
-        let taps = real.iter().skip(float.outputs.len()).zip(near.iter().skip(int8.outputs.len()));
-        for ((signal, error), (real, near)) in sums.iter_mut().zip(taps) {
-            for (real, near) in real.to_f32s()?.iter().zip(near.to_f32s()?) {
-                *signal += f64::from(*real).powi(2);
-                *error += f64::from(real - near).powi(2);
-            }
-        }
-    }
-    let to_noise = |((tensor, _), (signal, error)): (&(&String, &String), &(f64, f64))| {
-        let node = &float.nodes[*makers.get(*tensor)?];
-        // Nothing lost, or nothing there: no noise to speak of.
-        let decibels = if *error == 0.0 { 200.0 } else { 10.0 * (signal.max(1e-30) / error).log10() };
-        Some(Noise { node: node.label(), operator: node.op_type.clone(), tensor: tensor.to_string(), decibels })
+    let tensors: Vec<String> = inserted.dequantized.iter().filter(shown).map(|(tensor, _)| tensor.clone()).collect();
+    let taps = Taps::of(quantized, &tensors, true)?;
+    let samples = samples.collect::<Result<Vec<_>, _>>()?;
+    let of_sample = |sessions: &mut Result<Sessions, QuantizeError>, sample: &Sample| {
+        let sessions = sessions.as_mut().map_err(|error| QuantizeError::Unsuitable(error.to_string()))?;
+        let Values { real, near } = taps.run(sessions, sample)?;
+        let sums = |(real, near): (&Vec<f32>, &Vec<f32>)| {
+            let error = real.iter().zip(near).map(|(real, near)| f64::from(real - near).powi(2)).sum::<f64>();
+            (real.iter().map(|real| f64::from(*real).powi(2)).sum::<f64>(), error)
+        };
+        Ok(real.iter().zip(&near).map(sums).collect::<Vec<_>>())
     };
-    let mut noise: Vec<Noise> = pairs.iter().zip(&sums).filter_map(to_noise).collect();
+    let each = samples.par_iter().map_init(|| taps.sessions(), of_sample).collect::<Result<Vec<_>, QuantizeError>>()?;
+    let to_noise = |(place, tensor): (usize, &String)| {
+        let node = &float.nodes[*makers.get(tensor)?];
+        let add = |(signal, error), of: &Vec<(f64, f64)>| (signal + of[place].0, error + of[place].1);
+        let (signal, error) = each.iter().fold((0f64, 0f64), add);
+        // Nothing lost, or nothing there: no noise to speak of.
+        let decibels = if error == 0.0 { 200.0 } else { 10.0 * (signal.max(1e-30) / error).log10() };
+        Some(Noise { node: node.label(), operator: node.op_type.clone(), tensor: tensor.clone(), decibels })
+    };
+    let mut noise: Vec<Noise> = tensors.iter().enumerate().filter_map(to_noise).collect();
     noise.sort_by(|a, b| a.decibels.total_cmp(&b.decibels));
     Ok(noise)
 }

@@ -57,8 +57,17 @@ pub fn is_held_out(index: usize, samples: usize) -> bool {
 #[derive(Clone, Debug, PartialEq)]
 struct Answer {
     tensor: String,
-    /// Rows of this length are compared without their mean: only differences pass the softmax behind.
-    softmax_over: Option<usize>,
+    /// What the softmax behind is taken over is compared without its mean: only differences pass it.
+    softmax: Option<Over>,
+}
+
+/// An axis of a tensor.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Over {
+    /// Its extent.
+    extent: usize,
+    /// The elements from one index to the next.
+    stride: usize,
 }
 
 impl Judge {
@@ -144,10 +153,14 @@ impl Judge {
 
 impl Answer {
     fn compared(&self, mut values: Vec<f32>) -> Vec<f32> {
-        let length = self.softmax_over.unwrap_or(usize::MAX);
-        for row in values.chunks_mut(length).filter(|row| row.len() == length) {
-            let mean = row.iter().sum::<f32>() / length as f32;
-            row.iter_mut().for_each(|value| *value -= mean);
+        if let Some(Over { extent, stride }) = self.softmax {
+            for block in values.chunks_exact_mut(extent * stride) {
+                for first in 0..stride {
+                    let row = || (first..extent * stride).step_by(stride);
+                    let mean = row().map(|place| block[place]).sum::<f32>() / extent as f32;
+                    row().for_each(|place| block[place] -= mean);
+                }
+            }
         }
         values
     }
@@ -161,10 +174,36 @@ fn answers(model: &Model, facts: &Facts) -> Vec<Answer> {
         let maker = makers.get(&output.name).map(|&index| &model.nodes[index]);
         let before = maker.filter(|node| node.is("Softmax")).and_then(|node| node.input(0));
         let Some(before) = before.filter(|tensor| makers.contains_key(*tensor)) else {
-            return Answer { tensor: output.name.clone(), softmax_over: None };
+            return Answer { tensor: output.name.clone(), softmax: None };
         };
-        let softmax_over = facts.get(before).and_then(|(_, shape)| shape.last().copied()).filter(|length| *length > 0);
-        Answer { tensor: before.into(), softmax_over }
+        let axis = maker.and_then(|node| node.int("axis")).unwrap_or(-1);
+        let softmax = facts.get(before).and_then(|(_, shape)| over(shape, axis));
+        Answer { tensor: before.into(), softmax }
     };
     model.outputs.iter().filter(|output| is_float(&output.name)).map(answer).collect()
+}
+
+/// The axis of this number, counted from the end where it is below 0.
+fn over(shape: &[usize], axis: i64) -> Option<Over> {
+    let axis = if axis < 0 { axis + i64::try_from(shape.len()).ok()? } else { axis };
+    let [extent, inner @ ..] = shape.get(usize::try_from(axis).ok()?..)? else { return None };
+    let stride: usize = inner.iter().product();
+    (extent * stride > 0).then_some(Over { extent: *extent, stride })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_differences_pass_a_softmax() {
+        // Two pictures of two pixels, three classes before the pixels.
+        let softmax = over(&[2, 3, 2, 1], 1);
+        assert_eq!(softmax, Some(Over { extent: 3, stride: 2 }));
+        assert_eq!(over(&[1, 1000, 1, 1], -3), Some(Over { extent: 1000, stride: 1 }));
+        let answer = Answer { tensor: "x".into(), softmax };
+        let values = vec![1.0, 0.0, 2.0, 5.0, 3.0, 1.0, 7.0, 0.0, 7.0, 0.0, 7.0, 3.0];
+        let expected = [-1.0, -2.0, 0.0, 3.0, 1.0, -1.0, 0.0, -1.0, 0.0, -1.0, 0.0, 2.0];
+        assert_eq!(answer.compared(values), expected);
+    }
 }

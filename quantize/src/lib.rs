@@ -81,6 +81,9 @@ const EQUALIZED: f64 = 0.85;
 /// remains: means over few samples are chance too.
 const SEQUENTIAL: f64 = 0.95;
 
+/// So many ways to draw ranges are tried on the equalized model, those best without: the rest takes time and wins rarely.
+const FINALISTS: usize = 2;
+
 /// How to quantize.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Options {
@@ -179,24 +182,39 @@ pub fn quantize(
         *pruned = Some(prune::prune(model, facts, dims, options.prune, data)?);
         *facts = infer(model, dims)?;
     }
-    let mut variants = vec![prepared];
     // Equalization trusts that channels reach no farther than on the samples; made ones do not show that.
-    if options.equalize && !data.is_synthetic() {
-        let mut equalized = variants[0].clone();
-        let Prepared { model, facts, dims, .. } = &mut equalized;
-        equalized.equalized = equalize::equalize(model, facts, dims, data.samples(), || ())?;
-        if !equalized.equalized.sets.is_empty() {
-            variants.push(equalized);
+    let equalizes = options.equalize && !data.is_synthetic();
+    let analysis = equalizes.then(|| equalize::Analysis::of(&prepared.model, &prepared.facts)).transpose()?;
+    let mut watch = analysis.as_ref().map(|analysis| analysis.watch(&prepared.facts));
+    let placement = placement::place(&prepared.model, &prepared.facts, &options.recipe, options.outputs)?;
+    let observed = placement.observed(&prepared.model);
+    let folder = options.cache.as_deref();
+    let seen = cache::calibrated(&prepared, &observed, data, folder, watch.as_mut(), &mut step)?;
+    let mut variants = vec![(prepared, seen)];
+    if let (Some(analysis), Some(watch), [(plain, seen)]) = (analysis, watch, &variants[..]) {
+        let mut prepared = plain.clone();
+        prepared.equalized = equalize::apply(&mut prepared.model, &analysis, &watch.ranges());
+        if !prepared.equalized.sets.is_empty() {
+            let mut seen = seen.clone();
+            let changed: Vec<String> =
+                observed.into_iter().filter(|tensor| prepared.equalized.changed.contains(tensor)).collect();
+            if !changed.is_empty() {
+                seen.extend(cache::calibrated(&prepared, &changed, data, folder, None, step)?);
+            }
+            variants.push((prepared, seen));
         }
     }
+    // All variants compute the same in float.
+    let judge = Judge::of(&variants[0].0, data)?;
     let mut best: Option<(Loss, Quantized)> = None;
-    for prepared in &variants {
-        let placement = placement::place(&prepared.model, &prepared.facts, &options.recipe, options.outputs)?;
-        let observed = placement.observed(&prepared.model);
-        let seen = cache::calibrated(prepared, &observed, data, options.cache.as_deref(), &mut step)?;
-        let (loss, quantized) = build(prepared, &seen, data, options)?;
+    let mut candidates = Ranges::candidates(options.effort).to_vec();
+    for (prepared, seen) in variants {
+        let Built { loss, quantized, ranges } = build(&prepared, &seen, &judge, data, &candidates, options)?;
         if best.as_ref().is_none_or(|(least, _)| loss.is_below(EQUALIZED, least)) {
             best = Some((loss, Quantized { original: original.clone(), seen, ..quantized }));
+        }
+        if options.effort < Effort::Best {
+            candidates = ranges.into_iter().take(FINALISTS).collect();
         }
     }
     best.map(|(_, best)| best).ok_or_else(|| QuantizeError::Unsuitable("nothing was tried".into()))
@@ -221,24 +239,36 @@ pub fn prepare(mut model: Model, data: &Data) -> Result<Prepared, QuantizeError>
     Ok(Prepared { model, facts, dims, folded, pruned: None, equalized: equalize::Equalized::default() })
 }
 
-/// Quantizes with the recipe, the ranges and the repairs that `options` tell; gives what is lost too.
+/// What [`build`] makes.
+#[derive(Clone, Debug)]
+pub struct Built {
+    /// What is lost.
+    pub loss: Loss,
+    /// The int8 model.
+    pub quantized: Quantized,
+    /// The ways to draw ranges that were tried, the best first.
+    pub ranges: Vec<Ranges>,
+}
+
+/// Quantizes with the recipe, the ranges and the repairs that `options` tell; [`Ranges::Auto`] chooses from `candidates`.
 ///
 /// # Errors
 /// [`QuantizeError`] naming the node or tensor and the mend.
 pub fn build(
     prepared: &Prepared,
     seen: &Distributions,
+    judge: &Judge,
     data: &Data,
+    candidates: &[Ranges],
     options: &Options,
-) -> Result<(Loss, Quantized), QuantizeError> {
+) -> Result<Built, QuantizeError> {
     let placement = placement::place(&prepared.model, &prepared.facts, &options.recipe, options.outputs)?;
-    let judge = Judge::of(prepared, data)?;
-    let chosen = choose::ranges(&judge, prepared, &placement, seen, options)?;
+    let chosen = choose::ranges(judge, prepared, &placement, seen, candidates, options)?;
     log::debug!("ranges: {:?}, {:?}", choose::counted(&chosen.ranges), chosen.loss);
     let mut best: Option<(Loss, Quantized)> = None;
     for &rounding in Rounding::tried(options.effort) {
         let quantized = repair::repaired(prepared, &placement, &chosen.params, data, rounding)?;
-        let loss = judge.loss(&quantized)?;
+        let loss = if rounding == Rounding::Nearest { chosen.loss } else { judge.loss(&quantized)? };
         log::debug!("rounding {rounding:?}: {loss:?}");
         let share = if rounding == Rounding::Sequential { SEQUENTIAL } else { 1.0 };
         if best.as_ref().is_none_or(|(least, _)| loss.held_out < share * least.held_out) {
@@ -248,7 +278,7 @@ pub fn build(
     let (loss, mut best) = best.ok_or_else(|| QuantizeError::Unsuitable("nothing was tried".into()))?;
     let groups = placement.groups.iter().zip(&chosen.ranges);
     best.ranges = groups.flat_map(|(group, &ranges)| group.tensors.iter().map(move |t| (t.clone(), ranges))).collect();
-    Ok((loss, best))
+    Ok(Built { loss, quantized: best, ranges: chosen.tried })
 }
 
 fn assemble(

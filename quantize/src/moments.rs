@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayView2};
+use ndarray::{Array2, ArrayView2, s};
 use rayon::prelude::*;
 
 use crate::Quantized;
@@ -24,6 +24,8 @@ const ROWS: std::ops::Range<usize> = 2048..8192;
 pub const SAMPLES: usize = 256;
 /// Layers with more weights per output channel than this keep no moments.
 const DEEPEST: usize = 2304;
+/// Columns of moments that are summed together.
+const BLOCK: usize = 192;
 /// Numbers that the moments of the layers of one pass may take together.
 const PASS: usize = 24 << 20;
 
@@ -48,6 +50,18 @@ pub struct Moments {
 }
 
 impl Moments {
+    /// Makes the sums whole: rows are added to the part on and above the diagonal.
+    fn complete(mut self) -> Moments {
+        for Group { near, .. } in &mut self.groups {
+            for row in 0..near.nrows() {
+                for column in 0..row {
+                    near[[row, column]] = near[[column, row]];
+                }
+            }
+        }
+        self
+    }
+
     fn new(layer: &Layer) -> Moments {
         let group = || Group {
             near: Array2::zeros((layer.depth, layer.depth)),
@@ -70,9 +84,20 @@ impl Moments {
         for (group, near) in self.groups.iter_mut().zip(near.chunks(n * depth)) {
             near.chunks(depth).for_each(|row| add_to(&mut group.near_sum, row));
             if let Ok(near) = ArrayView2::from_shape((n, depth), near) {
-                general_mat_mul(1.0, &near.t(), &near, 1.0, &mut group.near);
+                add_squares(&near, &mut group.near);
             }
         }
+    }
+}
+
+/// Adds `rowsᵀ rows` to `sums` on and above the diagonal, block by block.
+fn add_squares(rows: &ArrayView2<f32>, sums: &mut Array2<f32>) {
+    let depth = rows.ncols();
+    for first in (0..depth).step_by(BLOCK) {
+        let last = (first + BLOCK).min(depth);
+        let block = rows.slice(s![.., first..last]);
+        let mut sums = sums.slice_mut(s![first..last, first..]);
+        general_mat_mul(1.0, &block.t(), &rows.slice(s![.., first..]), 1.0, &mut sums);
     }
 }
 
@@ -125,7 +150,7 @@ pub fn collect(
             values.iter().enumerate().for_each(|(place, values)| sums.add(values, batch * threads + place));
         });
     }
-    Ok(all.into_iter().map(|sums| (sums.layer.label.clone(), sums.moments)).collect())
+    Ok(all.into_iter().map(|sums| (sums.layer.label.clone(), sums.moments.complete())).collect())
 }
 
 /// At most `most` of `count` things, evenly spread.

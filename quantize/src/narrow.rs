@@ -26,7 +26,7 @@ use cygnet_onnx::model::{Model, Node, Tensor};
 
 use crate::graph::constant;
 use crate::operators::Role;
-use crate::params::Weights;
+use crate::params::{Weights, weight_level};
 use crate::recipe::{Recipe, WeightForm};
 
 /// Weights below which a layer of a model that is narrow as a whole stays int8: it would save next to nothing.
@@ -192,7 +192,7 @@ impl Narrow {
     /// The allowed level of weight `index` that is next to `level`, the smaller of two.
     pub fn nearest(&self, index: usize, level: f32) -> i8 {
         if matches!(self.grid, Grid::Full) {
-            return level.round_ties_even().clamp(-127.0, 127.0) as i8;
+            return weight_level(level);
         }
         nearest(self.allowed(index), level)
     }

@@ -109,10 +109,10 @@ impl Weights {
     pub fn of(values: &[f32], shape: &[usize], axis: usize, least: &[f32]) -> Weights {
         let channels = shape.get(axis).copied().unwrap_or(1);
         let inner: usize = shape.iter().skip(axis + 1).product();
-        let channel = |index: usize| index / inner.max(1) % channels.max(1);
         let mut largest = vec![0f32; channels];
-        for (index, value) in values.iter().enumerate() {
-            largest[channel(index)] = largest[channel(index)].max(value.abs());
+        for (run, values) in values.chunks(inner.max(1)).enumerate() {
+            let largest = &mut largest[run % channels.max(1)];
+            *largest = values.iter().fold(*largest, |largest, value| largest.max(value.abs()));
         }
         let least = least.iter().copied().chain(std::iter::repeat(0.0));
         let scales: Vec<f32> = largest
@@ -120,11 +120,21 @@ impl Weights {
             .zip(least)
             .map(|(largest, least)| Some((largest / 127.0).max(least)).filter(|s| s.is_normal()).unwrap_or(1.0))
             .collect();
-        let level = |(index, value): (usize, &f32)| {
-            (value / scales[channel(index)]).round_ties_even().clamp(-127.0, 127.0) as i8
-        };
-        Weights { levels: values.iter().enumerate().map(level).collect(), scales }
+        let mut levels = Vec::with_capacity(values.len());
+        for (run, values) in values.chunks(inner.max(1)).enumerate() {
+            let scale = scales[run % channels.max(1)];
+            levels.extend(values.iter().map(|value| weight_level(value / scale)));
+        }
+        Weights { levels, scales }
     }
+}
+
+/// The level next to `level`, of two the even one, between -127 and 127.
+#[inline]
+pub fn weight_level(level: f32) -> i8 {
+    /// Adding it leaves no digits behind the point.
+    const ROUND: f32 = 12_582_912.0;
+    ((level.clamp(-127.0, 127.0) + ROUND) - ROUND) as i8
 }
 
 /// The least weight scale with which `bias` stays below 2^28 levels of `input.scale * weight_scale`; 2^30 where the input

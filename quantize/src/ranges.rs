@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use cygnet_onnx::model::Model;
+use rayon::prelude::*;
 
+use crate::Effort;
 use crate::calibrate::{Distribution, Distributions};
 use crate::error::QuantizeError;
 use crate::params::{Activations, Params};
@@ -31,14 +33,17 @@ pub enum Ranges {
 impl Ranges {
     /// What [`Ranges::Auto`] chooses from. Not the moving average: it leaves loud samples out by design, and others than
     /// those seen are louder.
-    pub const CANDIDATES: [Ranges; 6] = [
-        Ranges::MinMax,
-        Ranges::Percentile(99.999),
-        Ranges::Percentile(99.99),
-        Ranges::Percentile(99.9),
-        Ranges::LeastError,
-        Ranges::Entropy,
-    ];
+    pub fn candidates(effort: Effort) -> &'static [Ranges] {
+        const ALL: [Ranges; 6] = [
+            Ranges::MinMax,
+            Ranges::Percentile(99.999),
+            Ranges::Percentile(99.99),
+            Ranges::LeastError,
+            Ranges::Entropy,
+            Ranges::Percentile(99.9),
+        ];
+        if effort == Effort::Best { &ALL } else { &ALL[..5] }
+    }
 }
 
 impl std::fmt::Display for Ranges {
@@ -65,7 +70,7 @@ pub fn parameters(
     ranges: Ranges,
     activations: Activations,
 ) -> Result<Vec<Params>, QuantizeError> {
-    placement.groups.iter().map(|group| group_parameters(model, group, seen, ranges, activations)).collect()
+    placement.groups.par_iter().map(|group| group_parameters(model, group, seen, ranges, activations)).collect()
 }
 
 fn group_parameters(

@@ -31,8 +31,7 @@ fn equalized_models_compute_the_same() {
     for name in ["fashion", "objects", "digits-speech", "digits-tiny"] {
         let (Prepared { mut model, facts, dims, .. }, calibration, evaluation) = open(name);
         let before = Reference::new(&model, &[]).unwrap();
-        let samples = calibration.samples().take(32);
-        changed += equalize::equalize(&mut model, &facts, &dims, samples, || ()).unwrap().sets.len();
+        changed += equalize::equalize(&mut model, &facts, &dims, &calibration).unwrap().sets.len();
         let after = Reference::new(&model, &[]).unwrap();
         for sample in evaluation.samples().take(20).map(Result::unwrap) {
             assert_eq!(answer(&after, &sample), answer(&before, &sample), "{name}: {}", sample.name);

@@ -8,7 +8,7 @@ use clap::ValueEnum;
 use quantize::coverage::{self, Uncovered};
 use quantize::data::{BadSamples, Data, Purpose, SYNTHETIC};
 use quantize::engine::Engine;
-use quantize::evaluate::{self, Evaluation, Metric, Noise};
+use quantize::evaluate::{self, Evaluation, Metric};
 use quantize::files::NewFiles;
 use quantize::params::Activations;
 use quantize::ranges::Ranges;
@@ -192,7 +192,7 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         Err(error) => return Err(error.context("the int8 model cannot become a plan")),
     };
     let engine = plan.clone().map(Engine::new).transpose()?;
-    let noise = noise(&quantized, &calibration)?;
+    let noise = evaluate::noise(&quantized, calibration.samples().take(NOISE_SAMPLES))?;
     let evaluated = match (&evaluation, &engine) {
         (Some(data), Some(engine)) => Some(evaluate(&quantized, engine, &metric, data, options.threads)?),
         _ => None,
@@ -261,12 +261,6 @@ impl Arguments {
             RangeKind::Error => "least error".into(),
         }
     }
-}
-
-fn noise(quantized: &Quantized, data: &Data) -> anyhow::Result<Vec<Noise>> {
-    let Quantized { float, model, inserted, dims, .. } = quantized;
-    let samples = data.samples().take(NOISE_SAMPLES);
-    Ok(evaluate::noise(float, model, &inserted.dequantized, dims, samples)?)
 }
 
 fn evaluate(

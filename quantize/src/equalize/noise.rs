@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 
 use cygnet_onnx::model::Model;
+use rayon::prelude::*;
 
 use super::seen::ChannelRanges;
 use crate::channels::{Channels, Labels};
@@ -62,13 +63,15 @@ pub(super) struct Column {
     pub(super) mean_square: f64,
 }
 
-/// The clusters of a model: classes whose tensors share steps are in one.
-pub(super) fn clusters(
+/// What `of_cluster` tells of each cluster of a model; classes whose tensors share steps are in one. Few are there at the
+/// same time: they are large.
+pub(super) fn clusters<T: Send>(
     model: &Model,
     channels: &Channels,
     placement: &Placement,
     seen: &ChannelRanges,
-) -> Vec<Cluster> {
+    of_cluster: impl Fn(Cluster) -> T + Sync,
+) -> Vec<T> {
     let mut of_group: Vec<BTreeMap<usize, ()>> = Vec::new();
     for group in &placement.groups {
         let labels = group.sources.iter().filter_map(|tensor| channels.of.get(tensor));
@@ -96,7 +99,11 @@ pub(super) fn clusters(
             cluster_of_class.insert(class, home);
         });
     }
-    members.iter().filter(|m| !m.is_empty()).map(|m| cluster(model, channels, placement, seen, m, &of_group)).collect()
+    members
+        .par_iter()
+        .filter(|m| !m.is_empty())
+        .map(|m| of_cluster(cluster(model, channels, placement, seen, m, &of_group)))
+        .collect()
 }
 
 fn cluster(

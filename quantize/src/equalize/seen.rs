@@ -65,44 +65,68 @@ impl ChannelRange {
 /// Ranges by tensor and class.
 pub type ChannelRanges = BTreeMap<String, BTreeMap<usize, ChannelRange>>;
 
-/// Runs `model` over `samples` and keeps the range of every class in each of `tensors`; memory does not grow with
-/// the number of samples. `step` is called after each.
-///
-/// # Errors
-/// [`QuantizeError::Data`] naming the sample that does not fit.
-pub fn watch(
-    model: &Model,
-    channels: &Channels,
-    tensors: &[String],
-    (dims, facts): (&Dims, &Facts),
-    mut samples: impl Iterator<Item = Result<Sample, QuantizeError>>,
-    mut step: impl FnMut(),
-) -> Result<ChannelRanges, QuantizeError> {
-    let float = Float::of(model, dims, tensors)?;
-    let mut sessions = float.sessions()?;
-    let classes = |tensor: &String| {
-        let shape = facts.get(tensor).map_or(&[][..], |(_, shape)| shape);
-        channels.of.get(tensor).map(|labels| Classes::of(labels, shape))
-    };
-    let mut seen: Vec<(Option<Classes>, BTreeMap<usize, ChannelRange>)> =
-        tensors.iter().map(|tensor| (classes(tensor), BTreeMap::new())).collect();
-    loop {
-        let batch = samples.by_ref().take(sessions.len()).collect::<Result<Vec<_>, _>>()?;
-        if batch.is_empty() {
-            break;
-        }
-        let values = float.run_all(&mut sessions, &batch)?;
-        // Each tensor sees the samples in their order: the sums do not depend on the number of threads.
-        seen.par_iter_mut().enumerate().for_each(|(place, (classes, ranges))| {
-            let Some(classes) = classes else { return };
-            values.iter().for_each(|values| classes.add(&values[place], ranges));
-        });
-        batch.iter().for_each(|_| step());
+/// Keeps the range of every class in some tensors; memory does not grow with the number of samples.
+#[derive(Debug)]
+pub struct Watch {
+    tensors: Vec<String>,
+    /// For each of them its classes, and what was seen of them.
+    seen: Vec<(Option<Classes>, BTreeMap<usize, ChannelRange>)>,
+}
+
+impl Watch {
+    /// Nothing yet of `tensors`.
+    pub fn of(channels: &Channels, facts: &Facts, tensors: Vec<String>) -> Watch {
+        let classes = |tensor: &String| {
+            let shape = facts.get(tensor).map_or(&[][..], |(_, shape)| shape);
+            channels.of.get(tensor).map(|labels| Classes::of(labels, shape))
+        };
+        let seen = tensors.iter().map(|tensor| (classes(tensor), BTreeMap::new())).collect();
+        Watch { tensors, seen }
     }
-    Ok(tensors.iter().cloned().zip(seen.into_iter().map(|(_, ranges)| ranges)).collect())
+
+    /// The tensors whose values are wanted.
+    pub fn tensors(&self) -> &[String] {
+        &self.tensors
+    }
+
+    /// Adds the values of samples in their order: of each sample those of [`Watch::tensors`].
+    pub fn add(&mut self, samples: &[Vec<&[f32]>]) {
+        self.seen.par_iter_mut().enumerate().for_each(|(place, (classes, ranges))| {
+            let Some(classes) = classes else { return };
+            samples.iter().filter_map(|values| values.get(place)).for_each(|values| classes.add(values, ranges));
+        });
+    }
+
+    /// Runs `model` over `samples` and adds what it computes.
+    ///
+    /// # Errors
+    /// [`QuantizeError::Data`] naming the sample that does not fit.
+    pub fn run(
+        &mut self,
+        model: &Model,
+        dims: &Dims,
+        mut samples: impl Iterator<Item = Result<Sample, QuantizeError>>,
+    ) -> Result<(), QuantizeError> {
+        let float = Float::of(model, dims, &self.tensors)?;
+        let mut sessions = float.sessions()?;
+        loop {
+            let batch = samples.by_ref().take(sessions.len()).collect::<Result<Vec<_>, _>>()?;
+            if batch.is_empty() {
+                return Ok(());
+            }
+            let values = float.run_all(&mut sessions, &batch)?;
+            self.add(&values.iter().map(|values| values.iter().map(Vec::as_slice).collect()).collect::<Vec<_>>());
+        }
+    }
+
+    /// What was seen.
+    pub fn ranges(self) -> ChannelRanges {
+        self.tensors.into_iter().zip(self.seen.into_iter().map(|(_, ranges)| ranges)).collect()
+    }
 }
 
 /// The classes of the elements of a tensor.
+#[derive(Debug)]
 enum Classes {
     /// Rows of `length` elements of one class each, in turn.
     Rows { length: usize, classes: Vec<usize> },
