@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use crate::case::{Case, Verdict};
+use crate::case::{Case, Given, Verdict};
 
 /// Where the kernel sets stand, and what they are called.
 const SETS: [(&str, &str); 4] = [
@@ -37,6 +37,8 @@ const KERNELS: [(&str, &str); 15] = [
 struct Operator {
     int8: bool,
     native: usize,
+    /// Computed by the compiler.
+    constant: usize,
     fallback: usize,
     cases: usize,
     kinds: BTreeSet<String>,
@@ -49,6 +51,7 @@ pub fn page(verdicts: &[(Case, Verdict)], int8: &BTreeMap<String, BTreeSet<Strin
         let operator = operators.entry(case.full_name()).or_default();
         match verdict {
             Verdict::OtherType(_) => continue,
+            Verdict::Native(Given::All, _) => operator.constant += 1,
             Verdict::Native(_, kinds) => {
                 operator.native += 1;
                 operator.kinds.extend(kinds.iter().cloned());
@@ -65,16 +68,16 @@ pub fn page(verdicts: &[(Case, Verdict)], int8: &BTreeMap<String, BTreeSet<Strin
         }
     }
     let mut text = String::from(HEAD);
-    let supported = |operator: &Operator| operator.native + operator.fallback > 0;
+    let supported = |operator: &Operator| operator.native + operator.constant + operator.fallback > 0;
     for (name, operator) in operators.iter().filter(|(_, operator)| supported(operator)) {
         let mark = |holds: bool| if holds { "yes" } else { "" };
         let _ = writeln!(
             text,
             "| {name} | {} | {} | {} | {} of {} | {} |",
             mark(operator.int8),
-            mark(operator.native > 0),
+            if operator.native > 0 { "yes" } else { ["", "of constants"][usize::from(operator.constant > 0)] },
             mark(operator.fallback > 0),
-            operator.native + operator.fallback,
+            operator.native + operator.constant + operator.fallback,
             operator.cases,
             fast(&operator.kinds),
         );
@@ -88,7 +91,8 @@ const HEAD: &str = "\
 # Operators
 
 Printed by `tests/conformance/run` from ONNX's own node tests; do not edit. *int8* and *float*: steps of the engine, on any
-machine (*int8*: a form between QuantizeLinear and DequantizeLinear of which every value stays int8). *fallback*: some form
+machine (*int8*: a form between QuantizeLinear and DequantizeLinear of which every value stays int8; *of constants*: only
+what the compiler can compute beforehand). *fallback*: some form
 runs through tract, on machines with an operating system. *Tests*: how many node tests give the right answer, of those
 whose types the engine holds; the others are refused by name. *Fast kernels*: instruction sets on which a step of the
 operator has a kernel of its own beside the portable one. What only moves elements needs none.
