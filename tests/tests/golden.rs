@@ -148,3 +148,8 @@ fn int16_activations() {
 fn forms_that_went_wrong_once() {
     family_of("regressions.json", "regressions");
 }
+
+#[test]
+fn transposed_convolutions() {
+    family_of("transposed.json", "transposed");
+}
