@@ -158,3 +158,8 @@ fn forms_that_went_wrong_once() {
 fn recurrent_layers() {
     family_of("recurrent.json", "recurrent");
 }
+
+#[test]
+fn transposed_convolutions() {
+    family_of("transposed.json", "transposed");
+}
