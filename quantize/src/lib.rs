@@ -72,7 +72,7 @@ pub enum Effort {
     /// Repairs and rounding of weights by their layer's output
     #[default]
     Normal,
-    /// Several rounds of that, and ranges chosen by the model's output: minutes
+    /// Ranges tensor by tensor and biases layer after layer too, first layers on 16 bits where that saves much: minutes
     Best,
 }
 
@@ -202,7 +202,7 @@ impl<'d> Quantizer<'d> {
     /// Folds, calibrates on all samples of `data` and quantizes by the recipe of `options`; gives what was made too. `step`
     /// is called after each sample.
     ///
-    /// With [`Options::mixed`] the first layers compute on 16 bits where that takes much of the loss away and they are a small
+    /// With [`Effort::Best`] and [`Options::mixed`] the first layers compute on 16 bits where that takes much of the loss away and they are a small
     /// part of the work: what they lose all others build on, and of a spectrum 8 bits keep too little.
     ///
     /// # Errors
@@ -251,8 +251,12 @@ impl<'d> Quantizer<'d> {
 
     /// The recipe with more bits for the first layers, where those promise much and cost little.
     fn wider(&self) -> Result<Option<Recipe>, QuantizeError> {
-        let Options { recipe, mixed, activations, .. } = &self.options;
-        if !mixed || *activations == Activations::Int16 || recipe.usual.precision != Precision::Int8 {
+        let Options { recipe, mixed, effort, activations, .. } = &self.options;
+        if !mixed
+            || *effort < Effort::Best
+            || *activations == Activations::Int16
+            || recipe.usual.precision != Precision::Int8
+        {
             return Ok(None);
         }
         let layers = search::layers(&self.prepared);
@@ -260,7 +264,8 @@ impl<'d> Quantizer<'d> {
         let (mut wider, mut work) = (search::listed(&self.prepared, &self.options)?, 0);
         let mut least = self.glance(recipe)?;
         let mut best = None;
-        for layer in layers.iter().take(FIRST) {
+        // Depthwise layers take long on 16 bits.
+        for layer in layers.iter().take(FIRST).take_while(|layer| layer.groups == 1) {
             work += layer.multiply_accumulates();
             if work as f64 > SMALL_PART * all as f64 || recipe.layers.contains_key(&layer.label) {
                 break;
