@@ -76,6 +76,9 @@ fn onnx_files() -> Vec<Vec<u8>> {
         "int16/residual_with_int8_inside.onnx",
         "int16/conv_sums_of_64_bits.onnx",
         "int16/add_constant.onnx",
+        "recurrent/int8_lstm_both.onnx",
+        "recurrent/gru_states.onnx",
+        "recurrent/kept_state.onnx",
     ]
     .map(golden)
     .to_vec()
