@@ -106,6 +106,8 @@ steps! {
     33 Select(Select),
     34 LayerNorm(LayerNorm),
     35 Attention(Attention),
+    36 QuantizeDynamic(QuantizeDynamic),
+    37 ConvI8Dynamic(ConvI8Dynamic),
 }
 
 /// What a step does with one of its tensors.
@@ -198,6 +200,18 @@ impl Step {
                     visit(residual, Read);
                 }
             }
+            Self::QuantizeDynamic(s) => {
+                pair(s.x, s.y);
+                visit(s.parameters, Write);
+            }
+            Self::ConvI8Dynamic(s) => {
+                pair(s.conv.x, s.conv.y);
+                visit(s.parameters, Read);
+                visit(s.room, Scratch);
+                if let Some(scratch) = s.conv.scratch {
+                    visit(scratch, Scratch);
+                }
+            }
             Self::Attention(s) => {
                 pair(s.q, s.y);
                 visit(s.k, Read);
@@ -267,6 +281,7 @@ impl Step {
         match self {
             Self::ConvI16(s) | Self::DepthwiseI16(s) => conv(&s.window),
             Self::ConvF32(s) => conv(&s.window),
+            Self::ConvI8Dynamic(s) => conv(&s.conv.window),
             Self::DepthwiseF32(s) => conv(&s.window),
             Self::Attention(s) => {
                 let scores = u64::from(s.batch) * u64::from(s.heads) * u64::from(s.queries) * u64::from(s.keys);

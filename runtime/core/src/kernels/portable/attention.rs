@@ -96,7 +96,7 @@ pub(crate) unsafe fn attention_by<P: Products>(mut args: AttentionArgs<'_>) {
                 // SAFETY: the caller's promise.
                 unsafe { P::scores(s.scale, columns, tile, scores) };
                 let mask_at = [batch, head, first];
-                for (query, scores) in scores.chunks_exact_mut(keys).enumerate().take(count) {
+                for (query, scores) in scores.chunks_exact_mut(keys.max(1)).enumerate().take(count) {
                     mask(s, args.mask, mask_at, query, scores);
                 }
                 let inverses = weights(scores, keys);
