@@ -71,7 +71,12 @@ pub fn insert(
         weights::quantize(model, &mut store, &mut ahead, index, wanted)?;
         inserted.weighted += 1;
     }
+    for index in (0..model.nodes.len()).filter(|&index| placement.roles.get(index) == Some(&Role::Recurrent)) {
+        weights::quantize_recurrent(model, &mut store, &mut ahead, index)?;
+        inserted.weighted += 1;
+    }
     narrow(model, &mut store, placement, params);
+    let states = state_readers(model, placement);
     drop_redundant(model, placement, &of, &mut inserted);
     let outputs: BTreeSet<String> = model.outputs.iter().map(|o| o.name.clone()).collect();
     let inputs: BTreeSet<String> = model.inputs.iter().map(|i| i.name.clone()).collect();
@@ -87,6 +92,10 @@ pub fn insert(
             inserted.dequantized.insert(tensor.clone(), dequantized);
         }
     }
+    for node in &mut model.nodes {
+        let Some(inputs) = node.output(0).and_then(|output| states.get(output)) else { continue };
+        node.inputs.clone_from(inputs);
+    }
     model.nodes.splice(0..0, ahead);
     let is_packed = model.initializers.values().any(|tensor| tensor.dtype.is_packed());
     if is_packed || params.iter().any(|params| params.activations == Activations::Int16) {
@@ -96,6 +105,15 @@ pub fn insert(
     drop_unused(model);
     model.sort()?;
     Ok(inserted)
+}
+
+/// What the nodes of states read now, by their first output; outputs of the model, which are renamed where they are
+/// rounded, are no part of that.
+fn state_readers(model: &Model, placement: &Placement) -> BTreeMap<String, Vec<String>> {
+    let is_output = |tensor: &String| model.outputs.iter().any(|output| output.name == *tensor);
+    let states = placement.states.iter().filter_map(|&index| model.nodes.get(index));
+    let states = states.filter(|node| !node.inputs.iter().any(is_output));
+    states.filter_map(|node| Some((node.output(0)?.to_string(), node.inputs.clone()))).collect()
 }
 
 /// Makes layers of 8 bits read levels of 8 bits where their inputs have 16.

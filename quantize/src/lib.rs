@@ -41,6 +41,7 @@ pub mod repair;
 pub mod report;
 pub mod rounding;
 pub mod search;
+pub mod spectrum;
 pub mod synthetic;
 pub mod tail;
 pub mod taps;
@@ -83,9 +84,10 @@ const EQUALIZED: f64 = 0.85;
 /// remains: means over few samples are chance too.
 const SEQUENTIAL: f64 = 0.95;
 
-/// More bits for the first layers have to leave less than this share of the loss, and be no greater part of all
-/// multiplications than that.
+/// More bits for the first layers have to leave less than this share of the loss.
 const WIDER: f64 = 0.75;
+/// So many layers at most get them, if those are no more than this part of all multiplications.
+const FIRST: usize = 5;
 const SMALL_PART: f64 = 0.15;
 
 /// So many ways to draw ranges are tried on the equalized model, those best without: the rest takes time and wins rarely.
@@ -106,7 +108,7 @@ pub struct Options {
     pub recipe: Recipe,
     /// The share of the cost that channels taken out make up, 0 … 1; see [`prune::prune`].
     pub prune: f64,
-    /// Whether a first layer that loses much computes on 16 bits, see [`Quantizer::of`].
+    /// Whether first layers that lose much compute on 16 bits, see [`Quantizer::of`].
     pub mixed: bool,
     /// Whether channels are made equally wide across layers where that lowers noise, see [`equalize`].
     pub equalize: bool,
@@ -200,8 +202,8 @@ impl<'d> Quantizer<'d> {
     /// Folds, calibrates on all samples of `data` and quantizes by the recipe of `options`; gives what was made too. `step`
     /// is called after each sample.
     ///
-    /// With [`Options::mixed`] a layer that reads the model's input computes on 16 bits where that takes most of the loss
-    /// away and the layer is a small part of the work: of a spectrum 8 bits keep too little, of a picture all.
+    /// With [`Options::mixed`] the first layers compute on 16 bits where that takes much of the loss away and they are a small
+    /// part of the work: what they lose all others build on, and of a spectrum 8 bits keep too little.
     ///
     /// # Errors
     /// [`QuantizeError`] naming the node, tensor or sample and the mend.
@@ -239,7 +241,7 @@ impl<'d> Quantizer<'d> {
         (built.quantized.original, built.quantized.seen) = (original.clone(), seen.clone());
         let mut quantizer = Quantizer { data, options, original, prepared, seen, judge, ranges };
         if let Some(recipe) = quantizer.wider()? {
-            let wider = quantizer.by(&recipe)?;
+            let wider = quantizer.made(&recipe, Ranges::candidates(quantizer.options.effort))?;
             if wider.loss.is_below(WIDER, &built.loss) {
                 (quantizer.options.recipe, built) = (recipe, wider);
             }
@@ -253,27 +255,24 @@ impl<'d> Quantizer<'d> {
         if !mixed || *activations == Activations::Int16 || recipe.usual.precision != Precision::Int8 {
             return Ok(None);
         }
-        let Prepared { model, facts, .. } = &self.prepared;
         let layers = search::layers(&self.prepared);
-        let placement = placement::place(model, facts, recipe, self.options.outputs)?;
-        let holds_input = |group: &usize| {
-            let tensors = &placement.groups[*group].tensors;
-            model.inputs.iter().any(|input| tensors.contains(&input.name))
-        };
-        let reads_input = |layer: &&layers::Layer| {
-            let is_input = placement.group_of.get(&layer.input).is_some_and(holds_input);
-            is_input && !recipe.layers.contains_key(&layer.label)
-        };
-        let (mut wider, mut work) = (search::listed(&self.prepared, &self.options)?, 0);
-        for layer in layers.iter().filter(reads_input) {
-            work += layer.multiply_accumulates();
-            wider.layers.entry(layer.label.clone()).or_default().precision = Precision::Int16;
-        }
         let all: usize = layers.iter().map(layers::Layer::multiply_accumulates).sum();
-        if work == 0 || work as f64 > SMALL_PART * all as f64 {
-            return Ok(None);
+        let (mut wider, mut work) = (search::listed(&self.prepared, &self.options)?, 0);
+        let mut least = self.glance(recipe)?;
+        let mut best = None;
+        for layer in layers.iter().take(FIRST) {
+            work += layer.multiply_accumulates();
+            if work as f64 > SMALL_PART * all as f64 || recipe.layers.contains_key(&layer.label) {
+                break;
+            }
+            wider.layers.entry(layer.label.clone()).or_default().precision = Precision::Int16;
+            let loss = self.glance(&wider)?;
+            log::debug!("{} and those before it on 16 bits: loss {:.6}", layer.label, loss.all);
+            if loss.is_below(WIDER, &least) {
+                (least, best) = (loss, Some(wider.clone()));
+            }
         }
-        Ok(self.glance(&wider)?.is_below(WIDER, &self.glance(recipe)?).then_some(wider))
+        Ok(best)
     }
 
     /// The recipe that was taken.
@@ -291,9 +290,12 @@ impl<'d> Quantizer<'d> {
     /// # Errors
     /// [`QuantizeError`] naming the node or tensor and the mend.
     pub fn by(&self, recipe: &Recipe) -> Result<Built, QuantizeError> {
+        self.made(recipe, &self.ranges[..self.ranges.len().min(FINALISTS)])
+    }
+
+    fn made(&self, recipe: &Recipe, candidates: &[Ranges]) -> Result<Built, QuantizeError> {
         let options = Options { recipe: recipe.clone(), ..self.options.clone() };
         let seen = self.seen_for(recipe)?;
-        let candidates = &self.ranges[..self.ranges.len().min(FINALISTS)];
         let mut built = build(&self.prepared, &seen, &self.judge, self.data, candidates, &options)?;
         (built.quantized.original, built.quantized.seen) = (self.original.clone(), seen);
         Ok(built)
@@ -360,7 +362,7 @@ fn variants(
 ///
 /// # Errors
 /// [`QuantizeError`] where the model is quantized already or tract cannot follow it.
-pub fn prepare(mut model: Model, data: &Data) -> Result<Prepared, QuantizeError> {
+pub fn prepare(model: Model, data: &Data) -> Result<Prepared, QuantizeError> {
     if let Some(node) = model.nodes.iter().find(|n| n.op_type == "QuantizeLinear" || n.op_type.starts_with("QLinear")) {
         return Err(QuantizeError::node(node, "the model is quantized already; give the float model"));
     }
@@ -368,6 +370,7 @@ pub fn prepare(mut model: Model, data: &Data) -> Result<Prepared, QuantizeError>
         Some(sample) => dims_of(&model, &sample?.inputs),
         None => Dims::new(),
     };
+    let mut model = resolved(model, &dims)?;
     let facts = infer(&model, &dims)?;
     opset::raise(&mut model, &facts)?;
     let folded = fold::fold(&mut model, &dims)?;
@@ -376,6 +379,24 @@ pub fn prepare(mut model: Model, data: &Data) -> Result<Prepared, QuantizeError>
     Ok(Prepared { model, facts, dims, folded, pruned: None, equalized: equalize::Equalized::default() })
 }
 
+/// The model with branches (`If`) taken where shapes decide: then open axes but the batch have the extents of `dims`.
+fn resolved(model: Model, dims: &Dims) -> Result<Model, QuantizeError> {
+    if !model.nodes.iter().any(|node| node.is("If")) {
+        return Ok(model);
+    }
+    let mut options = cygnet_onnx::compile::Options::default();
+    options.dims.clone_from(dims);
+    let mut resolved = cygnet_onnx::compile::resolved(&model, &options)?;
+    for (input, open) in resolved.inputs.iter_mut().zip(&model.inputs) {
+        if let (Some(batch), Some(open)) = (input.shape.iter_mut().flatten().next(), open.shape.iter().flatten().next())
+        {
+            batch.clone_from(open);
+        }
+    }
+    Ok(resolved)
+}
+
+/// Quantizes with the recipe, the ranges and the repairs that `options` tell; gives what is lost too.
 /// What [`build`] makes.
 #[derive(Clone, Debug)]
 pub struct Built {

@@ -153,3 +153,8 @@ fn int16_activations() {
 fn forms_that_went_wrong_once() {
     family_of("regressions.json", "regressions");
 }
+
+#[test]
+fn recurrent_layers() {
+    family_of("recurrent.json", "recurrent");
+}

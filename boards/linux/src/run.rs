@@ -177,7 +177,10 @@ fn save_input(data: &DataSet, session: &mut Session, path: &Path) -> anyhow::Res
 }
 
 fn feed(sample: &Sample, session: &mut Session) -> anyhow::Result<()> {
-    for (input, values) in sample.inputs.iter().enumerate() {
+    if sample.starts {
+        session.reset()?;
+    }
+    for (input, values) in sample.inputs.iter().enumerate().filter(|(_, values)| !values.is_empty()) {
         session.set_f32(input, values).with_context(|| sample.name.clone())?;
     }
     Ok(())

@@ -87,6 +87,8 @@ fn compress(name: &str, models: &Path, output: &Path) -> anyhow::Result<Summary>
         effort: Effort::default(),
         threads: None,
         prune: None,
+        float: Vec::new(),
+        int16: Vec::new(),
         max_drop: None,
         max_size: None,
         max_ram: None,

@@ -12,7 +12,7 @@ use quantize::evaluate::{self, Evaluation, Metric};
 use quantize::files::NewFiles;
 use quantize::params::Activations;
 use quantize::ranges::Ranges;
-use quantize::recipe::WeightForm;
+use quantize::recipe::{LayerForm, Precision, WeightForm};
 use quantize::report::page::page;
 use quantize::search::{self, Goal};
 use quantize::tail::Outputs;
@@ -79,6 +79,12 @@ pub struct Arguments {
     /// How weights are stored; the first layer, depthwise and small ones stay int8
     #[arg(long, value_enum, default_value = "int8", value_name = "FORM")]
     pub weights: WeightForm,
+    /// A layer, by its node's name, that stays in float; may be given several times
+    #[arg(long, value_name = "NODE")]
+    pub float: Vec<String>,
+    /// A layer, by its node's name, that computes on levels of 16 bits; may be given several times
+    #[arg(long, value_name = "NODE")]
+    pub int16: Vec<String>,
     /// Take whole channels out that make up this share of the cost, and fit the rest to the float model
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub prune: Option<f64>,
@@ -198,6 +204,12 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         ..Options::default()
     };
     options.recipe.usual.weights = arguments.weights;
+    for (nodes, precision) in [(&arguments.float, Precision::Float), (&arguments.int16, Precision::Int16)] {
+        for node in nodes {
+            let form = LayerForm { precision, weights: arguments.weights };
+            options.recipe.layers.insert(node.clone(), form);
+        }
+    }
     options.threads = arguments.threads.map_or(options.threads, NonZeroUsize::get);
     // The pool is the program's; it has one already where several models are worked on.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(options.threads).build_global();
@@ -213,6 +225,11 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
     } else {
         (built.quantized, Vec::new())
     };
+    for node in options.recipe.layers.keys() {
+        if !quantized.original.nodes.iter().any(|there| there.label() == *node) {
+            bail!("{node}: the model has no node of this name, or folding took it out");
+        }
+    }
 
     let plan = match compile::plan(&quantized.model, &quantized.dims) {
         Ok(plan) => Some(plan),

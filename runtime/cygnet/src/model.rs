@@ -263,11 +263,17 @@ impl Model {
     /// Names and shapes of the inputs.
     pub fn inputs(&self) -> Vec<InputSpec> {
         let plan = self.plan();
-        let spec = |port: cygnet_core::plan::Port| InputSpec {
+        let is_read = |id| {
+            let mut read = plan.outputs().any(|port| port.tensor == id);
+            plan.steps().for_each(|record| record.step.visit_tensors(&mut |other, _| read |= other == id));
+            read
+        };
+        let spec = |(index, port): (usize, cygnet_core::plan::Port)| InputSpec {
             name: plan.text(port.name).to_string(),
             shape: port.dims().iter().map(|&dim| dim as usize).collect(),
+            kept: plan.is_state(index) || !is_read(port.tensor),
         };
-        plan.inputs().map(spec).collect()
+        plan.inputs().enumerate().map(spec).collect()
     }
 
     /// A session with memory of its own and the fastest kernels of this CPU, or those that `CYGNET_ISA` names, on one

@@ -92,6 +92,13 @@ pub struct Card {
     pub labels: Vec<String>,
     /// What the model is fed with.
     pub input: Input,
+    /// Extents of the model's open axes, by the name of the axis or `input:axis`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub dims: BTreeMap<String, u32>,
+    /// Outputs that are fed back as inputs of the next run, by the name of the input; where the table is absent, names
+    /// of inputs and outputs such as `state` and `stateN` tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub states: Option<BTreeMap<String, String>>,
     /// How answers are measured, where the task does not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evaluation: Option<Evaluation>,

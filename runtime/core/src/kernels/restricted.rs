@@ -27,7 +27,7 @@ pub(super) const fn restrict(kernels: Kernels, set: StepSet) -> Kernels {
     if !set.has(opcode::DepthwiseI8, Form::I8) {
         few.depthwise_i8 = |_| {};
     }
-    if !set.has(opcode::ConvF32, Form::I8) {
+    if !set.has(opcode::ConvF32, Form::I8) && !recurrent(set, Form::F32) {
         few.conv_f32 = |_| {};
     }
     if !set.has(opcode::DepthwiseF32, Form::I8) {
@@ -81,10 +81,15 @@ pub(super) const fn restrict(kernels: Kernels, set: StepSet) -> Kernels {
     few
 }
 
+/// Whether the set has recurrent layers of a form.
+const fn recurrent(set: StepSet, form: Form) -> bool {
+    set.has(opcode::Lstm, form) || set.has(opcode::Gru, form) || set.has(opcode::Rnn, form)
+}
+
 /// [`restrict`] for those that work on int16.
 const fn restrict_i16(kernels: KernelsI16, set: StepSet) -> KernelsI16 {
     let mut few = kernels;
-    if !set.has(opcode::ConvI16, Form::I8) {
+    if !set.has(opcode::ConvI16, Form::I8) && !recurrent(set, Form::I16) {
         few.conv = |_| {};
     }
     if !set.has(opcode::DepthwiseI16, Form::I8) {

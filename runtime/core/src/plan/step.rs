@@ -3,6 +3,7 @@
 //! A record is: opcode and number of words, name, then the fields of the step's struct.
 
 pub use super::records::*;
+pub use super::recurrent::{Activation, Recurrent};
 use super::tensor::{MAX_RANK, TensorId};
 use crate::bytes::{Reader, Record, Span, U32s};
 
@@ -102,6 +103,9 @@ steps! {
     24 ConvI16(ConvI16),
     25 DepthwiseI16(ConvI16),
     26 Requantize(Requantize),
+    27 Lstm(Recurrent),
+    28 Gru(Recurrent),
+    29 Rnn(Recurrent),
     32 Lookup(Lookup),
     33 Select(Select),
     34 LayerNorm(LayerNorm),
@@ -184,6 +188,12 @@ impl Step {
             Self::Dequantize(s) => pair(s.x, s.y),
             Self::Requantize(s) => pair(s.x, s.y),
             Self::Cast(s) => pair(s.x, s.y),
+            Self::Lstm(s) | Self::Gru(s) | Self::Rnn(s) => {
+                pair(s.x, s.y);
+                [s.h, s.c].into_iter().flatten().for_each(|id| visit(id, Read));
+                s.y_c.into_iter().for_each(|id| visit(id, Write));
+                [s.state, s.sums].into_iter().for_each(|id| visit(id, Scratch));
+            }
             Self::Lookup(s) => {
                 pair(s.indices, s.y);
                 if let Some(x) = s.x {
@@ -261,6 +271,7 @@ impl Step {
             Self::Quantize(s) => Some(s.y),
             Self::Dequantize(s) => Some(s.x),
             Self::Requantize(s) => Some(s.y),
+            Self::Lstm(s) | Self::Gru(s) | Self::Rnn(s) => Some(s.state),
             _ => None,
         }
     }
@@ -283,6 +294,9 @@ impl Step {
             Self::ConvF32(s) => conv(&s.window),
             Self::ConvI8Dynamic(s) => conv(&s.conv.window),
             Self::DepthwiseF32(s) => conv(&s.window),
+            Self::Lstm(s) => s.multiply_accumulates(4),
+            Self::Gru(s) => s.multiply_accumulates(3),
+            Self::Rnn(s) => s.multiply_accumulates(1),
             Self::Attention(s) => {
                 let scores = u64::from(s.batch) * u64::from(s.heads) * u64::from(s.queries) * u64::from(s.keys);
                 scores * (u64::from(s.width) + u64::from(s.value_width))

@@ -110,6 +110,7 @@ pub(crate) const fn deciding_word(opcode: usize) -> Option<usize> {
         opcode::Table | opcode::Pool | opcode::Reduce | opcode::Softmax | opcode::ResizeLinear => Some(1),
         opcode::Quantize | opcode::Requantize => Some(1),
         opcode::ArgMax | opcode::Dequantize => Some(0),
+        opcode::Lstm | opcode::Gru | opcode::Rnn => Some(5),
         _ => None,
     }
 }

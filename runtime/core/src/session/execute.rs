@@ -3,6 +3,7 @@
 mod compressed;
 mod dynamic;
 pub(crate) mod executors;
+mod recurrent;
 mod transformer;
 
 use core::cell::Cell;

@@ -1,5 +1,7 @@
 //! What each kind of step demands of its tensors and constants.
 
+mod recurrent;
+
 use core::ops::RangeInclusive;
 
 use super::product;
@@ -323,6 +325,9 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
             let (x, y) = pair(plan, s.x, s.y)?;
             require(x.len() == y.len(), "input and output differ in size")
         }
+        Step::Lstm(s) => recurrent::check(plan, s, 4),
+        Step::Gru(s) => recurrent::check(plan, s, 3),
+        Step::Rnn(s) => recurrent::check(plan, s, 1),
         Step::Lookup(s) => check_lookup(plan, s),
         Step::Select(s) => {
             let (condition, y) = pair(plan, s.condition, s.y)?;

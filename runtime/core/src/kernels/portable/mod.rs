@@ -11,6 +11,7 @@ pub(crate) mod expand;
 pub(crate) mod layer_norm;
 pub mod movement;
 pub(crate) mod pool;
+pub mod recurrent;
 mod resize;
 pub(crate) mod softmax;
 

@@ -12,13 +12,13 @@ use crate::compile::layout::Layout;
 use crate::model::{Node, Tensor};
 
 /// A constant right side of `k` rows and `n` columns.
-struct Matrix {
-    k: usize,
-    n: usize,
+pub(super) struct Matrix {
+    pub k: usize,
+    pub n: usize,
     /// Stored by columns.
-    transposed: bool,
+    pub transposed: bool,
     /// The result is wanted transposed: only its layout changes.
-    flip: bool,
+    pub flip: bool,
 }
 
 /// Whether a bias is the same for every row of `n` columns.
@@ -62,7 +62,7 @@ impl Lowering<'_> {
     }
 
     /// `x · w` along the last axis of `x`.
-    fn product(
+    pub(super) fn product(
         &mut self,
         node: &Node,
         x: Val,
