@@ -181,6 +181,41 @@ def attentions():
     yield g
 
 
+def products():
+    """Dynamic quantization as onnxruntime's quantizer writes it."""
+
+    def product(g, x, levels, k, n, *, dtype=np.int8, per_channel=True, bias=True, zero=0):
+        xq, x_scale, x_zero = levels
+        w = g.ints([k, n], dtype, *((1, 255) if dtype == np.uint8 else (-127, 127)))
+        scale = g.scale(0.001, 0.01, (n,) if per_channel else ())
+        zeros = np.full((n,) if per_channel else (), zero, dtype)
+        y = g.op("Cast", g.op("MatMulInteger", xq, w, x_zero, zeros), to=1)
+        y = g.op("Mul", y, g.op("Mul", x_scale, scale))
+        return g.op("Add", g.real([n]), y) if bias else y
+
+    for name, shape, n, options in (("dynamic_product", [1, 6, 24], 20, {}),
+                                    ("dynamic_product_of_matrix", [5, 7], 9, {"bias": False}),
+                                    ("dynamic_product_one_scale", [2, 3, 16], 33, {"per_channel": False}),
+                                    ("dynamic_product_uint8", [4, 12], 5, {"dtype": np.uint8, "zero": 117, "per_channel": False}),
+                                    ("dynamic_product_single_row", [1, 40], 48, {})):
+        g = case(name)
+        x = g.input("x", g.real(shape))
+        g.op("Neg", product(g, x, g.op("DynamicQuantizeLinear", x, count=3), shape[-1], n, **options), out="y")
+        g.output("y")
+        yield g
+    g = case("dynamic_products_share_levels")
+    x = g.input("x", g.real([1, 6, 24], 0.5, 2.0))
+    levels = g.op("DynamicQuantizeLinear", x, count=3)
+    g.op("Sub", product(g, x, levels, 24, 10), product(g, x, levels, 24, 10), out="y")
+    g.output("y")
+    yield g
+    g = case("dynamic_product_of_zeros")
+    x = g.input("x", np.zeros([3, 8], np.float32))
+    g.op("Neg", product(g, x, g.op("DynamicQuantizeLinear", x, count=3), 8, 4), out="y")
+    g.output("y")
+    yield g
+
+
 def cases():
-    for family in (lookups, selections, normalisations, functions, attentions):
+    for family in (lookups, selections, normalisations, functions, attentions, products):
         yield from family()

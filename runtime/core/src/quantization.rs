@@ -28,6 +28,17 @@ pub fn round_half_even(value: f32) -> i32 {
     (value + ROUNDING).to_bits().wrapping_sub(ROUNDING.to_bits()).cast_signed()
 }
 
+/// Scale and stored zero point of int8 for values between `least`, at most 0, and `greatest`, at least 0, as
+/// [`QuantizeDynamic`](crate::plan::step::QuantizeDynamic) has them; where no scale can be, 1.
+#[must_use]
+pub fn dynamic_parameters([least, greatest]: [f32; 2]) -> (f32, i32) {
+    let scale = (greatest - least) / 255.0;
+    let scale = if scale > 0.0 && scale < f32::INFINITY { scale } else { 1.0 };
+    let levels = 0.0 - least / scale;
+    let levels = if levels < 255.0 { levels } else { 255.0 };
+    (scale, round_half_even(if levels > 0.0 { levels } else { 0.0 }) - 128)
+}
+
 /// An integer type that tensors hold real numbers in.
 pub trait Stored: Copy + Default + Ord + Into<i32> + core::fmt::Debug {
     /// The least value.

@@ -43,6 +43,7 @@ pub(crate) fn pays(step: &Step) -> bool {
         Step::DepthwiseI8(s) => (&s.window, false),
         Step::IndexedConvI8(s) => (&s.conv.window, true),
         Step::SparseConvI8(s) => (&s.conv.window, true),
+        Step::ConvI8Dynamic(s) => (&s.conv.window, true),
         Step::ConvI16(s) => (&s.window, true),
         Step::DepthwiseI16(s) => (&s.window, false),
         Step::ConvF32(s) => (&s.window, true),

@@ -353,6 +353,8 @@ pub struct Kernels {
     pub reduce_to_float: fn(&Reduce, &[i8], i32, &mut [f32]),
     /// [`Softmax`]; behind the arguments stand the table and `1/sy`.
     pub softmax_i8: fn(ReduceI8Args<'_, Softmax>, &[u8], f32),
+    /// The least and the greatest of values and 0; values that are no numbers are left out.
+    pub extent: fn(&[f32]) -> [f32; 2],
     /// [`LayerNorm`]: sums of input and residual that become the results, scale, bias.
     pub layer_norm: fn(&LayerNorm, &mut [f32], F32s<'_>, F32s<'_>),
     /// [`Attention`].

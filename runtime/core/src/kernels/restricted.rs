@@ -20,7 +20,8 @@ pub(super) const fn restrict(kernels: Kernels, set: StepSet) -> Kernels {
     if !sparse {
         few.expand_sparse = |_, _| 0;
     }
-    if !set.has(opcode::ConvI8, Form::I8) && !indexed && !sparse {
+    let dynamic = set.has(opcode::ConvI8Dynamic, Form::I8);
+    if !set.has(opcode::ConvI8, Form::I8) && !indexed && !sparse && !dynamic {
         few.conv_i8 = |_| {};
     }
     if !set.has(opcode::DepthwiseI8, Form::I8) {
@@ -67,7 +68,10 @@ pub(super) const fn restrict(kernels: Kernels, set: StepSet) -> Kernels {
     if !set.has(opcode::Attention, Form::I8) {
         few.attention = |_| {};
     }
-    if !set.has(opcode::Quantize, Form::I8) {
+    if !set.has(opcode::QuantizeDynamic, Form::I8) {
+        few.extent = |_| [0.0; 2];
+    }
+    if !set.has(opcode::Quantize, Form::I8) && !set.has(opcode::QuantizeDynamic, Form::I8) {
         few.quantize = |_, _, _, _| {};
     }
     if !set.has(opcode::Dequantize, Form::I8) {

@@ -628,6 +628,36 @@ impl Attention {
 }
 
 crate::record! {
+    /// float32 to int8 with scale and zero point of this run
+    /// ([DynamicQuantizeLinear](https://onnx.ai/onnx/operators/onnx__DynamicQuantizeLinear.html)): from the least `a` and
+    /// the greatest `b` of all elements and 0, `scale = (b - a)/255`, or 1 where that is 0,
+    /// `zero = clamp(round(0 - a/scale), 0, 255) - 128`, `y = clamp(round(x/scale) + zero)`.
+    QuantizeDynamic {
+        /// Input, float32.
+        x: TensorId,
+        /// Output, int8; scale and zero point of its entry mean nothing.
+        y: TensorId,
+        /// Scale and zero point, float32 `[2]`.
+        parameters: TensorId,
+    }
+}
+
+crate::record! {
+    /// [`ConvI8`] of int8 whose scale `sx` and zero point `zx` a [`QuantizeDynamic`] has found, to float32:
+    /// `y = f32(Σ (x - zx)(w - zw)) × (sx × sw[c]) + offset[c]`.
+    ConvI8Dynamic {
+        /// The convolution: `multipliers` are the `sw[c]`, `bias` is `Σ (w - zw)`, i32. Without padding.
+        conv: ConvI8,
+        /// Scale and zero point of the input, float32 `[2]`.
+        parameters: TensorId,
+        /// Room for multipliers and biases of the run, int8 `[8 · out_c]`.
+        room: TensorId,
+        /// f32 `[out_c]`; absent when all are 0.
+        offsets: Span,
+    }
+}
+
+crate::record! {
     /// Linear interpolation of rows and columns. Row `r` of the result lies between the rows
     /// `rows[r].0` and `rows[r].1` with weight `rows[r].2` of the second; columns likewise.
     /// `top = a·(1-wx) + b·wx`, `v = top·(1-wy) + bottom·wy`; int8 and int16: `round(v·multiplier) + zy` on `x - zx`.

@@ -110,6 +110,8 @@ steps! {
     33 Select(Select),
     34 LayerNorm(LayerNorm),
     35 Attention(Attention),
+    36 QuantizeDynamic(QuantizeDynamic),
+    37 ConvI8Dynamic(ConvI8Dynamic),
 }
 
 /// What a step does with one of its tensors.
@@ -208,6 +210,18 @@ impl Step {
                     visit(residual, Read);
                 }
             }
+            Self::QuantizeDynamic(s) => {
+                pair(s.x, s.y);
+                visit(s.parameters, Write);
+            }
+            Self::ConvI8Dynamic(s) => {
+                pair(s.conv.x, s.conv.y);
+                visit(s.parameters, Read);
+                visit(s.room, Scratch);
+                if let Some(scratch) = s.conv.scratch {
+                    visit(scratch, Scratch);
+                }
+            }
             Self::Attention(s) => {
                 pair(s.q, s.y);
                 visit(s.k, Read);
@@ -278,6 +292,7 @@ impl Step {
         match self {
             Self::ConvI16(s) | Self::DepthwiseI16(s) => conv(&s.window),
             Self::ConvF32(s) => conv(&s.window),
+            Self::ConvI8Dynamic(s) => conv(&s.conv.window),
             Self::DepthwiseF32(s) => conv(&s.window),
             Self::Lstm(s) => s.multiply_accumulates(4),
             Self::Gru(s) => s.multiply_accumulates(3),

@@ -1,6 +1,7 @@
 //! One step: its tensors found in the arena and handed to the kernel.
 
 mod compressed;
+mod dynamic;
 pub(crate) mod executors;
 mod recurrent;
 mod transformer;

@@ -7,7 +7,9 @@ use core::ops::RangeInclusive;
 use super::product;
 use crate::bytes::{F32s, I32s, I64s, Span, U32s};
 use crate::kernels::source::Source;
-use crate::plan::step::{Attention, ConvI8, ConvI16, Copy, Lookup, MAX_HOST_TENSORS, Reduce, ReduceKind, Step, Window};
+use crate::plan::step::{
+    Attention, ConvI8, ConvI8Dynamic, ConvI16, Copy, Lookup, MAX_HOST_TENSORS, Reduce, ReduceKind, Step, Window,
+};
 use crate::plan::{DType, MAX_RANK, Plan, TensorId};
 use crate::weights;
 use crate::weights::compressed::{Factors, LEVELS, Pieces, Stored, expanded_bytes, factor_count, indexed_bytes};
@@ -365,6 +367,13 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
             require(s.epsilon.is_finite() && s.epsilon >= 0.0, "its epsilon is not usable")
         }
         Step::Attention(s) => check_attention(plan, s),
+        Step::QuantizeDynamic(s) => {
+            let parameters = tensor(plan, s.parameters)?;
+            typed(&parameters, DType::F32)?;
+            require(parameters.len() == 2, "its parameters are not two")?;
+            converts(plan, s.x, s.y, &[DType::F32], &[DType::I8])
+        }
+        Step::ConvI8Dynamic(s) => check_dynamic(plan, s),
         Step::HostStep(s) => {
             let named = |ids: &[TensorId; MAX_HOST_TENSORS]| ids.iter().filter(|&&id| id != TensorId::NONE).count();
             require(s.input_ids().count() == named(&s.inputs), "its list of inputs has a gap")?;
@@ -372,6 +381,29 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
             require(s.model.of(plan.bytes()).is_some(), "its model lies outside the file")
         }
     }
+}
+
+#[inline(never)]
+fn check_dynamic(plan: &Plan<'_>, s: &ConvI8Dynamic) -> Rule {
+    let w = &s.conv.window;
+    let bound = check_operands(plan, &s.conv, 0, false)?;
+    require(w.is_inside(), "its input is padded with what no plan knows")?;
+    typed(&tensor(plan, s.conv.y)?, DType::F32)?;
+    let (parameters, room) = (tensor(plan, s.parameters)?, tensor(plan, s.room)?);
+    typed(&parameters, DType::F32)?;
+    require(parameters.len() == 2, "its parameters are not two")?;
+    typed(&room, DType::I8)?;
+    require((w.out_c as usize).checked_mul(8) == Some(room.len()), "its room is too small")?;
+    constant(plan, s.offsets, if s.offsets.is_none() { Some(0) } else { (w.out_c as usize).checked_mul(4) })?;
+    let stored = constant(plan, s.conv.weights, Some(weights::packed_bytes(w)))?;
+    each_channel_sum(w, s.conv.narrow != 0, Stored::Packed(stored), &mut |channel, sum| {
+        // The zero point, at most 128, times the bias joins the sum.
+        let zeros = u64::from(bound.zero_points.get(channel).unsigned_abs()) * bound.taps as u64;
+        let bias = u64::from(bound.bias.get(channel).unsigned_abs());
+        require(bound.zero_points.get(channel).unsigned_abs() <= 255, "a zero point is not usable")?;
+        let greatest = sum.saturating_add(zeros).saturating_add(bias).saturating_mul(128);
+        require(greatest < 1 << 31, "an accumulator could overflow")
+    })
 }
 
 #[inline(never)]
@@ -416,7 +448,7 @@ fn check_attention(plan: &Plan<'_>, s: &Attention) -> Rule {
     let sizes = [s.batch, s.heads, s.sharing, s.queries, s.keys, s.width, s.value_width];
     require(sizes.iter().all(|&size| (1..1 << 24).contains(&size)), "its sizes are not usable")?;
     require(s.heads.is_multiple_of(s.sharing), "its heads do not share keys evenly")?;
-    let (queries, keys) = ([s.batch, s.heads, s.queries], [s.batch, s.heads / s.sharing, s.keys]);
+    let (queries, keys) = ([s.batch, s.heads, s.queries], [s.batch, s.heads / s.sharing.max(1), s.keys]);
     let operands = [
         (s.q, queries, s.q_strides, s.width),
         (s.k, keys, s.k_strides, s.width),

@@ -399,6 +399,13 @@ fn for_each_id(step: &mut Step, change: &dyn Fn(&mut TensorId)) {
             ids!(s: q, k, v, y, scratch);
             optional(&mut s.mask);
         }
+        Step::QuantizeDynamic(s) => ids!(s: x, y, parameters),
+        Step::ConvI8Dynamic(s) => {
+            ids!(s: parameters, room);
+            let s = &mut s.conv;
+            ids!(s: x, y);
+            optional(&mut s.scratch);
+        }
         Step::HostStep(s) => {
             let named = s.inputs.iter_mut().chain(&mut s.outputs).filter(|id| **id != TensorId::NONE);
             named.for_each(change);
@@ -435,6 +442,11 @@ fn for_each_span(step: &mut Step, change: &dyn Fn(&mut Span)) {
         Step::Lookup(s) => spans!(s: constant, scales),
         Step::Select(s) => spans!(s: a_constant, b_constant),
         Step::LayerNorm(s) => spans!(s: scale, bias),
+        Step::ConvI8Dynamic(s) => {
+            spans!(s: offsets);
+            let s = &mut s.conv;
+            spans!(s: weights, multipliers, bias, weight_zero_points);
+        }
         Step::HostStep(s) => spans!(s: model),
         _ => {}
     }

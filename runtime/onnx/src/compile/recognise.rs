@@ -1,10 +1,12 @@
-//! Operators that exporters take apart, put together again: layer normalisation, GELU, attention.
+//! Operators that exporters take apart, put together again: layer normalisation, GELU, attention, products on int8 whose
+//! scale is found while the model runs.
 //!
 //! Where all of a pattern's inner tensors are read inside the pattern only, its last node becomes the whole operator, and the
 //! others, which nobody reads any more, go. The new nodes are those of the standard operator set where there is one, and
 //! of the domain [`DOMAIN`] else.
 
 mod attention;
+mod dynamic;
 mod function;
 mod graph;
 mod normalization;
@@ -15,7 +17,8 @@ use crate::model::{Model, Node};
 use graph::Graph;
 
 /// The domain of operators that only the compiler makes: `LayerNorm` (x, scale, bias, residual; `epsilon`, `axis`,
-/// `about_zero`) and `Attention` (q, k with its last two axes swapped, v, mask; `scale`).
+/// `about_zero`), `Attention` (q, k with its last two axes swapped, v, mask; `scale`) and `MatMulDynamic` (x, w, scale of w,
+/// zero point of w, bias).
 pub(crate) const DOMAIN: &str = "cygnet";
 
 /// A pattern in a model.
@@ -40,6 +43,7 @@ pub fn patterns(model: &Model) -> Vec<Pattern> {
             "Tanh" => function::gelu_tanh(&graph, index),
             "Sigmoid" => function::swish(&graph, index),
             "Softmax" => attention::attention(&graph, index),
+            "MatMulInteger" => dynamic::product(&graph, index),
             _ => None,
         }?;
         let mut nodes = found.nodes;

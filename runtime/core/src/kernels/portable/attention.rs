@@ -96,7 +96,7 @@ pub(crate) unsafe fn attention_by<P: Products>(mut args: AttentionArgs<'_>) {
                 // SAFETY: the caller's promise.
                 unsafe { P::scores(s.scale, columns, tile, scores) };
                 let mask_at = [batch, head, first];
-                for (query, scores) in scores.chunks_exact_mut(keys).enumerate().take(count) {
+                for (query, scores) in scores.chunks_exact_mut(keys.max(1)).enumerate().take(count) {
                     mask(s, args.mask, mask_at, query, scores);
                 }
                 let inverses = weights(scores, keys);
@@ -123,7 +123,7 @@ pub(crate) unsafe fn attention_by<P: Products>(mut args: AttentionArgs<'_>) {
 #[inline(always)]
 fn by_columns(s: &Attention, k: &[f32], (start, step): Rows, columns: &mut [f32]) {
     let width = (s.width as usize).max(1);
-    for (block, columns) in columns.chunks_exact_mut(width * WIDTH).enumerate() {
+    for (block, columns) in columns.chunks_exact_mut((width * WIDTH).max(1)).enumerate() {
         // Four keys at a time: what is written lies side by side.
         for lane in (0..WIDTH).step_by(4) {
             let rows = [0, 1, 2, 3].map(|next| {

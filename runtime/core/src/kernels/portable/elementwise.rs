@@ -231,6 +231,28 @@ pub(crate) fn quantize<E: Stored>(x: &[f32], scale: f32, y: &mut [E], target: Ta
     }
 }
 
+/// The least and the greatest of `x` and 0; what is no number is left out.
+#[inline(always)]
+pub(crate) fn extent(x: &[f32]) -> [f32; 2] {
+    [-greatest(x, |x| -x), greatest(x, |x| x)]
+}
+
+/// The greatest of `f(x)` and 0.
+#[inline(always)]
+fn greatest(x: &[f32], f: impl Fn(f32) -> f32) -> f32 {
+    const LANES: usize = 32;
+    let larger = |most: &mut f32, x: f32| *most = if x > *most { x } else { *most };
+    let (chunks, rest) = x.as_chunks::<LANES>();
+    let mut lanes = [0.0; LANES];
+    for chunk in chunks {
+        lanes.iter_mut().zip(chunk).for_each(|(most, x)| larger(most, f(*x)));
+    }
+    let mut most = 0.0;
+    rest.iter().for_each(|x| larger(&mut most, f(*x)));
+    lanes.into_iter().for_each(|x| larger(&mut most, x));
+    most
+}
+
 /// See [`crate::plan::step::Dequantize`].
 #[inline(always)]
 pub(crate) fn dequantize<E: Stored>(x: &[E], scale: f32, zero_point: i32, y: &mut [f32]) {

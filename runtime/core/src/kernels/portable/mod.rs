@@ -53,6 +53,7 @@ pub(crate) const PORTABLE: Kernels = Kernels {
     reduce_i8: pool::reduce,
     reduce_to_float: pool::reduce_to_float,
     softmax_i8: softmax::softmax_i8,
+    extent: elementwise::extent,
     layer_norm: layer_norm::layer_norm,
     attention: attention::attention,
     quantize: elementwise::quantize,

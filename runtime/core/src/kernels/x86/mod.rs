@@ -31,13 +31,15 @@ use crate::quantization::{Target, TargetI16};
 /// Safety of the calls inside: the module's functions stand only in a [`Kernels`] value that
 /// [`available`] gives out after [`cpu`] has found all the features.
 macro_rules! compiled_for {
-    ($module:ident, $features:literal, { $($name:ident = $path:path: ($($argument:ident: $type:ty),*)),* $(,)? }) => {
+    ($module:ident, $features:literal, {
+        $($name:ident = $path:path: ($($argument:ident: $type:ty),*) $(-> $result:ty)?),* $(,)?
+    }) => {
         mod $module {
             use super::*;
             $(
-                pub fn $name($($argument: $type),*) {
+                pub fn $name($($argument: $type),*) $(-> $result)? {
                     #[target_feature(enable = $features)]
-                    fn inner($($argument: $type),*) {
+                    fn inner($($argument: $type),*) $(-> $result)? {
                         $path($($argument),*)
                     }
                     // SAFETY: see the macro: the CPU has the features.
@@ -63,6 +65,7 @@ macro_rules! all_portable_for {
             reduce_to_float = pool::reduce_to_float: (s: &Reduce, x: &[i8], zero_point: i32, y: &mut [f32]),
             softmax_i8 = softmax::softmax_i8: (args: ReduceI8Args<'_, Softmax>, table: &[u8], inverse_scale: f32),
             layer_norm = layer_norm::layer_norm: (s: &LayerNorm, y: &mut [f32], scale: F32s<'_>, bias: F32s<'_>),
+            extent = elementwise::extent: (x: &[f32]) -> [f32; 2],
             quantize = elementwise::quantize: (x: &[f32], scale: f32, y: &mut [i8], target: Target),
             dequantize = elementwise::dequantize: (x: &[i8], scale: f32, zero_point: i32, y: &mut [f32]),
             depthwise_i16 = depthwise_i16::depthwise: (args: ConvI16Args<'_>),
@@ -107,6 +110,7 @@ macro_rules! kernels {
             layer_norm: $module::layer_norm,
             attention: float::$module::attention,
             quantize: $module::quantize,
+            extent: $module::extent,
             dequantize: $module::dequantize,
             i16: KernelsI16 {
                 conv: $conv_i16,

@@ -2,7 +2,7 @@
 
 use core::cell::Cell;
 
-use super::{Context, PIECE, Place, compressed, range, recurrent, transformer};
+use super::{Context, PIECE, Place, compressed, dynamic, range, recurrent, transformer};
 use crate::bytes::{F32s, I32s, I64s, U32s};
 use crate::error::Error;
 use crate::kernels::portable::{self, movement};
@@ -54,6 +54,8 @@ pub(crate) const ALL: Executors = {
     table[opcode::Select] = [transformer::select, refuse, refuse];
     table[opcode::LayerNorm] = [transformer::layer_norm, refuse, refuse];
     table[opcode::Attention] = [transformer::attention, refuse, refuse];
+    table[opcode::QuantizeDynamic] = [dynamic::quantize, refuse, refuse];
+    table[opcode::ConvI8Dynamic] = [dynamic::conv_i8, refuse, refuse];
     table
 };
 

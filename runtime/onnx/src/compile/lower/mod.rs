@@ -8,6 +8,7 @@ mod conv;
 mod conv_i16;
 mod conv_transpose;
 mod distrust;
+mod dynamic;
 mod factors;
 mod function;
 mod host;
@@ -28,7 +29,7 @@ mod value;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
-use cygnet_core::plan::DType;
+use cygnet_core::plan::{DType, TensorId};
 
 use super::builder::Builder;
 use super::recognise::DOMAIN;
@@ -82,6 +83,8 @@ pub(super) struct Lowering<'m> {
     outputs: HashSet<&'m str>,
     /// Nodes that became part of an earlier step.
     done: Vec<bool>,
+    /// What QuantizeDynamic steps have made of tensors: levels, and their parameters.
+    dynamic: HashMap<TensorId, (TensorId, TensorId)>,
 }
 
 /// Lowers all nodes of a model.
@@ -158,6 +161,7 @@ impl<'m> Lowering<'m> {
             consumers,
             outputs: model.outputs.iter().map(|output| output.name.as_str()).collect(),
             done: vec![false; model.nodes.len()],
+            dynamic: HashMap::new(),
         };
         let card = super::card(model, options)?;
         state.builder.states = super::states(model, card.as_ref().and_then(|card| card.states.as_ref()))?;
@@ -263,7 +267,14 @@ impl<'m> Lowering<'m> {
     /// One native operator.
     fn operator(&mut self, node: &'m Node) -> Lowered {
         if node.domain == DOMAIN {
-            return if node.op_type == "LayerNorm" { self.layer_norm(node) } else { self.attention(node) };
+            return match node.op_type.as_str() {
+                "LayerNorm" => self.layer_norm(node),
+                "Attention" => self.attention(node),
+                _ => self.matmul_dynamic(node),
+            };
+        }
+        if node.domain == "com.microsoft" && node.op_type == "DynamicQuantizeMatMul" {
+            return self.matmul_dynamic(node);
         }
         if !node.domain.is_empty() && node.domain != "ai.onnx" {
             // The few operators of other domains that are plain functions.

@@ -8,7 +8,7 @@ use cygnet_core::quantization;
 use super::quantize::{Parameters, Target};
 use super::{Held, Kind, Lowered, Lowering, Val, Value, dense, identity, no_step, plan_type, wrong};
 use crate::compile::layout::Layout;
-use crate::model::Node;
+use crate::model::{self, Node};
 
 /// The part of an axis that a Slice takes.
 pub(super) struct Part {
@@ -278,12 +278,19 @@ impl Lowering<'_> {
                     (None, levels, scales, DType::F32, None, Kind::Float)
                 }
                 _ => {
-                    let plain = constant.to_plain()?;
+                    let mut plain = constant.to_plain()?;
+                    let stored = plain.dtype == model::DType::U8 && self.is_quantized_use(&name);
+                    if stored {
+                        // uint8 numbers that stand for real ones are held shifted by 128.
+                        plain.data.iter_mut().for_each(|byte| *byte ^= 0x80);
+                        plain.dtype = model::DType::I8;
+                    }
                     let Some(dtype) = plan_type(plain.dtype) else {
                         return no_step(format!("a table of type {} has no step", plain.dtype));
                     };
                     let kind = match dtype {
                         DType::F32 => Kind::Float,
+                        DType::I8 if stored => Kind::Stored(Held::U8),
                         DType::I8 => Kind::Stored(Held::I8),
                         DType::I16 => Kind::Stored(Held::I16),
                         _ => Kind::Plain,

@@ -94,7 +94,7 @@ impl Lowering<'_> {
     }
 
     /// Whether all that reads an uint8 tensor treats it as quantized.
-    fn is_quantized_use(&self, name: &str) -> bool {
+    pub(super) fn is_quantized_use(&self, name: &str) -> bool {
         self.consumers.get(name).is_some_and(|nodes| {
             nodes.iter().all(|&node| {
                 let op = self.model.nodes[node].op_type.as_str();
