@@ -1,5 +1,6 @@
 //! Samples for calibration and evaluation.
 
+mod carried;
 mod jpeg;
 mod screen;
 
@@ -69,7 +70,7 @@ impl Source {
             Source::Files(set) => Ok(set.sample(index)?),
             Source::Made(made) => {
                 let (name, inputs) = (self.name(index), made.sample(index)?);
-                Ok(cygnet::input::Sample { name, inputs, label: None })
+                Ok(cygnet::input::Sample { name, inputs, label: None, starts: true })
             }
         }
     }
@@ -82,6 +83,8 @@ pub struct Data {
     source: Source,
     /// Type and shape of every input.
     inputs: Arc<[(DType, InputSpec)]>,
+    /// For each sample the inputs that the data leave out, see [`carried`].
+    carried: Arc<[Vec<Option<Tensor>>]>,
     screen: Arc<Mutex<Screen>>,
     /// How files become the model's input, as text.
     preparation: String,
@@ -99,10 +102,14 @@ impl Data {
     /// # Errors
     /// [`QuantizeError::Input`] telling what does not fit, [`QuantizeError::Data`] where a folder needs a card.
     pub fn open(path: &Path, model: &Model, card: Option<&Card>) -> Result<Data, QuantizeError> {
-        let inputs: Vec<_> = match model.inputs.iter().map(known).collect::<Option<_>>() {
+        let model = &with_known_dims(model, card);
+        let mut inputs: Vec<(DType, InputSpec)> = match model.inputs.iter().map(known).collect::<Option<_>>() {
             Some(known) => known,
             None => as_data_have_it(path, model, card)?,
         };
+        for (input, _) in carried::pairs(model, card)? {
+            inputs[input].1.kept = true;
+        }
         let specs = inputs.iter().map(|(_, spec)| spec.clone()).collect();
         let set = DataSet::open(path, card, specs).map_err(|error| match card {
             None if path.is_dir() => QuantizeError::data(
@@ -112,7 +119,9 @@ impl Data {
             ),
             _ => error.into(),
         })?;
-        Ok(Data::of(path, Source::Files(set.into()), inputs, card))
+        let source = Source::Files(set.into());
+        let carried = carried::carried(&source, &inputs, model, card)?;
+        Ok(Data { carried: carried.into(), ..Data::of(path, source, inputs, card) })
     }
 
     /// Made samples for `model`, where there are no real ones; what they are goes to the log.
@@ -137,7 +146,8 @@ impl Data {
         let preparation = card.map(Card::to_toml).unwrap_or_default();
         let is_sound = card.and_then(Card::audio_spec).is_some();
         let screen = Mutex::new(Screen::new(Purpose::Anything, None, source.len(), is_sound));
-        Data { path: path.into(), source, inputs: inputs.into(), screen: screen.into(), preparation, is_sound }
+        let (inputs, carried) = (inputs.into(), Vec::new().into());
+        Data { path: path.into(), source, inputs, carried, screen: screen.into(), preparation, is_sound }
     }
 
     /// The true boxes of each picture by the name of its sample, in pixels of the input; `labels.csv` tells them.
@@ -336,14 +346,31 @@ impl Data {
 
     fn read(&self, index: usize) -> Result<Sample, QuantizeError> {
         let cygnet::input::Sample { name, inputs, label, .. } = self.source.sample(index)?;
-        let tensor = |(values, (dtype, spec)): (&Vec<f32>, &(DType, InputSpec))| {
+        let carried = self.carried.get(index);
+        let tensor = |(place, (values, (dtype, spec))): (usize, (&Vec<f32>, &(DType, InputSpec)))| {
+            if let Some(Some(tensor)) = carried.and_then(|inputs| inputs.get(place)) {
+                return Ok(tensor.clone());
+            }
             as_type(values, *dtype, &spec.shape).ok_or_else(|| {
                 QuantizeError::data(&name, format!("input \"{}\" takes {dtype}, and it holds other numbers", spec.name))
             })
         };
-        let inputs = inputs.iter().zip(&*self.inputs).map(tensor).collect::<Result<_, _>>()?;
+        let inputs = inputs.iter().zip(&*self.inputs).enumerate().map(tensor).collect::<Result<_, _>>()?;
         Ok(Sample { name, inputs, label: label.map(|label| label as i64) })
     }
+}
+
+/// The model with the extents that the card tells, and batches of 1 wherever an input has the same open axis.
+fn with_known_dims(model: &Model, card: Option<&Card>) -> Model {
+    let batch = |input: &ValueInfo| match input.shape.as_deref() {
+        Some([Dim::Symbol(batch), ..]) if !batch.is_empty() => Some((batch.clone(), 1)),
+        _ => None,
+    };
+    let mut dims: BTreeMap<String, usize> = model.inputs.iter().filter_map(batch).collect();
+    dims.extend(card.into_iter().flat_map(|card| &card.dims).map(|(name, extent)| (name.clone(), *extent as usize)));
+    let mut known = model.clone();
+    cygnet_onnx::compile::fix_dims(&mut known, &dims);
+    known
 }
 
 /// Type and shape where only the batch, the first axis, is open.
@@ -353,7 +380,7 @@ fn known(input: &ValueInfo) -> Option<(DType, InputSpec)> {
         Dim::Symbol(_) => (axis == 0).then_some(1),
     };
     let shape = input.shape.as_ref()?.iter().enumerate().map(extent).collect::<Option<_>>()?;
-    Some((input.dtype, InputSpec { name: input.name.clone(), shape }))
+    Some((input.dtype, InputSpec { name: input.name.clone(), shape, kept: false }))
 }
 
 /// Types and shapes with the open axes as the card makes the input or as the arrays have it.
@@ -392,7 +419,7 @@ fn as_data_have_it(path: &Path, model: &Model, card: Option<&Card>) -> Result<Ve
             );
             return Err(QuantizeError::data(path.display().to_string(), problem));
         }
-        Ok((input.dtype, InputSpec { name: input.name.clone(), shape }))
+        Ok((input.dtype, InputSpec { name: input.name.clone(), shape, kept: false }))
     };
     model.inputs.iter().map(of).collect()
 }

@@ -8,6 +8,7 @@ mod dense;
 mod identity;
 mod lone_norm;
 mod transposed;
+mod trivial;
 
 use cygnet_onnx::model::{DType, Model};
 
@@ -18,7 +19,7 @@ use crate::graph::drop_unused;
 /// What the passes did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Folded {
-    /// `Identity` and `Dropout` nodes removed.
+    /// `Identity` and `Dropout` nodes removed, and others that do no more.
     pub identities: usize,
     /// Nodes on constants replaced by their value.
     pub constants: usize,
@@ -41,6 +42,9 @@ pub fn fold(model: &mut Model, dims: &Dims) -> Result<Folded, QuantizeError> {
         Folded { identities: identity::remove(model), constants: constants::fold(model), ..Folded::default() };
     drop_unused(model);
     let facts = infer(model, dims)?;
+    if trivial::replace(model, &facts) > 0 {
+        folded.identities += identity::remove(model);
+    }
     folded.dense = dense::fold(model, &facts);
     folded.affine = affine::fold(model);
     folded.transposed = transposed::replace(model, &facts);

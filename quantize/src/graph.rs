@@ -60,7 +60,13 @@ pub fn constant<'m>(model: &'m Model, node: &Node, index: usize) -> Option<&'m T
 
 /// Makes every reader of `old` read `new` instead.
 pub fn redirect(model: &mut Model, old: &str, new: &str) {
-    for input in model.nodes.iter_mut().flat_map(|n| &mut n.inputs).filter(|i| *i == old) {
+    redirect_others(model, old, new, &BTreeSet::new());
+}
+
+/// Makes every reader of `old` read `new` instead, but for nodes whose first output is among `stay`.
+pub fn redirect_others(model: &mut Model, old: &str, new: &str, stay: &BTreeSet<String>) {
+    let others = model.nodes.iter_mut().filter(|node| node.outputs.first().is_none_or(|output| !stay.contains(output)));
+    for input in others.flat_map(|node| &mut node.inputs).filter(|input| *input == old) {
         *input = new.into();
     }
 }
@@ -80,6 +86,18 @@ pub fn drop_unused(model: &mut Model) {
     let makers = makers(model);
     model.initializers.retain(|name, _| !readers.nodes(name).is_empty() || readers.is_pinned(name));
     model.value_info.retain(|v| makers.contains_key(&v.name));
+}
+
+/// Gives every node that is labelled like one before it a name of its own.
+pub fn name_apart(model: &mut Model) {
+    let mut names = Names::of(model);
+    let mut labels = BTreeSet::new();
+    for node in &mut model.nodes {
+        if !labels.insert(node.label()) {
+            node.name = names.fresh(&node.label());
+            labels.insert(node.label());
+        }
+    }
 }
 
 /// The names in use, to find free ones.
@@ -109,5 +127,21 @@ impl Names {
             name = format!("{wanted}_{number}");
         }
         name
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_are_made_unique() {
+        let node = |name: &str, output: &str| Node { name: name.into(), ..Node::new("Relu", "", &["x"], &[output]) };
+        let nodes = vec![node("same", "a"), node("same", "b"), node("", "c"), node("same_2", "d"), node("same", "e")];
+        let mut model = Model { nodes, ..Model::default() };
+        name_apart(&mut model);
+        let labels: BTreeSet<String> = model.nodes.iter().map(Node::label).collect();
+        assert_eq!(labels.len(), 5);
+        assert!(labels.contains("same") && labels.contains("Relu → c") && labels.contains("same_2"));
     }
 }

@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use cygnet_onnx::model::{Model, Node, Tensor};
 
 use crate::error::QuantizeError;
-use crate::graph::{drop_unused, redirect, remove_nodes};
+use crate::graph::{drop_unused, redirect, redirect_others, remove_nodes};
 use crate::operators::{Role, activation_inputs, bounds};
 use crate::opset;
 use crate::params::{Activations, Params};
@@ -71,7 +71,12 @@ pub fn insert(
         weights::quantize(model, &mut store, &mut ahead, index, wanted)?;
         inserted.weighted += 1;
     }
+    for index in (0..model.nodes.len()).filter(|&index| placement.roles.get(index) == Some(&Role::Recurrent)) {
+        weights::quantize_recurrent(model, &mut store, &mut ahead, index)?;
+        inserted.weighted += 1;
+    }
     narrow(model, &mut store, placement, params);
+    let states = state_readers(model, placement);
     drop_redundant(model, placement, &of, &mut inserted);
     let outputs: BTreeSet<String> = model.outputs.iter().map(|o| o.name.clone()).collect();
     let inputs: BTreeSet<String> = model.inputs.iter().map(|i| i.name.clone()).collect();
@@ -83,9 +88,13 @@ pub fn insert(
             inserted.dequantized.insert(tensor.clone(), dequantized);
         } else if made.contains(tensor) || inputs.contains(tensor) {
             let is_output = outputs.contains(tensor) && made.contains(tensor);
-            let dequantized = pair(model, &mut store, tensor, params, is_output);
+            let dequantized = pair(model, &mut store, tensor, params, is_output, &placement.islands);
             inserted.dequantized.insert(tensor.clone(), dequantized);
         }
+    }
+    for node in &mut model.nodes {
+        let Some(inputs) = node.output(0).and_then(|output| states.get(output)) else { continue };
+        node.inputs.clone_from(inputs);
     }
     model.nodes.splice(0..0, ahead);
     let is_packed = model.initializers.values().any(|tensor| tensor.dtype.is_packed());
@@ -96,6 +105,15 @@ pub fn insert(
     drop_unused(model);
     model.sort()?;
     Ok(inserted)
+}
+
+/// What the nodes of states read now, by their first output; outputs of the model, which are renamed where they are
+/// rounded, are no part of that.
+fn state_readers(model: &Model, placement: &Placement) -> BTreeMap<String, Vec<String>> {
+    let is_output = |tensor: &String| model.outputs.iter().any(|output| output.name == *tensor);
+    let states = placement.states.iter().filter_map(|&index| model.nodes.get(index));
+    let states = states.filter(|node| !node.inputs.iter().any(is_output));
+    states.filter_map(|node| Some((node.output(0)?.to_string(), node.inputs.clone()))).collect()
 }
 
 /// Makes layers of 8 bits read levels of 8 bits where their inputs have 16.
@@ -160,8 +178,16 @@ fn parameters(model: &mut Model, store: &mut Store, tensor: &str, params: Params
     [scale, store.shared(model, &format!("z{}{bits}", params.zero_point), zero_point)]
 }
 
-/// Quantizes and dequantizes `tensor` and makes all its readers read the result; returns the result's name.
-fn pair(model: &mut Model, store: &mut Store, tensor: &str, params: Params, is_output: bool) -> String {
+/// Quantizes and dequantizes `tensor` and makes all its readers but those of `islands` read the result; returns the result's
+/// name.
+fn pair(
+    model: &mut Model,
+    store: &mut Store,
+    tensor: &str,
+    params: Params,
+    is_output: bool,
+    islands: &BTreeSet<String>,
+) -> String {
     let quantized = store.name(tensor, "q");
     let (float, dequantized) = if is_output {
         // The output's name belongs to what leaves the model.
@@ -172,7 +198,7 @@ fn pair(model: &mut Model, store: &mut Store, tensor: &str, params: Params, is_o
         (float, tensor.to_string())
     } else {
         let dequantized = store.name(tensor, "dq");
-        redirect(model, tensor, &dequantized);
+        redirect_others(model, tensor, &dequantized, islands);
         (tensor.to_string(), dequantized)
     };
     let nodes = both(model, store, [&float, &quantized, &dequantized], params);

@@ -106,6 +106,11 @@ impl Layer {
         }
     }
 
+    /// Multiplications of one inference.
+    pub fn multiply_accumulates(&self) -> usize {
+        self.positions() * self.outputs * self.depth
+    }
+
     /// The weights as `[outputs][depth]`.
     ///
     /// # Errors

@@ -37,12 +37,17 @@ const LEAST_WEIGHTS: usize = 1024;
 pub fn forms(model: &Model, roles: &[Role], recipe: &Recipe) -> BTreeMap<String, WeightForm> {
     let layers = model.nodes.iter().zip(roles).filter(|(_, role)| matches!(role, Role::Weighted { .. }));
     let form = |(number, (node, _)): (usize, (&Node, &Role))| {
-        let spared = number == 0 || is_depthwise(model, node) || constant(model, node, 1).is_none_or(is_small);
+        let spared = number == 0 || is_spared(model, node);
         let named = recipe.layers.contains_key(&node.label());
         let form = if spared && !named { WeightForm::Int8 } else { recipe.form(node).weights };
         (node.label(), form)
     };
     layers.enumerate().map(form).collect()
+}
+
+/// Whether a layer's weights stay int8 unless it is named: they are few.
+pub(crate) fn is_spared(model: &Model, node: &Node) -> bool {
+    is_depthwise(model, node) || constant(model, node, 1).is_none_or(is_small)
 }
 
 fn is_depthwise(model: &Model, node: &Node) -> bool {

@@ -12,10 +12,15 @@ pub enum Role {
         /// The weights' axis of output channels.
         channel_axis: usize,
     },
+    /// A recurrent layer: input 0 by constant int8 weights (inputs 1 and 2) with one scale per row; its state, and what it
+    /// makes, are float.
+    Recurrent,
     /// Computes on levels; inputs and outputs have parameters of their own.
     Compute,
     /// The same with outputs between 0 and 1.
     ComputeUnit,
+    /// Adds a constant row of biases to the product of a layer, and is one with it.
+    Bias,
     /// Only moves or selects values: inputs and outputs share their parameters.
     Move,
     /// No integer form: stays in float.
@@ -29,6 +34,7 @@ pub fn role(model: &Model, node: &Node) -> Role {
     }
     match node.op_type.as_str() {
         "Conv" | "Gemm" | "MatMul" => weighted(model, node),
+        "LSTM" | "GRU" | "RNN" => recurrent(model, node),
         "Add" | "Sub" | "Mul" | "Relu" | "LeakyRelu" | "Tanh" | "HardSwish" | "Elu" | "AveragePool"
         | "GlobalAveragePool" | "ReduceMean" => Role::Compute,
         "Clip" if bounds(model, node).is_some() => Role::Compute,
@@ -69,6 +75,12 @@ fn weighted(model: &Model, node: &Node) -> Role {
     } else {
         Role::Float
     }
+}
+
+fn recurrent(model: &Model, node: &Node) -> Role {
+    let is_float = |index| constant(model, node, index).is_some_and(|w| w.dtype == DType::F32 && w.shape.len() == 3);
+    let is_activation = node.input(0).is_some_and(|x| !model.initializers.contains_key(x));
+    if is_float(1) && is_float(2) && is_activation { Role::Recurrent } else { Role::Float }
 }
 
 fn is_plain_gemm(node: &Node) -> bool {

@@ -7,9 +7,11 @@ use cygnet_onnx::model::{DType, Model, Node};
 use crate::error::QuantizeError;
 use crate::facts::Facts;
 use crate::graph::{Readers, makers};
+use crate::islands::Islands;
 use crate::narrow::forms;
 use crate::operators::{Role, activation_inputs, bounds, fuses_activation, role};
 use crate::recipe::{Precision, Recipe, WeightForm};
+use crate::spectrum::Spectra;
 use crate::tail::{Outputs, Tail};
 
 /// Tensors with one scale and zero point.
@@ -42,6 +44,10 @@ pub struct Placement {
     pub narrowed: BTreeMap<usize, usize>,
     /// Positions of the nodes that read levels of 16 bits.
     pub wide: BTreeSet<usize>,
+    /// Positions of the nodes that bring the state of recurrent layers to outputs: they read no rounded values.
+    pub states: Vec<usize>,
+    /// The first outputs of nodes that read real values even where others read levels.
+    pub islands: BTreeSet<String>,
 }
 
 impl Placement {
@@ -73,14 +79,26 @@ pub fn place(model: &Model, facts: &Facts, recipe: &Recipe, outputs: Outputs) ->
         _ => role(model, node),
     };
     let mut roles: Vec<Role> = model.nodes.iter().map(role_of).collect();
+    let spectra = Spectra::of(model, &roles);
+    spectra.nodes.iter().for_each(|&node| roles[node] = Role::Float);
+    let islands = Islands::of(model, &roles);
+    islands.nodes.iter().chain(&islands.functions).for_each(|&node| roles[node] = Role::Float);
+    islands.biases.values().filter(|sum| !islands.nodes.contains(sum)).for_each(|&sum| roles[sum] = Role::Bias);
     let tail = match outputs {
         Outputs::Float => Tail::of(model, facts, &roles),
         Outputs::Int8 => Tail::default(),
     };
     tail.nodes.iter().for_each(|&node| roles[node] = Role::Float);
+    let states = state_nodes(model, &roles);
+    states.iter().for_each(|&node| roles[node] = Role::Float);
     let wide = wide_nodes(model, &roles, recipe);
-    let fused = fused_activations(model, &roles);
-    let inside: BTreeSet<&str> = fused.keys().filter_map(|&node| model.nodes[node].output(0)).collect();
+    let mut fused = fused_activations(model, &roles);
+    fused.extend(&islands.biases);
+    let readers = Readers::of(model);
+    let mut inside: BTreeSet<&str> = fused.keys().filter_map(|&node| model.nodes[node].output(0)).collect();
+    let layers = roles.iter().enumerate().filter(|(_, role)| matches!(role, Role::Weighted { .. } | Role::Bias));
+    let made = layers.filter_map(|(index, _)| model.nodes[index].output(0));
+    inside.extend(made.filter(|tensor| islands.alone_read(&readers, tensor)));
     let is_float = |t: &str| facts.get(t).is_some_and(|(dtype, _)| *dtype == DType::F32);
     let mut sets = Sets::default();
     let mut active = Vec::new();
@@ -90,9 +108,11 @@ pub fn place(model: &Model, facts: &Facts, recipe: &Recipe, outputs: Outputs) ->
         let touched: Vec<&str> = match role {
             Role::Float => continue,
             Role::Weighted { .. } => node.input(0).into_iter().chain(made).collect(),
+            Role::Recurrent => node.input(0).into_iter().collect(),
+            Role::Bias => made.collect(),
             _ => read.chain(made).collect(),
         };
-        let stays = |t: &str| inside.contains(t) || tail.tensors.contains(t);
+        let stays = |t: &str| inside.contains(t) || tail.tensors.contains(t) || spectra.tensors.contains(t);
         let touched: Vec<&str> = touched.into_iter().filter(|t| is_float(t) && !stays(t)).collect();
         let moves = *role == Role::Move;
         if moves && let [first, rest @ ..] = &touched[..] {
@@ -110,8 +130,33 @@ pub fn place(model: &Model, facts: &Facts, recipe: &Recipe, outputs: Outputs) ->
     let forms = forms(model, &roles, recipe);
     let mut placement = Placement { forms, ..collect(model, roles, fused, &mut sets, &active) };
     placement.wide = wide;
+    placement.states = states;
+    placement.islands = islands.outputs(model);
     widen(model, &mut placement);
     Ok(placement)
+}
+
+/// Positions of the nodes that bring the state of recurrent layers from their output to an output of the model: what is
+/// fed back stays in float, or its error would be too.
+fn state_nodes(model: &Model, roles: &[Role]) -> Vec<usize> {
+    let (mut made, mut behind) = (BTreeSet::new(), Vec::new());
+    for (index, (node, role)) in model.nodes.iter().zip(roles).enumerate() {
+        let reads = node.inputs.iter().any(|input| made.contains(input.as_str()));
+        if *role == Role::Recurrent || reads && !matches!(role, Role::Weighted { .. }) {
+            made.extend(node.outputs.iter().map(String::as_str));
+            behind.push(index);
+        }
+    }
+    let mut wanted: BTreeSet<&str> = model.outputs.iter().map(|output| output.name.as_str()).collect();
+    let mut nodes = Vec::new();
+    for index in behind.into_iter().rev() {
+        let node = &model.nodes[index];
+        if roles[index] != Role::Recurrent && node.outputs.iter().any(|output| wanted.contains(output.as_str())) {
+            wanted.extend(node.inputs.iter().filter(|input| made.contains(input.as_str())).map(String::as_str));
+            nodes.push(index);
+        }
+    }
+    nodes
 }
 
 /// Positions of the nodes that compute on levels of 16 bits. What has no weights and is not listed in the recipe is as wide
@@ -126,7 +171,7 @@ fn wide_nodes(model: &Model, roles: &[Role], recipe: &Recipe) -> BTreeSet<usize>
             (Role::Float, _) => false,
             (Role::Move, _) => follows,
             (_, Some(form)) => form.precision == Precision::Int16,
-            (Role::Weighted { .. }, None) => usual,
+            (Role::Weighted { .. } | Role::Recurrent, None) => usual,
             (_, None) => usual || follows,
         };
         if wide {

@@ -159,7 +159,7 @@ mod tests {
     }
 
     fn made(card: &Card, shape: &[usize]) -> Synthetic {
-        let spec = InputSpec { name: "x".into(), shape: shape.to_vec() };
+        let spec = InputSpec { name: "x".into(), shape: shape.to_vec(), kept: false };
         Synthetic::of(&Model::default(), Some(card), &[(DType::F32, spec)]).unwrap()
     }
 
@@ -199,7 +199,7 @@ mod tests {
 
     #[test]
     fn a_card_that_does_not_fit_is_refused() {
-        let spec = InputSpec { name: "x".into(), shape: vec![1, 3, 5, 5] };
+        let spec = InputSpec { name: "x".into(), shape: vec![1, 3, 5, 5], kept: false };
         let card = card("kind = \"image\"\nwidth = 24\nheight = 16");
         let refused = Synthetic::of(&Model::default(), Some(&card), &[(DType::F32, spec)]);
         assert!(refused.unwrap_err().to_string().contains("does not fit"));

@@ -98,7 +98,7 @@ impl Search<'_> {
     fn begins(&self, index: usize) -> Option<usize> {
         let node = &self.model.nodes[index];
         match self.roles[index] {
-            Role::Weighted { .. } => Some(1),
+            Role::Weighted { .. } | Role::Recurrent => Some(1),
             Role::Compute if node.is("GlobalAveragePool") || node.is("ReduceMean") => Some(1),
             Role::Compute if node.is("AveragePool") => self.is_global(node).then_some(1),
             // Its inputs become real numbers first.

@@ -17,12 +17,14 @@ import qdq_conv
 import qdq_graph
 import qdq_other
 import qlinear
+import transformer
 import whole
 
 HERE = pathlib.Path(__file__).resolve().parent
 FAMILIES = {
     "qdq_conv": [qdq_conv], "qlinear": [qlinear], "qdq_other": [qdq_other, qdq_graph],
-    "narrow": [narrow], "float": [floats, floats_shape], "whole": [whole],
+    "narrow": [narrow], "float": [floats, floats_shape],
+    "transformer": [transformer], "whole": [whole],
 }
 LIMIT = 1_500_000
 

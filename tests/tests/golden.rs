@@ -135,6 +135,11 @@ fn float_operators() {
 }
 
 #[test]
+fn transformers() {
+    family("transformer");
+}
+
+#[test]
 fn whole_models_of_onnxruntimes_quantizer() {
     family("whole");
 }
@@ -152,4 +157,9 @@ fn forms_that_went_wrong_once() {
 #[test]
 fn transposed_convolutions() {
     family_of("transposed.json", "transposed");
+}
+
+#[test]
+fn recurrent_layers() {
+    family_of("recurrent.json", "recurrent");
 }

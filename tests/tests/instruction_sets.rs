@@ -26,10 +26,12 @@ fn plans() -> BTreeMap<String, Vec<u8>> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let name = |path: &Path| path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let mut plans = BTreeMap::new();
-    for folder in ["own", "whole", "qdq_conv", "qdq_other", "narrow", "int16"] {
+    for folder in ["own", "whole", "qdq_conv", "qdq_other", "narrow", "int16", "recurrent"] {
         for entry in std::fs::read_dir(root.join("tests/golden").join(folder)).expect("golden models") {
             let path = entry.expect("an entry").path();
-            if path.extension().is_some_and(|extension| extension == "onnx") {
+            // Of recurrent layers those whose weights are int8: sums of float32 may differ.
+            let is_int8 = folder != "recurrent" || name(&path).starts_with("int8_");
+            if is_int8 && path.extension().is_some_and(|extension| extension == "onnx") {
                 let model = Model::read(&path).expect("readable");
                 let plan = compile(&model, &Options::default()).expect("compiles").plan;
                 plans.insert(format!("{folder}/{}", name(&path)), plan);

@@ -92,6 +92,9 @@ struct Answered {
     read: Option<Read>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     outputs: Vec<Summary>,
+    /// Cosine of its features and those of the first sample.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    similarity: Option<f32>,
 }
 
 #[derive(Serialize)]
@@ -138,9 +141,14 @@ impl Run {
             ensure!(data.len() == 1, "--draw takes one picture, here are {}", data.len());
             draw(&data, &mut session, path)?;
         }
+        let compares = data.len() > 1 && model.card().is_some_and(|card| card.task == Task::Features);
+        let mut first = None;
         for index in 0..data.len() {
             match answer(&data, index, &mut session, classify.then_some(top)) {
-                Ok(answered) => {
+                Ok(mut answered) => {
+                    if compares {
+                        answered.similarity = similarity(&mut session, &mut first)?;
+                    }
                     if let Some(rows) = &mut rows {
                         rows.push(&mut session)?;
                     }
@@ -202,7 +210,10 @@ fn save_input(data: &DataSet, session: &mut Session, path: &Path) -> anyhow::Res
 }
 
 fn feed(sample: &Sample, session: &mut Session) -> anyhow::Result<()> {
-    for (input, values) in sample.inputs.iter().enumerate() {
+    if sample.starts {
+        session.reset()?;
+    }
+    for (input, values) in sample.inputs.iter().enumerate().filter(|(_, values)| !values.is_empty()) {
         session.set_f32(input, values).with_context(|| sample.name.clone())?;
     }
     Ok(())
@@ -213,7 +224,8 @@ fn answer(data: &DataSet, index: usize, session: &mut Session, top: Option<usize
     feed(&sample, session)?;
     let Sample { name, label, .. } = sample;
     session.run().with_context(|| name.clone())?;
-    let mut answered = Answered { name, label, top: Vec::new(), boxes: None, read: None, outputs: Vec::new() };
+    let mut answered =
+        Answered { name, label, top: Vec::new(), boxes: None, read: None, outputs: Vec::new(), similarity: None };
     if session.model().card().is_some_and(|card| card.box_decoder().is_some()) {
         let placement = placed(data, index, session)?.map(|(_, placement)| placement);
         let found = session.boxes(placement.as_ref())?.unwrap_or_default();
@@ -262,6 +274,19 @@ impl From<Found> for Boxed {
     }
 }
 
+/// Cosine of the first output and `first`, which is taken from the first sample.
+fn similarity(session: &mut Session, first: &mut Option<Vec<f32>>) -> Result<Option<f32>, cygnet::Error> {
+    let mut features = Vec::new();
+    session.output_f32(0, &mut features)?;
+    let Some(first) = first else {
+        *first = Some(features);
+        return Ok(None);
+    };
+    let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
+    let lengths = product(first, first) * product(&features, &features);
+    Ok((lengths > 0.0).then(|| (product(first, &features) / lengths.sqrt()) as f32))
+}
+
 fn summaries(session: &mut Session) -> anyhow::Result<Vec<Summary>> {
     let ports: Vec<Port> = session.model().plan().outputs().collect();
     let mut summaries = Vec::new();
@@ -299,6 +324,9 @@ impl Answered {
         for Boxed { label, score, left, top, right, bottom, .. } in self.boxes.iter().flatten() {
             let (width, height) = (right - left, bottom - top);
             text += &format!("{before}{score:.4} {label} at {left:.0},{top:.0} size {width:.0}×{height:.0}\n");
+        }
+        if let Some(similarity) = self.similarity {
+            text += &format!("{}: {similarity:.4} like the first\n", self.name);
         }
         for Summary { name, shape, min, max, mean, first } in &self.outputs {
             let dots = if shape.iter().product::<u32>() as usize > first.len() { " …" } else { "" };

@@ -12,12 +12,14 @@ use quantize::evaluate::{self, Evaluation, Metric};
 use quantize::files::NewFiles;
 use quantize::params::Activations;
 use quantize::ranges::Ranges;
-use quantize::recipe::WeightForm;
+use quantize::recipe::{LayerForm, Precision, WeightForm};
 use quantize::report::page::page;
+use quantize::search::{self, Goal};
 use quantize::tail::Outputs;
-use quantize::{Effort, Options, Quantized};
+use quantize::{Effort, Options, Quantized, Quantizer};
 
 use super::compile;
+use super::goal;
 use super::progress::Progress;
 use super::report;
 use super::summary::Summary;
@@ -27,6 +29,9 @@ const NOISE_SAMPLES: usize = 16;
 
 /// Samples of the evaluation set that are held against the calibrated ranges.
 const COVERAGE_SAMPLES: usize = 64;
+
+/// What the help calls the flags that promise something.
+const GOALS: &str = "Goals";
 
 /// What `quantize` is told.
 #[derive(clap::Args)]
@@ -74,9 +79,28 @@ pub struct Arguments {
     /// How weights are stored; the first layer, depthwise and small ones stay int8
     #[arg(long, value_enum, default_value = "int8", value_name = "FORM")]
     pub weights: WeightForm,
+    /// A layer, by its node's name, that stays in float; may be given several times
+    #[arg(long, value_name = "NODE")]
+    pub float: Vec<String>,
+    /// A layer, by its node's name, that computes on levels of 16 bits; may be given several times
+    #[arg(long, value_name = "NODE")]
+    pub int16: Vec<String>,
     /// Take whole channels out that make up this share of the cost, and fit the rest to the float model
     #[arg(long, value_name = "SHARE", value_parser = share)]
     pub prune: Option<f64>,
+    /// Lose no more points than so many of the first figure on --eval (without --eval: of the answers on --calib): as few
+    /// layers as that takes compute on 16 bits or in float
+    #[arg(long, value_name = "POINTS", value_parser = goal::points, help_heading = GOALS)]
+    pub max_drop: Option<f64>,
+    /// Make a plan of no more bytes (100000, 100k, 1.5M): as few layers as that takes have weights of 4 bits
+    #[arg(long, value_name = "BYTES", value_parser = goal::bytes, help_heading = GOALS)]
+    pub max_size: Option<usize>,
+    /// Take no more bytes of RAM for the arena
+    #[arg(long, value_name = "BYTES", value_parser = goal::bytes, help_heading = GOALS)]
+    pub max_ram: Option<usize>,
+    /// Make the plan as small as --max-drop allows, or one point where that is not given, with weights of 4 bits
+    #[arg(long, help_heading = GOALS)]
+    pub min_size: bool,
     /// Form of the answers
     #[arg(long, value_enum, default_value = "float")]
     pub outputs: Outputs,
@@ -84,6 +108,9 @@ pub struct Arguments {
     /// stopped goes on
     #[arg(long, value_name = "FOLDER")]
     pub cache: Option<PathBuf>,
+    /// Compute every layer on 8 bits, the first too (it takes 16 where that saves much of what is lost)
+    #[arg(long)]
+    pub no_mixed: bool,
     /// Leave the channels of the float model as wide as they are (no cross-layer equalization)
     #[arg(long)]
     pub no_equalize: bool,
@@ -171,17 +198,38 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         outputs: arguments.outputs,
         effort: arguments.effort,
         prune: arguments.prune.unwrap_or(0.0),
+        mixed: !arguments.no_mixed,
         equalize: !arguments.no_equalize,
         cache: arguments.cache.clone(),
         ..Options::default()
     };
     options.recipe.usual.weights = arguments.weights;
+    for (nodes, precision) in [(&arguments.float, Precision::Float), (&arguments.int16, Precision::Int16)] {
+        for node in nodes {
+            let form = LayerForm { precision, weights: arguments.weights };
+            options.recipe.layers.insert(node.clone(), form);
+        }
+    }
     options.threads = arguments.threads.map_or(options.threads, NonZeroUsize::get);
     // The pool is the program's; it has one already where several models are worked on.
     let _ = rayon::ThreadPoolBuilder::new().num_threads(options.threads).build_global();
     let mut progress = Progress::new("calibrating", calibration.len());
-    let quantized = quantize::quantize(model, &calibration, &options, || progress.step())?;
+    let (quantizer, built) = Quantizer::of(model, &calibration, &options, || progress.step())?;
     drop(progress);
+    let goal = arguments.goal();
+    let (quantized, tried) = if goal.is_any() {
+        let data = evaluation.as_ref().unwrap_or(&calibration);
+        let measure =
+            |quantized: &Quantized, engine: &Engine| goal::quality(quantized, engine, &metric, data, options.threads);
+        search::search(&quantizer, built, goal, measure)?
+    } else {
+        (built.quantized, Vec::new())
+    };
+    for node in options.recipe.layers.keys() {
+        if !quantized.original.nodes.iter().any(|there| there.label() == *node) {
+            bail!("{node}: the model has no node of this name, or folding took it out");
+        }
+    }
 
     let plan = match compile::plan(&quantized.model, &quantized.dims) {
         Ok(plan) => Some(plan),
@@ -223,6 +271,7 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         evaluation: evaluated,
         uncovered,
         noise,
+        tried,
         report: None,
     };
     let mut files = NewFiles::default();
@@ -250,6 +299,11 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
 }
 
 impl Arguments {
+    fn goal(&self) -> Goal {
+        let Arguments { max_drop, max_size, max_ram, min_size, .. } = *self;
+        Goal { max_drop: max_drop.map(|points| points / 100.0), max_size, max_ram, min_size }
+    }
+
     /// How ranges are drawn, as the report says it.
     fn ranges_in_words(&self) -> String {
         match self.ranges {

@@ -62,7 +62,7 @@ pub fn gather(run: &Run<'_>, summary: &Summary) -> anyhow::Result<Report> {
     })
 }
 
-/// The float model and the int8 model: what there is without a search.
+/// The float model and the int8 model, or all that a search tried.
 fn tried(summary: &Summary) -> Vec<Tried> {
     let evaluation = summary.evaluation.as_ref();
     let agreement = evaluation.and_then(|evaluation| evaluation.measure("same answer"));
@@ -81,7 +81,7 @@ fn tried(summary: &Summary) -> Vec<Tried> {
         accuracy: shares.map(|shares| shares.int8_top1),
         is_chosen: true,
     };
-    vec![float, int8]
+    if summary.tried.is_empty() { vec![float, int8] } else { [vec![float], summary.tried.clone()].concat() }
 }
 
 /// What folding, pruning, equalization and insertion did, and what was wrong with the data.

@@ -10,7 +10,7 @@ use quantize::evaluate::statistics::Estimate;
 use quantize::evaluate::{Accuracy, Evaluation, Measure, Noise};
 use quantize::fold::Folded;
 use quantize::prune::Pruned;
-use quantize::report::Report;
+use quantize::report::{Report, Tried};
 use serde::Serialize;
 
 use super::compile::fallbacks;
@@ -56,6 +56,9 @@ pub struct Summary {
     pub uncovered: Vec<Uncovered>,
     /// Signal to noise of every integer tensor, the worst first.
     pub noise: Vec<Noise>,
+    /// What a search tried, with a goal.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<Tried>,
     /// What the page of --report shows.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub report: Option<Report>,
@@ -111,6 +114,13 @@ impl fmt::Display for Summary {
             let arena = format!("{over:.3} of the largest set alive at once");
             row("RAM: arena", String::new(), grouped(memory.arena_bytes), arena)?;
             fallbacks(f, memory)?;
+        }
+        for tried in &self.tried {
+            let agreement = tried.agreement.map(percent).unwrap_or_default();
+            let note = if tried.is_chosen { "this one" } else { "" };
+            let line =
+                format!("{:<34}{:>14}{agreement:>14}   {note}", format!("tried: {}", tried.what), bytes(tried.bytes));
+            writeln!(f, "{}", line.trim_end())?;
         }
         for (what, findings) in ["--calib", "--eval"].iter().zip(&self.bad_samples) {
             if !findings.counts.is_empty() {

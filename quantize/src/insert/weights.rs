@@ -69,6 +69,45 @@ pub(super) fn quantize(
     Ok(())
 }
 
+/// Replaces the weights of the recurrent layer at `index`, of its inputs and of its state, `[directions, rows, columns]`, by
+/// int8 and DequantizeLinear nodes, which go to `ahead`: one scale for each row, the same in both directions. Biases,
+/// which are few, stay as they are.
+pub(super) fn quantize_recurrent(
+    model: &mut Model,
+    store: &mut Store,
+    ahead: &mut Vec<Node>,
+    index: usize,
+) -> Result<(), QuantizeError> {
+    for input in [1, 2] {
+        let node = model.nodes[index].clone();
+        let Some(weights) = constant(model, &node, input).cloned() else { continue };
+        let values = weights.to_f32s()?;
+        if !values.iter().all(|value| value.is_finite()) {
+            return Err(QuantizeError::node(&node, "its weights hold NaN or infinity; the training went astray"));
+        }
+        let &[_, rows, columns] = &weights.shape[..] else { continue };
+        let mut scales = vec![0.0_f32; rows];
+        for (row, values) in values.chunks_exact(columns).enumerate() {
+            let scale = &mut scales[row % rows];
+            *scale = values.iter().fold(*scale, |most, value| most.max(value.abs() / 127.0));
+        }
+        // A row of zeros has any scale.
+        scales.iter_mut().for_each(|scale| *scale = if *scale < f32::MIN_POSITIVE { 1.0 } else { *scale });
+        let level = |(place, value): (usize, &f32)| {
+            (value / scales[place / columns % rows]).round_ties_even().clamp(-127.0, 127.0) as i8
+        };
+        let levels: Vec<i8> = values.iter().enumerate().map(level).collect();
+        let name = &node.inputs[input];
+        let mut writer = Writer { model, store, ahead, name };
+        let levels = writer.store.levels(writer.model, name, Tensor::from_i8(weights.shape.clone(), &levels));
+        let zeros =
+            writer.store.shared(writer.model, &format!("z0x{rows}"), Tensor::from_i8(vec![rows], &vec![0; rows]));
+        let stored = writer.dequantize(levels, Tensor::from_f32(vec![rows], &scales), Some(zeros), 1, 0);
+        model.nodes[index].inputs[input] = stored;
+    }
+    Ok(())
+}
+
 /// Writes one constant and the nodes that make it float again.
 struct Writer<'a> {
     model: &'a mut Model,

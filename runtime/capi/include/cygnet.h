@@ -599,12 +599,18 @@ CygnetStatus cygnet_session_begin(struct CygnetSession *session,
 // Pointers: `session` is null or points to a CygnetSession; when it has begun, its plan is open.
 CygnetStatus cygnet_session_end(struct CygnetSession *session);
 
-// Runs all steps on the inputs that were written. Write every input before each run: steps reuse the memory of what
-// was read for the last time. Takes no memory but the stack.
+// Runs all steps on the inputs that were written. Write every input before each run, but those that the plan keeps from run
+// to run: steps reuse the memory of what was read for the last time. Takes no memory but the stack.
 //
 // Threads: one at a time for this session; sessions with arenas of their own run at the same time.
 // Pointers: `session` is null or points to a CygnetSession; when it has begun, its plan and arena are there.
 CygnetStatus cygnet_session_run(struct CygnetSession *session);
+
+// Sets what the plan keeps from run to run to zeros, as it is when a session begins: the next run begins a new sequence.
+//
+// Threads: one at a time for this session; sessions with arenas of their own run at the same time.
+// Pointers: `session` is null or points to a CygnetSession; when it has begun, its plan and arena are there.
+CygnetStatus cygnet_session_reset(struct CygnetSession *session);
 
 // Sets input `index` from real numbers in the order of its shape; they are quantized where the arena holds int8
 // (half to even, saturating, NaN as 0). CYGNET_STATUS_ELEMENT_TYPE for inputs whose element_type is not float32.

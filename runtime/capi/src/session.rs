@@ -94,7 +94,7 @@ impl<'a> Running<'a> {
         // SAFETY: as many bytes were given when the session began; they are the library's while a call works with the
         // session, and the claim says that this is the only one.
         let arena = unsafe { core::slice::from_raw_parts_mut(arena, plan.arena_bytes()) };
-        Ok(Session::with_kernels(plan, arena, kernels)?)
+        Ok(Session::resume(plan, arena, kernels)?)
     }
 }
 
@@ -169,8 +169,8 @@ pub unsafe extern "C" fn cygnet_session_end(session: *mut CygnetSession) -> Cygn
     })
 }
 
-/// Runs all steps on the inputs that were written. Write every input before each run: steps reuse the memory of what
-/// was read for the last time. Takes no memory but the stack.
+/// Runs all steps on the inputs that were written. Write every input before each run, but those that the plan keeps from run
+/// to run: steps reuse the memory of what was read for the last time. Takes no memory but the stack.
 ///
 /// Threads: one at a time for this session; sessions with arenas of their own run at the same time.
 /// Pointers: `session` is null or points to a CygnetSession; when it has begun, its plan and arena are there.
@@ -180,6 +180,20 @@ pub unsafe extern "C" fn cygnet_session_run(session: *mut CygnetSession) -> Cygn
         // SAFETY: the caller's duty, as said above.
         let mut running = unsafe { Running::of(session)? };
         Ok(running.engine()?.run()?)
+    })
+}
+
+/// Sets what the plan keeps from run to run to zeros, as it is when a session begins: the next run begins a new sequence.
+///
+/// Threads: one at a time for this session; sessions with arenas of their own run at the same time.
+/// Pointers: `session` is null or points to a CygnetSession; when it has begun, its plan and arena are there.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn cygnet_session_reset(session: *mut CygnetSession) -> CygnetStatus {
+    answer(|| {
+        // SAFETY: the caller's duty, as said above.
+        let mut running = unsafe { Running::of(session)? };
+        running.engine()?.reset();
+        Ok(())
     })
 }
 

@@ -4,9 +4,11 @@ use std::cell::Cell;
 
 use cygnet_core::bytes::{F32s, I32s, Span};
 use cygnet_core::kernels::source::Source;
-use cygnet_core::kernels::{ConvF32Args, ConvI8Args, ConvOutput, Kernels, Operand, ReduceI8Args, RowI8, available};
+use cygnet_core::kernels::{
+    AttentionArgs, ConvF32Args, ConvI8Args, ConvOutput, Kernels, Operand, ReduceI8Args, RowI8, available,
+};
 use cygnet_core::plan::TensorId;
-use cygnet_core::plan::step::{Pool, PoolKind, Reduce, ReduceKind, Softmax, Window};
+use cygnet_core::plan::step::{Attention, LayerNorm, Pool, PoolKind, Reduce, ReduceKind, Softmax, Window};
 use cygnet_core::quantization::Target;
 use cygnet_core::weights;
 use divan::Bencher;
@@ -94,6 +96,13 @@ fn conv_first_layer(bencher: Bencher<'_, '_>, set: &str) {
 #[divan::bench(args = sets())]
 fn conv_1x1(bencher: Bencher<'_, '_>, set: &str) {
     conv_i8(bencher, &window(14, 256, 256, 1, 1, 1), false, kernels(set).conv_i8);
+}
+
+/// A layer of a small encoder over 32 tokens.
+#[divan::bench(args = sets())]
+fn conv_tokens(bencher: Bencher<'_, '_>, set: &str) {
+    let window = Window { in_h: 1, out_h: 1, ..window(32, 384, 384, 1, 1, 1) };
+    conv_i8(bencher, &window, false, kernels(set).conv_i8);
 }
 
 #[divan::bench(args = sets())]
@@ -239,4 +248,68 @@ fn softmax(bencher: Bencher<'_, '_>, set: &str) {
         let args = ReduceI8Args { step: &step, x: &x, x_zero_point: 0, y: &mut y, target };
         (kernels(set).softmax_i8)(args, &table, 256.0);
     });
+}
+
+/// The heads of a small encoder, 12 of 32 elements, over so many tokens.
+#[divan::bench(args = sets(), consts = [32, 128])]
+fn attention<const TOKENS: u32>(bencher: Bencher<'_, '_>, set: &str) {
+    let kernels = kernels(set);
+    let none = TensorId::NONE;
+    let strides = [TOKENS * 384, 32, 384];
+    let step = Attention {
+        q: none,
+        k: none,
+        v: none,
+        mask: None,
+        y: none,
+        scratch: none,
+        batch: 1,
+        heads: 12,
+        sharing: 1,
+        queries: TOKENS,
+        keys: TOKENS,
+        width: 32,
+        value_width: 32,
+        q_strides: strides,
+        k_strides: strides,
+        v_strides: strides,
+        y_strides: strides,
+        mask_strides: [0; 4],
+        scale: 0.18,
+    };
+    let count = TOKENS as usize * 384;
+    let (q, mut y) = (floats(count), vec![0.0; count]);
+    let mut scratch = vec![0.0; step.scratch_len().expect("fits")];
+    bencher.counter(ItemsCount::new(2 * TOKENS as usize * count)).bench_local(|| {
+        (kernels.attention)(AttentionArgs {
+            step: &step,
+            q: &q,
+            k: &q,
+            v: &q,
+            mask: None,
+            y: &mut y,
+            scratch: &mut scratch,
+        });
+    });
+}
+
+#[divan::bench(args = sets())]
+fn layer_norm(bencher: Bencher<'_, '_>, set: &str) {
+    let kernels = kernels(set);
+    let (none, span) = (TensorId::NONE, Span::NONE);
+    let step = LayerNorm {
+        x: none,
+        residual: None,
+        y: none,
+        rows: 32,
+        n: 384,
+        scale: span,
+        bias: span,
+        epsilon: 1e-5,
+        about_zero: 0,
+    };
+    let mut y = floats(32 * 384);
+    let scale: Vec<u8> = floats(384).iter().flat_map(|value| value.to_le_bytes()).collect();
+    let scale = F32s::new(&scale);
+    bencher.counter(ItemsCount::new(y.len())).bench_local(|| (kernels.layer_norm)(&step, &mut y, scale, scale));
 }

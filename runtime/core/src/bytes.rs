@@ -87,7 +87,7 @@ macro_rules! numbers {
             }
 
             /// The elements in order.
-            pub fn iter(&self) -> impl Iterator<Item = $number> + use<'a> {
+            pub fn iter(&self) -> impl Iterator<Item = $number> + Clone + use<'a> {
                 self.0.iter().map(|bytes| <$number>::from_le_bytes(*bytes))
             }
         }

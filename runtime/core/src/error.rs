@@ -77,6 +77,11 @@ pub enum Error {
         /// Its index in the list of steps.
         step: u32,
     },
+    /// An index that a step was given lies outside the axis that it picks from: the input does not suit the model.
+    IndexOutside {
+        /// Its index in the list of steps.
+        step: u32,
+    },
     /// The fallback of a step failed; the host has logged why.
     HostFailed {
         /// Its index in the list of steps.
@@ -114,6 +119,9 @@ impl fmt::Display for Error {
             }
             Self::NeedsHost { step } => {
                 write!(f, "step {step} has no native kernel and needs the ONNX fallback of a machine with std")
+            }
+            Self::IndexOutside { step } => {
+                write!(f, "an index of step {step} lies outside its table: give the input that the model was made for")
             }
             Self::HostFailed { step } => write!(f, "the fallback of step {step} failed"),
         }

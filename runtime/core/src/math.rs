@@ -4,6 +4,8 @@
 //! the last place of the f32 result. The compiler fills the tables of int8 steps with them, and the
 //! float steps call them.
 
+pub mod float;
+
 const LN_2_HIGH: f64 = 6.931_471_803_691_238e-1;
 const LN_2_LOW: f64 = 1.908_214_929_270_587_7e-10;
 

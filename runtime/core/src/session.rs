@@ -84,7 +84,7 @@ pub struct Session<'p, 'a> {
 }
 
 impl<'p, 'a> Session<'p, 'a> {
-    /// Joins a plan and its arena, with the fastest kernels of this CPU.
+    /// Joins a plan and its arena, with the fastest kernels of this CPU. What the plan keeps between runs is zeros.
     ///
     /// # Errors
     /// [`Error::ArenaTooSmall`] below [`Plan::arena_bytes`], [`Error::ArenaMisaligned`] when the arena
@@ -97,8 +97,21 @@ impl<'p, 'a> Session<'p, 'a> {
     ///
     /// # Errors
     /// As [`Session::new`], and [`Error::NoKernel`] when `kernels` were restricted to other steps.
-    #[inline(never)]
     pub fn with_kernels(plan: Plan<'p>, arena: &'a mut [u8], kernels: &'static Kernels) -> Result<Self, Error> {
+        Self::join(plan, arena, kernels, false)
+    }
+
+    /// As [`Session::with_kernels`], in an arena where the plan has run before, which goes on as it is: inputs, outputs and
+    /// what the plan keeps between runs.
+    ///
+    /// # Errors
+    /// As [`Session::with_kernels`].
+    pub fn resume(plan: Plan<'p>, arena: &'a mut [u8], kernels: &'static Kernels) -> Result<Self, Error> {
+        Self::join(plan, arena, kernels, true)
+    }
+
+    #[inline(never)]
+    fn join(plan: Plan<'p>, arena: &'a mut [u8], kernels: &'static Kernels, is_resumed: bool) -> Result<Self, Error> {
         let needed = plan.arena_bytes();
         let given = arena.len();
         let arena = arena.get_mut(..needed).ok_or(Error::ArenaTooSmall { needed, given })?;
@@ -109,7 +122,39 @@ impl<'p, 'a> Session<'p, 'a> {
             return Err(Error::NoKernel { step });
         }
         log::debug!("{} steps in an arena of {needed} bytes, {} kernels", plan.header().steps, kernels.name);
-        Ok(Self { plan, arena, kernels, team: None })
+        let mut session = Self { plan, arena, kernels, team: None };
+        if !is_resumed {
+            session.reset();
+        }
+        Ok(session)
+    }
+
+    /// Sets what the plan keeps between runs ([`Plan::states`]) to zeros: the next run begins a new sequence.
+    pub fn reset(&mut self) {
+        for (index, _) in self.plan.states() {
+            let Ok((_, tensor)) = self.input(index) else { continue };
+            let zero = tensor.zero_point.to_le_bytes();
+            let size = tensor.dtype.bytes();
+            let zero = match tensor.dtype {
+                DType::I8 | DType::I16 => zero,
+                _ => [0; 4],
+            };
+            let place = self.arena.get_mut(execute::range(&tensor)).unwrap_or_default();
+            for element in place.chunks_mut(size.max(1)) {
+                element.iter_mut().zip(zero.iter().cycle()).for_each(|(to, from)| *to = *from);
+            }
+        }
+    }
+
+    /// Brings the outputs that become inputs of the next run to their places.
+    fn keep_states(&mut self) {
+        for (input, output) in self.plan.states() {
+            let (Ok((_, to)), Ok((_, from))) = (self.input(input), self.output(output)) else { continue };
+            let places = [execute::range(&to), execute::range(&from)];
+            if let Ok([to, from]) = self.arena.get_disjoint_mut(places) {
+                to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+            }
+        }
     }
 
     /// Lets a team of threads work on the steps. The bits of the results do not depend on it. Without an operating system
@@ -223,7 +268,8 @@ impl<'p, 'a> Session<'p, 'a> {
         self.run_with(&mut NoHost)
     }
 
-    /// Runs all steps with a host for those that have no native kernel.
+    /// Runs all steps with a host for those that have no native kernel. Behind the last one, outputs that the plan keeps
+    /// for the next run become inputs; where a step fails, these stay as they were.
     ///
     /// # Errors
     /// What the host returns.
@@ -235,6 +281,7 @@ impl<'p, 'a> Session<'p, 'a> {
             execute::step(&self.plan, self.arena, self.kernels, self.team, record, host)?;
             host.after(record, self.arena);
         }
+        self.keep_states();
         Ok(())
     }
 }

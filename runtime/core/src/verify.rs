@@ -27,7 +27,36 @@ pub(crate) fn verify(plan: &Plan<'_>) -> Result<(), Error> {
         check_port(plan, plan.output(index).as_ref(), |tensor, end| tensor.last == end)?;
     }
     steps(plan)?;
+    for (input, output) in plan.states() {
+        state(plan, input, output)?;
+    }
     disjoint(plan)
+}
+
+/// Checks that the bytes of an output can become those of an input when all has run: the input's place is its own to the
+/// end, and no such output is such an input itself.
+#[inline(never)]
+fn state(plan: &Plan<'_>, input: usize, output: usize) -> Result<(), Error> {
+    let (Some(to), Some(from)) = (plan.input(input), plan.output(output)) else {
+        return Err(Error::Table { what: "states" });
+    };
+    let rule = |rule| Error::Tensor { index: to.tensor.0, rule };
+    let (Some(x), Some(y)) = (plan.tensor(to.tensor), plan.tensor(from.tensor)) else {
+        return Err(rule("it is kept between runs, but it is not there"));
+    };
+    let same = x.dtype == y.dtype && x.scale == y.scale && x.zero_point == y.zero_point && x.bytes() == y.bytes();
+    if !same || to.dims() != from.dims() || to.order != from.order {
+        return Err(rule("it is kept between runs, but the output for it has another form"));
+    }
+    if x.last != plan.header().steps.saturating_add(1) {
+        return Err(rule("it is kept between runs, but its place is not"));
+    }
+    let is_input = |tensor| (0..plan.input_count()).any(|index| plan.input(index).is_some_and(|p| p.tensor == tensor));
+    let times = plan.states().filter(|&(other, _)| plan.input(other).is_some_and(|p| p.tensor == to.tensor)).count();
+    if is_input(from.tensor) || times != 1 {
+        return Err(rule("it is kept between runs, but what becomes it is an input, or not the only one"));
+    }
+    Ok(())
 }
 
 #[inline(never)]

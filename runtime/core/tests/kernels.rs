@@ -227,4 +227,23 @@ proptest! {
             }
         }
     }
+
+    #[test]
+    fn tables_are_looked_up(
+        x in proptest::collection::vec(any::<i8>(), 1..300),
+        table in proptest::collection::vec(any::<u8>(), 256),
+        in_place in any::<bool>(),
+    ) {
+        let expected: Vec<i8> = x.iter().map(|&x| table[(i32::from(x) + 128) as usize].cast_signed()).collect();
+        let table: [u8; 256] = table.try_into().expect("256 bytes");
+        for kernels in available() {
+            let (mut from, mut to) = (x.clone(), vec![0; x.len()]);
+            let from = Cell::from_mut(&mut from[..]).as_slice_of_cells();
+            let to = Cell::from_mut(&mut to[..]).as_slice_of_cells();
+            let y = if in_place { from } else { to };
+            (kernels.table)(from, y, &table);
+            let found: Vec<i8> = y.iter().map(Cell::get).collect();
+            prop_assert_eq!(&found, &expected, "{}", kernels.name);
+        }
+    }
 }

@@ -10,6 +10,8 @@ mod npy;
 mod picture;
 mod sound;
 mod sound_stream;
+#[cfg(feature = "text")]
+pub(crate) mod text;
 
 use std::path::{Path, PathBuf};
 

@@ -72,6 +72,9 @@ struct Inner {
     labels: Vec<String>,
     /// Of each input, in order.
     preparations: Vec<Preparation>,
+    /// Where the model lies, and what its card names.
+    #[cfg(feature = "text")]
+    folder: std::path::PathBuf,
     /// Prepared with the first session.
     #[cfg(feature = "onnx")]
     fallback: std::sync::Mutex<Option<Arc<cygnet_onnx::fallback::Fallback>>>,
@@ -205,6 +208,8 @@ impl Model {
             card,
             labels,
             preparations,
+            #[cfg(feature = "text")]
+            folder: path.and_then(Path::parent).map(Path::to_path_buf).unwrap_or_default(),
             #[cfg(feature = "onnx")]
             fallback: std::sync::Mutex::default(),
         })))
@@ -241,6 +246,15 @@ impl Model {
     /// # Errors
     /// [`InputError`] naming the file and the mend.
     pub fn data_set(&self, path: &Path) -> Result<DataSet, InputError> {
+        if let Some(text) = self.card().and_then(Card::text_input).filter(|_| !DataSet::is_of_arrays(path)) {
+            #[cfg(feature = "text")]
+            return crate::input::text::data_set(path, &self.0.folder, text, self.inputs());
+            #[cfg(not(feature = "text"))]
+            return Err(InputError::Card(format!(
+                "the model takes text through the tokenizer {}, and this build has none: build it with the feature \"text\"",
+                text.tokenizer
+            )));
+        }
         let prepared = self.0.preparations.iter().find(|preparation| **preparation != Preparation::Tensor);
         let preparation = prepared.cloned().unwrap_or(Preparation::Tensor);
         DataSet::open_prepared(path, preparation, None, self.labels(), self.inputs())
@@ -249,11 +263,17 @@ impl Model {
     /// Names and shapes of the inputs.
     pub fn inputs(&self) -> Vec<InputSpec> {
         let plan = self.plan();
-        let spec = |port: cygnet_core::plan::Port| InputSpec {
+        let is_read = |id| {
+            let mut read = plan.outputs().any(|port| port.tensor == id);
+            plan.steps().for_each(|record| record.step.visit_tensors(&mut |other, _| read |= other == id));
+            read
+        };
+        let spec = |(index, port): (usize, cygnet_core::plan::Port)| InputSpec {
             name: plan.text(port.name).to_string(),
             shape: port.dims().iter().map(|&dim| dim as usize).collect(),
+            kept: plan.is_state(index) || !is_read(port.tensor),
         };
-        plan.inputs().map(spec).collect()
+        plan.inputs().enumerate().map(spec).collect()
     }
 
     /// A session with memory of its own and the fastest kernels of this CPU, or those that `CYGNET_ISA` names, on one

@@ -39,7 +39,8 @@ impl<'a> From<&'a str> for Port<'a> {
 
 /// A model together with the memory that it runs in.
 ///
-/// Set every input before each [`Session::run`]: steps reuse the memory of what was read for the last time.
+/// Set every input before each [`Session::run`], but those that the model keeps from run to run: steps reuse the memory
+/// of what was read for the last time.
 /// Running allocates nothing, unless a step goes through the fallback.
 #[derive(Debug)]
 pub struct Session {
@@ -77,7 +78,7 @@ impl Session {
         }
         let arena = AlignedBytes::new(model.plan().arena_bytes());
         let is_softmax = model.plan().ends_in_softmax(0);
-        Ok(Self {
+        let mut session = Self {
             model,
             arena,
             kernels,
@@ -87,7 +88,9 @@ impl Session {
             fallback,
             room: feed::Room::default(),
             is_softmax,
-        })
+        };
+        session.reset()?;
+        Ok(session)
     }
 
     /// The model.
@@ -106,7 +109,7 @@ impl Session {
     /// [`Error::Session`], which does not happen: the arena is made for the plan.
     pub fn engine(&mut self) -> Result<cygnet_core::Session<'_, '_>, Error> {
         #[allow(unused_mut, reason = "the team needs it")]
-        let mut engine = cygnet_core::Session::with_kernels(self.model.plan(), self.arena.as_mut(), self.kernels)?;
+        let mut engine = cygnet_core::Session::resume(self.model.plan(), self.arena.as_mut(), self.kernels)?;
         #[cfg(feature = "threads")]
         if let Some(team) = &self.team {
             engine.set_team(team);
@@ -122,7 +125,17 @@ impl Session {
         1
     }
 
-    /// Runs the model on the inputs that were set.
+    /// Sets what the model keeps between runs ([`InputSpec::kept`](crate::input::InputSpec)) to zeros, as it is in the
+    /// beginning: the next run begins a new sequence.
+    ///
+    /// # Errors
+    /// As [`Session::engine`].
+    pub fn reset(&mut self) -> Result<(), Error> {
+        self.engine()?.reset();
+        Ok(())
+    }
+
+    /// Runs the model on the inputs that were set. What it keeps between runs is set by the run before, unless you set it.
     ///
     /// # Errors
     /// [`Error::Session`] where a fallback step fails; the log says why.

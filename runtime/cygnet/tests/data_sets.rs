@@ -8,7 +8,7 @@ use cygnet::input::{Array, DataSet, ElementType, InputSpec};
 use cygnet::output::write_npz;
 
 fn spec(name: &str, shape: &[usize]) -> InputSpec {
-    InputSpec { name: name.into(), shape: shape.to_vec() }
+    InputSpec { name: name.into(), shape: shape.to_vec(), kept: false }
 }
 
 fn floats(name: &str, shape: &[usize], values: &[f32]) -> Array {

@@ -13,6 +13,7 @@ mod write;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+pub use read::Subgraph;
 use read::graph_captures;
 pub(crate) use tensor::parameter_of;
 pub use tensor::{DType, Tensor};
@@ -200,6 +201,17 @@ impl Node {
         match self.attributes.get(name)? {
             Attribute::Tensor(v) => Some(v),
             _ => None,
+        }
+    }
+
+    /// A subgraph (`If`, `Loop`, `Scan`) by the name of its attribute; `None` where it is absent.
+    ///
+    /// # Errors
+    /// [`ModelError`] naming the tensor or node.
+    pub fn subgraph(&self, name: &str) -> Result<Option<Subgraph>, ModelError> {
+        match self.attributes.get(name) {
+            Some(Attribute::Graph(bytes)) => read::subgraph(bytes).map(Some),
+            _ => Ok(None),
         }
     }
 

@@ -99,6 +99,13 @@ pub struct Card {
     /// How the first output becomes text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<Text>,
+    /// Extents of the model's open axes, by the name of the axis or `input:axis`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub dims: BTreeMap<String, u32>,
+    /// Outputs that are fed back as inputs of the next run, by the name of the input; where the table is absent, names
+    /// of inputs and outputs such as `state` and `stateN` tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub states: Option<BTreeMap<String, String>>,
     /// How answers are measured, where the task does not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evaluation: Option<Evaluation>,
@@ -218,6 +225,8 @@ pub enum Input {
     Image(ImageInput),
     /// Sound.
     Audio(AudioInput),
+    /// Text.
+    Text(TextInput),
     /// Tensors as they are.
     Tensor(TensorInput),
 }
@@ -334,6 +343,23 @@ pub enum AudioLayout {
     TimeMel,
 }
 
+/// `kind = "text"`: tokens, as many as the model's input is long.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TextInput {
+    /// Which input takes the tokens' numbers: `input_ids`, else the first, when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The tokenizer, `tokenizer.json` as Hugging Face's tokenizers have it; a path from the model's folder.
+    pub tokenizer: String,
+    /// Which input takes 1 where a token is no padding: `attention_mask`, where there is one, when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<String>,
+    /// Which input takes the tokens' kinds: `token_type_ids`, where there is one, when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub types: Option<String>,
+}
+
 /// `kind = "tensor"`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -420,7 +446,8 @@ impl Card {
         match &self.input {
             Input::Image(image) => image.spec().err(),
             Input::Audio(audio) => audio.spec().err(),
-            Input::Tensor(_) => None,
+            Input::Text(text) if text.tokenizer.trim().is_empty() => Some(refusal("tokenizer", "the name of a file")),
+            Input::Text(_) | Input::Tensor(_) => None,
         }
     }
 
@@ -455,11 +482,17 @@ impl Card {
         })
     }
 
+    /// How text becomes tokens, when the model is fed with text.
+    pub fn text_input(&self) -> Option<&TextInput> {
+        if let Input::Text(text) = &self.input { Some(text) } else { None }
+    }
+
     /// Which input of the model is meant; the first when `None`.
     pub fn input_name(&self) -> Option<&str> {
         match &self.input {
             Input::Image(ImageInput { name, .. })
             | Input::Audio(AudioInput { name, .. })
+            | Input::Text(TextInput { name, .. })
             | Input::Tensor(TensorInput { name }) => name.as_deref(),
         }
     }

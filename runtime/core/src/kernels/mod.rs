@@ -14,6 +14,7 @@ mod channel_blocks;
 mod cortex_m;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod float;
+pub mod lanes;
 pub mod portable;
 mod restricted;
 mod rows;
@@ -28,7 +29,7 @@ use core::cell::Cell;
 use crate::bytes::{F32s, I32s, I64s};
 use crate::math::Function;
 use crate::plan::StepSet;
-use crate::plan::step::{BinaryOp, MatMul, Pool, Reduce, Softmax, Window};
+use crate::plan::step::{Attention, BinaryOp, LayerNorm, MatMul, Pool, Reduce, Softmax, Window};
 use crate::quantization::{Stored, Target, TargetI16, TargetOf};
 use crate::session::executors::Executors;
 use crate::weights::compressed::{Factors, LEVELS};
@@ -172,6 +173,24 @@ pub struct ConvF32Args<'a> {
     pub low: f32,
     /// Greatest result.
     pub high: f32,
+}
+
+/// Operands of [`Kernels::attention`]; see [`Attention`] for strides and the formula.
+pub struct AttentionArgs<'a> {
+    /// The step.
+    pub step: &'a Attention,
+    /// Queries.
+    pub q: &'a [f32],
+    /// Keys.
+    pub k: &'a [f32],
+    /// Values.
+    pub v: &'a [f32],
+    /// What is added to the scores.
+    pub mask: Option<&'a [f32]>,
+    /// Result.
+    pub y: &'a mut [f32],
+    /// [`Attention::scratch_len`] elements.
+    pub scratch: &'a mut [f32],
 }
 
 /// One side of an element-wise step.
@@ -334,6 +353,10 @@ pub struct Kernels {
     pub reduce_to_float: fn(&Reduce, &[i8], i32, &mut [f32]),
     /// [`Softmax`]; behind the arguments stand the table and `1/sy`.
     pub softmax_i8: fn(ReduceI8Args<'_, Softmax>, &[u8], f32),
+    /// [`LayerNorm`]: sums of input and residual that become the results, scale, bias.
+    pub layer_norm: fn(&LayerNorm, &mut [f32], F32s<'_>, F32s<'_>),
+    /// [`Attention`].
+    pub attention: fn(AttentionArgs<'_>),
     /// [`crate::plan::step::Quantize`]: values, scale, results, limits.
     pub quantize: fn(&[f32], f32, &mut [i8], Target),
     /// [`crate::plan::step::Dequantize`]: stored values, scale, zero point, results.

@@ -26,7 +26,7 @@ pub(super) const fn restrict(kernels: Kernels, set: StepSet) -> Kernels {
     if !set.has(opcode::DepthwiseI8, Form::I8) {
         few.depthwise_i8 = |_| {};
     }
-    if !set.has(opcode::ConvF32, Form::I8) {
+    if !set.has(opcode::ConvF32, Form::I8) && !recurrent(set, Form::F32) {
         few.conv_f32 = |_| {};
     }
     if !set.has(opcode::DepthwiseF32, Form::I8) {
@@ -61,6 +61,12 @@ pub(super) const fn restrict(kernels: Kernels, set: StepSet) -> Kernels {
     if !set.has(opcode::Softmax, Form::I8) {
         few.softmax_i8 = |_, _, _| {};
     }
+    if !set.has(opcode::LayerNorm, Form::I8) {
+        few.layer_norm = |_, _, _, _| {};
+    }
+    if !set.has(opcode::Attention, Form::I8) {
+        few.attention = |_| {};
+    }
     if !set.has(opcode::Quantize, Form::I8) {
         few.quantize = |_, _, _, _| {};
     }
@@ -71,10 +77,15 @@ pub(super) const fn restrict(kernels: Kernels, set: StepSet) -> Kernels {
     few
 }
 
+/// Whether the set has recurrent layers of a form.
+const fn recurrent(set: StepSet, form: Form) -> bool {
+    set.has(opcode::Lstm, form) || set.has(opcode::Gru, form) || set.has(opcode::Rnn, form)
+}
+
 /// [`restrict`] for those that work on int16.
 const fn restrict_i16(kernels: KernelsI16, set: StepSet) -> KernelsI16 {
     let mut few = kernels;
-    if !set.has(opcode::ConvI16, Form::I8) {
+    if !set.has(opcode::ConvI16, Form::I8) && !recurrent(set, Form::I16) {
         few.conv = |_| {};
     }
     if !set.has(opcode::DepthwiseI16, Form::I8) {
@@ -131,9 +142,10 @@ mod tests {
     fn what_is_left_out_stays_out() {
         let (conv, fill) = (file(opcode::ConvI8), file(opcode::Fill));
         let once = Kernels::PORTABLE.only(&conv);
-        // Bit 2 · opcode, and ConvI8 is 1.
-        assert_eq!(once.steps.bits(), 1 << 2);
-        assert_eq!(once.only(&conv).steps.bits(), 1 << 2);
-        assert_eq!(Kernels::PORTABLE.only(&fill).only(&conv).steps.bits(), 0);
+        // Number 2 · opcode, and ConvI8 is 1.
+        for kernels in [once, once.only(&conv)] {
+            assert!(kernels.steps.has_number(2) && kernels.steps.len() == 1);
+        }
+        assert!(Kernels::PORTABLE.only(&fill).only(&conv).steps.is_empty());
     }
 }

@@ -9,11 +9,12 @@
 //! All offsets count from the first byte of the file. The file may lie at any address.
 
 mod records;
+mod recurrent;
 pub mod step;
 mod step_set;
 mod tensor;
 
-use crate::bytes::{Reader, Record, Span, checksum};
+use crate::bytes::{Reader, Record, Span, U32s, checksum};
 use crate::error::Error;
 pub use step::{Step, StepRecord};
 pub(crate) use step_set::Form;
@@ -71,6 +72,9 @@ crate::word_enum! {
         Card = 4,
         /// Why step `index` runs through the fallback, UTF-8.
         FallbackReason = 5,
+        /// That a session keeps input `index` from run to run: the number of the output that becomes it, one
+        /// little-endian word.
+        State = 6,
     }
 }
 
@@ -342,6 +346,22 @@ impl<'p> Plan<'p> {
     #[must_use]
     pub fn metadata_of(&self, kind: MetadataKind, index: u32) -> Option<&'p [u8]> {
         self.metadata().find(|entry| entry.kind == kind && entry.index == index).map(|entry| self.constant(entry.data))
+    }
+
+    /// What a session keeps from run to run: an input and the output that becomes it, by number.
+    pub fn states(&self) -> impl Iterator<Item = (usize, usize)> + use<'p> {
+        let plan = *self;
+        let pair = move |entry: Metadata| {
+            let output = U32s::new(plan.constant(entry.data)).get(0);
+            (entry.kind == MetadataKind::State).then_some((entry.index as usize, output as usize))
+        };
+        self.metadata().filter_map(pair)
+    }
+
+    /// Whether a session keeps input `index` from run to run.
+    #[must_use]
+    pub fn is_state(&self, index: usize) -> bool {
+        self.states().any(|(input, _)| input == index)
     }
 
     /// Label names in the order of the first output.

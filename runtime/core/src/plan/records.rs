@@ -488,6 +488,146 @@ crate::record! {
 }
 
 crate::record! {
+    /// `y[o, i, …] = x[o, indices[i], …]` with indices that are computed: embeddings. Negative indices count from the end;
+    /// one outside the axis is an error of the run.
+    Lookup {
+        /// Source `[outer, n, inner]`, or none when it is `constant`.
+        x: Option<TensorId>,
+        /// Source as constant.
+        constant: Span,
+        /// Absent, or the real value of one level in each of the `n` rows, f32: the source is then constant int8, `outer`
+        /// 1, and `y` float32: `f32(level) × scale`.
+        scales: Span,
+        /// int32 or int64.
+        indices: TensorId,
+        /// Destination `[outer, number of indices, inner]`, elements of the same type.
+        y: TensorId,
+        /// Dimensions in front.
+        outer: u32,
+        /// Length of the axis in the source.
+        n: u32,
+        /// Elements behind.
+        inner: u32,
+    }
+}
+
+crate::record! {
+    /// `y = condition ? a : b` with broadcasting; strides count elements, 0 repeats.
+    Select {
+        /// Bool.
+        condition: TensorId,
+        /// Taken where the condition holds, or none when it is `a_constant`.
+        a: Option<TensorId>,
+        /// Taken elsewhere, or none when it is `b_constant`.
+        b: Option<TensorId>,
+        /// `a` as constant.
+        a_constant: Span,
+        /// `b` as constant.
+        b_constant: Span,
+        /// Result, elements of the type of both, row-major over `dims`.
+        y: TensorId,
+        /// Dimensions of the result; those in front are 1.
+        dims: [u32; MAX_RANK],
+        /// Strides of the condition.
+        condition_strides: [u32; MAX_RANK],
+        /// Strides of `a`.
+        a_strides: [u32; MAX_RANK],
+        /// Strides of `b`.
+        b_strides: [u32; MAX_RANK],
+    }
+}
+
+crate::record! {
+    /// Layer normalisation of the rows of `[rows, n]`
+    /// ([LayerNormalization](https://onnx.ai/onnx/operators/onnx__LayerNormalization.html)), all in f32:
+    /// with `s = x + residual`, `y = (s - mean) · (1/√(mean((s - mean)²) + epsilon)) · scale + bias`.
+    ///
+    /// Sums are those of [`crate::kernels::lanes`]. Where `about_zero` is 1, all means of `s` count as 0
+    /// ([RMSNormalization](https://onnx.ai/onnx/operators/onnx__RMSNormalization.html)).
+    LayerNorm {
+        /// Input, float32 `[rows, n]`.
+        x: TensorId,
+        /// Added to it first, float32 `[rows, n]`; or none.
+        residual: Option<TensorId>,
+        /// Output, float32 `[rows, n]`; may be the place of `x` or of the residual.
+        y: TensorId,
+        /// Rows.
+        rows: u32,
+        /// Elements of a row.
+        n: u32,
+        /// f32 `[n]`; absent when all are 1.
+        scale: Span,
+        /// f32 `[n]`; absent when all are 0.
+        bias: Span,
+        /// Added to the variance.
+        epsilon: f32,
+        /// 1 where nothing is taken off the elements.
+        about_zero: u32,
+    }
+}
+
+crate::record! {
+    /// Attention (Vaswani and others 2017, «Attention is all you need», scaled dot-product attention) of each head, all in
+    /// f32: `y = softmax(q·kᵀ × scale + mask) · v`.
+    ///
+    /// Products are rounded, then added in order; the softmax is `e^(s - greatest)` as in [`Softmax`], and
+    /// `y = (Σ e·v) × (1 / Σ e)`, the last sum that of [`crate::kernels::lanes`].
+    Attention {
+        /// Queries, float32; a row is contiguous.
+        q: TensorId,
+        /// Keys, float32; a row is contiguous.
+        k: TensorId,
+        /// Values, float32; a row is contiguous.
+        v: TensorId,
+        /// Added to the scores, float32; or none.
+        mask: Option<TensorId>,
+        /// Result, float32; a row is contiguous.
+        y: TensorId,
+        /// Room, float32: [`Attention::scratch_len`] elements.
+        scratch: TensorId,
+        /// Sequences.
+        batch: u32,
+        /// Heads of queries.
+        heads: u32,
+        /// Heads of queries that read the same keys and values, one after the other.
+        sharing: u32,
+        /// Rows of a head's queries and of its result.
+        queries: u32,
+        /// Rows of a head's keys and values.
+        keys: u32,
+        /// Elements of a row of queries and keys.
+        width: u32,
+        /// Elements of a row of values and of the result.
+        value_width: u32,
+        /// Elements from one sequence, head, row of queries to the next.
+        q_strides: [u32; 3],
+        /// The same of keys.
+        k_strides: [u32; 3],
+        /// The same of values.
+        v_strides: [u32; 3],
+        /// The same of the result.
+        y_strides: [u32; 3],
+        /// Elements of the mask from one sequence, head, query, key to the next; 0 repeats.
+        mask_strides: [u32; 4],
+        /// What scores are multiplied by.
+        scale: f32,
+    }
+}
+
+impl Attention {
+    /// Elements of scratch: the keys of a head by columns, some of its queries and their scores.
+    #[must_use]
+    pub fn scratch_len(&self) -> Option<usize> {
+        use crate::kernels::lanes::LANES;
+        use crate::kernels::portable::attention::TILE;
+        let keys = (self.keys as usize).checked_next_multiple_of(LANES)?;
+        let columns = (self.width as usize).checked_mul(keys)?;
+        let tile = (self.width as usize).checked_add(keys)?.checked_mul(TILE)?;
+        columns.checked_add(tile)
+    }
+}
+
+crate::record! {
     /// Linear interpolation of rows and columns. Row `r` of the result lies between the rows
     /// `rows[r].0` and `rows[r].1` with weight `rows[r].2` of the second; columns likewise.
     /// `top = a·(1-wx) + b·wx`, `v = top·(1-wy) + bottom·wy`; int8 and int16: `round(v·multiplier) + zy` on `x - zx`.

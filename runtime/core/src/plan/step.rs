@@ -3,6 +3,7 @@
 //! A record is: opcode and number of words, name, then the fields of the step's struct.
 
 pub use super::records::*;
+pub use super::recurrent::{Activation, Recurrent};
 use super::tensor::{MAX_RANK, TensorId};
 use crate::bytes::{Reader, Record, Span, U32s};
 
@@ -102,6 +103,13 @@ steps! {
     24 ConvI16(ConvI16),
     25 DepthwiseI16(ConvI16),
     26 Requantize(Requantize),
+    27 Lstm(Recurrent),
+    28 Gru(Recurrent),
+    29 Rnn(Recurrent),
+    32 Lookup(Lookup),
+    33 Select(Select),
+    34 LayerNorm(LayerNorm),
+    35 Attention(Attention),
 }
 
 /// What a step does with one of its tensors.
@@ -178,6 +186,37 @@ impl Step {
             Self::Dequantize(s) => pair(s.x, s.y),
             Self::Requantize(s) => pair(s.x, s.y),
             Self::Cast(s) => pair(s.x, s.y),
+            Self::Lstm(s) | Self::Gru(s) | Self::Rnn(s) => {
+                pair(s.x, s.y);
+                [s.h, s.c].into_iter().flatten().for_each(|id| visit(id, Read));
+                s.y_c.into_iter().for_each(|id| visit(id, Write));
+                [s.state, s.sums].into_iter().for_each(|id| visit(id, Scratch));
+            }
+            Self::Lookup(s) => {
+                pair(s.indices, s.y);
+                if let Some(x) = s.x {
+                    visit(x, Read);
+                }
+            }
+            Self::Select(s) => {
+                pair(s.condition, s.y);
+                s.a.into_iter().chain(s.b).for_each(|id| visit(id, Read));
+            }
+            Self::LayerNorm(s) => {
+                pair(s.x, s.y);
+                if let Some(residual) = s.residual {
+                    visit(residual, Read);
+                }
+            }
+            Self::Attention(s) => {
+                pair(s.q, s.y);
+                visit(s.k, Read);
+                visit(s.v, Read);
+                if let Some(mask) = s.mask {
+                    visit(mask, Read);
+                }
+                visit(s.scratch, Scratch);
+            }
             Self::HostStep(s) => {
                 s.input_ids().for_each(|id| visit(id, Read));
                 s.output_ids().for_each(|id| visit(id, Write));
@@ -192,6 +231,7 @@ impl Step {
         match self {
             Self::Table(s) => s.x == x,
             Self::Unary(s) => s.x == x,
+            Self::LayerNorm(s) => (s.x == x) != (s.residual == Some(x)),
             Self::Binary(s) => {
                 let whole = row_major(&s.dims);
                 (s.a == x && (s.b != Some(x) || s.b_strides == whole) && s.a_strides == whole)
@@ -217,6 +257,7 @@ impl Step {
             Self::Quantize(s) => Some(s.y),
             Self::Dequantize(s) => Some(s.x),
             Self::Requantize(s) => Some(s.y),
+            Self::Lstm(s) | Self::Gru(s) | Self::Rnn(s) => Some(s.state),
             _ => None,
         }
     }
@@ -238,6 +279,13 @@ impl Step {
             Self::ConvI16(s) | Self::DepthwiseI16(s) => conv(&s.window),
             Self::ConvF32(s) => conv(&s.window),
             Self::DepthwiseF32(s) => conv(&s.window),
+            Self::Lstm(s) => s.multiply_accumulates(4),
+            Self::Gru(s) => s.multiply_accumulates(3),
+            Self::Rnn(s) => s.multiply_accumulates(1),
+            Self::Attention(s) => {
+                let scores = u64::from(s.batch) * u64::from(s.heads) * u64::from(s.queries) * u64::from(s.keys);
+                scores * (u64::from(s.width) + u64::from(s.value_width))
+            }
             Self::MatMul(s) => u64::from(s.batch) * u64::from(s.m) * u64::from(s.k) * u64::from(s.n),
             _ => 0,
         }

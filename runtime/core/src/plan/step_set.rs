@@ -7,7 +7,15 @@ use crate::bytes::Record;
 
 /// A set of kinds of steps. Kinds that exist for several types of elements count once for each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct StepSet(u128);
+pub struct StepSet([u128; BLOCKS]);
+
+/// Opcodes of which one number holds the bits.
+const BLOCK: usize = 32;
+
+/// Numbers of a set.
+const BLOCKS: usize = 2;
+
+const _: () = assert!(opcode::COUNT <= BLOCK * BLOCKS);
 
 /// The forms that a kind of step may have, by the type of its deciding tensor. Kinds of one form have the first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,7 +46,7 @@ impl Form {
 
 impl StepSet {
     /// Every kind.
-    pub const ALL: Self = Self(u128::MAX);
+    pub const ALL: Self = Self([u128::MAX; BLOCKS]);
 
     /// The kinds of steps of a plan (`.cyg`), or [`Self::ALL`] when the bytes are none. Can be called in a constant.
     #[must_use]
@@ -49,32 +57,48 @@ impl StepSet {
         }
     }
 
-    /// The set as bits: kind by kind, bit `2 · opcode`, one more where float32 decides, and `64 + opcode` where int16 does.
+    /// Whether the kind of a number is in the set: `2 · opcode`, one more where float32 decides, and `64 + opcode` where
+    /// int16 does; of opcodes from 32 on `128` more than opcodes 32 less have.
     #[must_use]
-    pub const fn bits(self) -> u128 {
-        self.0
+    pub const fn has_number(self, number: u32) -> bool {
+        let number = number as usize;
+        number < 128 * BLOCKS && self.0[number / 128] >> (number % 128) & 1 == 1
+    }
+
+    /// How many kinds are in the set.
+    #[must_use]
+    pub const fn len(self) -> u32 {
+        self.0[0].count_ones() + self.0[1].count_ones()
+    }
+
+    /// Whether no kind is in the set.
+    #[must_use]
+    pub const fn is_empty(self) -> bool {
+        self.len() == 0
     }
 
     /// Whether the kind of an opcode is in the set, in the form that its deciding tensor asks for, see [`deciding_word`].
     #[must_use]
     pub(crate) const fn has(self, opcode: usize, form: Form) -> bool {
-        self.0 & bit(opcode, form) != 0
+        self.has_number(number(opcode, form) as u32)
     }
 
     /// The kinds that are in both sets.
     #[must_use]
     pub(crate) const fn and(self, other: Self) -> Self {
-        Self(self.0 & other.0)
+        Self([self.0[0] & other.0[0], self.0[1] & other.0[1]])
     }
 }
 
-const fn bit(opcode: usize, form: Form) -> u128 {
-    let opcode = opcode & 31;
-    1 << match form {
-        Form::I8 => 2 * opcode,
-        Form::F32 => 2 * opcode + 1,
-        Form::I16 => 64 + opcode,
-    }
+/// See [`StepSet::has_number`].
+const fn number(opcode: usize, form: Form) -> usize {
+    let (block, opcode) = (opcode / BLOCK % BLOCKS, opcode % BLOCK);
+    128 * block
+        + match form {
+            Form::I8 => 2 * opcode,
+            Form::F32 => 2 * opcode + 1,
+            Form::I16 => 64 + opcode,
+        }
 }
 
 /// Which word of a record, behind its head, names the tensor whose type decides between the forms of its kind; `None`
@@ -86,6 +110,7 @@ pub(crate) const fn deciding_word(opcode: usize) -> Option<usize> {
         opcode::Table | opcode::Pool | opcode::Reduce | opcode::Softmax | opcode::ResizeLinear => Some(1),
         opcode::Quantize | opcode::Requantize => Some(1),
         opcode::ArgMax | opcode::Dequantize => Some(0),
+        opcode::Lstm | opcode::Gru | opcode::Rnn => Some(5),
         _ => None,
     }
 }
@@ -99,7 +124,7 @@ pub(super) const fn word(bytes: &[u8], at: usize) -> Option<usize> {
     }
 }
 
-const fn scan(plan: &[u8]) -> Option<u128> {
+const fn scan(plan: &[u8]) -> Option<[u128; BLOCKS]> {
     // Behind the sixteen bytes before the header's own words: see `Header`.
     const STEP_TABLE: usize = 16 + 4 * 3;
     const TENSORS: usize = STEP_TABLE + 8;
@@ -115,7 +140,7 @@ const fn scan(plan: &[u8]) -> Option<u128> {
     }
     let (Some(start), Some(len)) = (word(plan, STEP_TABLE), word(plan, STEP_TABLE + 4)) else { return None };
     let Some(tensors) = word(plan, TENSORS) else { return None };
-    let (mut at, mut bits) = (start, 0);
+    let (mut at, mut bits) = (start, [0; BLOCKS]);
     while at < start.saturating_add(len) {
         let Some(head) = word(plan, at) else { return None };
         let (opcode, words) = (head & 0xffff, head >> 16);
@@ -135,7 +160,8 @@ const fn scan(plan: &[u8]) -> Option<u128> {
                 }
             }
         };
-        bits |= bit(opcode, form);
+        let number = number(opcode, form);
+        bits[number / 128] |= 1 << (number % 128);
         at = at.saturating_add(4 * words);
     }
     Some(bits)

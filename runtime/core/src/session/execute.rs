@@ -2,6 +2,8 @@
 
 mod compressed;
 pub(crate) mod executors;
+mod recurrent;
+mod transformer;
 
 use core::cell::Cell;
 use core::ops::Range;

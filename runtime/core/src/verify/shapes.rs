@@ -1,11 +1,13 @@
 //! What each kind of step demands of its tensors and constants.
 
+mod recurrent;
+
 use core::ops::RangeInclusive;
 
 use super::product;
 use crate::bytes::{F32s, I32s, I64s, Span, U32s};
 use crate::kernels::source::Source;
-use crate::plan::step::{ConvI8, ConvI16, Copy, MAX_HOST_TENSORS, Reduce, ReduceKind, Step, Window};
+use crate::plan::step::{Attention, ConvI8, ConvI16, Copy, Lookup, MAX_HOST_TENSORS, Reduce, ReduceKind, Step, Window};
 use crate::plan::{DType, MAX_RANK, Plan, TensorId};
 use crate::weights;
 use crate::weights::compressed::{Factors, LEVELS, Pieces, Stored, expanded_bytes, factor_count, indexed_bytes};
@@ -325,6 +327,44 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
             )?;
             require(x.len() == y.len(), "input and output differ in size")
         }
+        Step::Lstm(s) => recurrent::check(plan, s, 4),
+        Step::Gru(s) => recurrent::check(plan, s, 3),
+        Step::Rnn(s) => recurrent::check(plan, s, 1),
+        Step::Lookup(s) => check_lookup(plan, s),
+        Step::Select(s) => {
+            let (condition, y) = pair(plan, s.condition, s.y)?;
+            typed(&condition, DType::Bool)?;
+            sized(&y, &s.dims)?;
+            broadcast(&s.dims, &s.condition_strides, condition.len())?;
+            for (side, span, strides) in [(s.a, s.a_constant, &s.a_strides), (s.b, s.b_constant, &s.b_strides)] {
+                let len = match side {
+                    Some(id) => {
+                        let side = tensor(plan, id)?;
+                        typed(&side, y.dtype)?;
+                        side.len()
+                    }
+                    None => span.of(plan.bytes()).ok_or("a constant lies outside the file")?.len() / y.dtype.bytes(),
+                };
+                broadcast(&s.dims, strides, len)?;
+            }
+            Ok(())
+        }
+        Step::LayerNorm(s) => {
+            let (x, y) = pair(plan, s.x, s.y)?;
+            same_type(&x, &y, &[DType::F32])?;
+            sized(&x, &[s.rows, s.n])?;
+            sized(&y, &[s.rows, s.n])?;
+            if let Some(residual) = s.residual {
+                let residual = tensor(plan, residual)?;
+                typed(&residual, DType::F32)?;
+                require(residual.len() == x.len(), "input and residual differ in size")?;
+            }
+            for span in [s.scale, s.bias] {
+                constant(plan, span, if span.is_none() { Some(0) } else { (s.n as usize).checked_mul(4) })?;
+            }
+            require(s.epsilon.is_finite() && s.epsilon >= 0.0, "its epsilon is not usable")
+        }
+        Step::Attention(s) => check_attention(plan, s),
         Step::HostStep(s) => {
             let named = |ids: &[TensorId; MAX_HOST_TENSORS]| ids.iter().filter(|&&id| id != TensorId::NONE).count();
             require(s.input_ids().count() == named(&s.inputs), "its list of inputs has a gap")?;
@@ -332,6 +372,74 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
             require(s.model.of(plan.bytes()).is_some(), "its model lies outside the file")
         }
     }
+}
+
+#[inline(never)]
+fn check_lookup(plan: &Plan<'_>, s: &Lookup) -> Rule {
+    let (indices, y) = pair(plan, s.indices, s.y)?;
+    require(matches!(indices.dtype, DType::I32 | DType::I64), "its indices are neither int32 nor int64")?;
+    let source = [s.outer, s.n, s.inner];
+    sized(&y, &[s.outer, indices.len() as u32, s.inner])?;
+    require(s.n > 0 && s.inner > 0, "its source is empty")?;
+    match s.x {
+        Some(x) => {
+            let x = tensor(plan, x)?;
+            typed(&x, y.dtype)?;
+            sized(&x, &source)?;
+            require(s.scales.is_none(), "an activation has no scale for each row")
+        }
+        None if s.scales.is_none() => {
+            let bytes = product(&source).and_then(|len| len.checked_mul(y.dtype.bytes()));
+            constant(plan, s.constant, bytes).map(|_| ())
+        }
+        None => {
+            typed(&y, DType::F32)?;
+            require(s.outer == 1, "rows with scales have no dimensions in front")?;
+            constant(plan, s.constant, product(&source))?;
+            let scales = F32s::new(constant(plan, s.scales, (s.n as usize).checked_mul(4))?);
+            require(scales.iter().all(f32::is_finite), "a scale is not usable")
+        }
+    }
+}
+
+/// Whether the elements `[batch][heads][rows]` of `width` each, so far apart, are all among `len`.
+fn reaches(extents: [u32; 3], strides: [u32; 3], width: u32, len: usize) -> bool {
+    let mut last = u64::from(width);
+    for (extent, stride) in extents.into_iter().zip(strides) {
+        last = last.saturating_add(u64::from(extent.saturating_sub(1)).saturating_mul(u64::from(stride)));
+    }
+    last <= len as u64
+}
+
+#[inline(never)]
+fn check_attention(plan: &Plan<'_>, s: &Attention) -> Rule {
+    let sizes = [s.batch, s.heads, s.sharing, s.queries, s.keys, s.width, s.value_width];
+    require(sizes.iter().all(|&size| (1..1 << 24).contains(&size)), "its sizes are not usable")?;
+    require(s.heads.is_multiple_of(s.sharing), "its heads do not share keys evenly")?;
+    let (queries, keys) = ([s.batch, s.heads, s.queries], [s.batch, s.heads / s.sharing, s.keys]);
+    let operands = [
+        (s.q, queries, s.q_strides, s.width),
+        (s.k, keys, s.k_strides, s.width),
+        (s.v, keys, s.v_strides, s.value_width),
+        (s.y, queries, s.y_strides, s.value_width),
+    ];
+    for (id, extents, strides, width) in operands {
+        let operand = tensor(plan, id)?;
+        typed(&operand, DType::F32)?;
+        require(reaches(extents, strides, width, operand.len()), "its strides leave a tensor")?;
+    }
+    if let Some(mask) = s.mask {
+        let mask = tensor(plan, mask)?;
+        typed(&mask, DType::F32)?;
+        let [batch, head, query, key] = s.mask_strides;
+        require(key <= 1, "its rows are not contiguous")?;
+        let width = if key == 1 { s.keys } else { 1 };
+        require(reaches(queries, [batch, head, query], width, mask.len()), "its strides leave a tensor")?;
+    }
+    let scratch = tensor(plan, s.scratch)?;
+    typed(&scratch, DType::F32)?;
+    require(s.scratch_len().is_some_and(|needed| scratch.len() >= needed), "its scratch is too small")?;
+    require(s.scale.is_finite(), "its scale is not usable")
 }
 
 #[inline(never)]

@@ -15,6 +15,8 @@ pub struct InputSpec {
     pub name: String,
     /// The ONNX shape, open axes fixed (the batch as 1).
     pub shape: Vec<usize>,
+    /// Whether samples may come without it: a session keeps it from run to run, or no step reads it.
+    pub kept: bool,
 }
 
 impl InputSpec {
@@ -28,16 +30,19 @@ impl InputSpec {
 pub struct Sample {
     /// The file, and the number of the sample in it where a file holds many.
     pub name: String,
-    /// Every input of the model in order, the elements in the order of its ONNX shape.
+    /// Every input of the model in order, the elements in the order of its ONNX shape; none where the data leave out an
+    /// input that they may, see [`InputSpec::kept`].
     pub inputs: Vec<Vec<f32>>,
     /// The class that the sample belongs to, where the data say it.
     pub label: Option<usize>,
+    /// Whether a sequence begins here: what a session keeps is reset before the sample.
+    pub starts: bool,
 }
 
 #[derive(Debug)]
 enum Source {
     /// One array for each input, the first axis the sample.
-    Arrays { arrays: Vec<Array>, count: usize, labels: Vec<usize> },
+    Arrays { arrays: Vec<Option<Array>>, count: usize, labels: Vec<usize>, starts: Vec<bool> },
     /// One file for each sample.
     Files { preparation: Preparation, files: Vec<Labelled> },
 }
@@ -49,6 +54,9 @@ enum Source {
 ///   sub-folders, where all of them are labels of the card.
 /// - A `.npz` holds one array for each input, of its name, or `x` when there is one input; the first axis is the
 ///   sample. `y` holds the labels. A `.npy` is `x`. Both may also hold a single sample in the shape of the model.
+/// - Inputs that a session keeps from run to run may be left out: samples then are the elements of one sequence, or of
+///   several, where an array `start` holds 1 for the first sample of each and 0 for the others. Each file of a folder is
+///   a sequence of its own.
 #[derive(Debug)]
 pub struct DataSet {
     path: PathBuf,
@@ -93,6 +101,21 @@ impl DataSet {
             Source::Files { preparation, files }
         };
         Ok(Self { path: path.to_path_buf(), inputs, source })
+    }
+
+    /// Whether a path is that of arrays: they need no preparation.
+    pub(crate) fn is_of_arrays(path: &Path) -> bool {
+        path.is_dir() || FileKind::of(path) == Some(FileKind::Arrays)
+    }
+
+    /// Samples that are made already: one array for each input, in order.
+    #[cfg(feature = "text")]
+    pub(crate) fn of_arrays(path: &Path, arrays: Vec<Array>, inputs: Vec<InputSpec>) -> Result<Self, InputError> {
+        let mut count = 0;
+        for (array, input) in arrays.iter().zip(&inputs) {
+            count = sample_count(array, input, path)?;
+        }
+        Ok(Self { path: path.to_path_buf(), inputs, source: Source::Arrays { arrays, count, labels: Vec::new() } })
     }
 
     /// Number of samples.
@@ -174,21 +197,29 @@ impl DataSet {
     pub fn sample(&self, index: usize) -> Result<Sample, InputError> {
         let missing = || InputError::data(&self.path, format!("there is no sample {index}; it has {}", self.len()));
         match &self.source {
-            Source::Arrays { arrays, count, labels } => {
+            Source::Arrays { arrays, count, labels, starts } => {
                 if index >= *count {
                     return Err(missing());
                 }
-                let inputs = arrays.iter().zip(&self.inputs).map(|(array, input)| self.row(array, input, index));
-                let inputs = inputs.collect::<Result<_, _>>()?;
-                Ok(Sample { name: self.name(index), inputs, label: labels.get(index).copied() })
+                let row = |(array, input): (&Option<Array>, &InputSpec)| match array {
+                    Some(array) => self.row(array, input, index),
+                    None => Ok(Vec::new()),
+                };
+                let inputs = arrays.iter().zip(&self.inputs).map(row).collect::<Result<_, _>>()?;
+                let starts = starts.get(index).copied().unwrap_or(index == 0);
+                Ok(Sample { name: self.name(index), inputs, label: labels.get(index).copied(), starts })
             }
             Source::Files { preparation, files } => {
                 let (path, label) = files.get(index).ok_or_else(missing)?;
                 let inputs = match preparation {
                     Preparation::Tensor => self.single(path)?,
-                    prepared => vec![prepare(path, prepared)?],
+                    prepared => {
+                        let made = prepare(path, prepared)?;
+                        let of = |input: &InputSpec| if input.kept { Vec::new() } else { made.clone() };
+                        self.inputs.iter().map(of).collect()
+                    }
                 };
-                Ok(Sample { name: self.name(index), inputs, label: *label })
+                Ok(Sample { name: self.name(index), inputs, label: *label, starts: true })
             }
         }
     }
@@ -278,8 +309,9 @@ fn check_preparation(
         }
         Preparation::Audio(spec) => (vec![spec.frames(), spec.row_len()], "frames, values"),
     };
-    let [input] = inputs else {
-        let problem = format!("a file gives one input, the model has {}; give a .npz with all of them", inputs.len());
+    let wanted: Vec<&InputSpec> = inputs.iter().filter(|input| !input.kept).collect();
+    let [input] = wanted[..] else {
+        let problem = format!("a file gives one input, the model has {}; give a .npz with all of them", wanted.len());
         return Err(InputError::data(path, problem));
     };
     if name.is_some_and(|name| name != input.name) {
@@ -292,7 +324,7 @@ fn check_preparation(
     {
         return Ok(());
     }
-    let InputSpec { name, shape } = input;
+    let InputSpec { name, shape, .. } = input;
     Err(InputError::Card(format!("it makes {made:?} ({axes}), the input \"{name}\" has the shape {shape:?}")))
 }
 
@@ -308,9 +340,14 @@ fn arrays(path: &Path, inputs: &[InputSpec], classes: &[String]) -> Result<Sourc
     let mut count = None;
     for input in inputs {
         let by_name = found.iter().position(|array| array.name == input.name);
-        let x = || found.iter().position(|array| inputs.len() == 1 && array.name == "x");
+        let alone = !input.kept && inputs.iter().filter(|input| !input.kept).count() == 1;
+        let x = || found.iter().position(|array| alone && array.name == "x");
+        if input.kept && by_name.is_none() {
+            arrays.push(None);
+            continue;
+        }
         let place = by_name.or_else(x).ok_or_else(|| {
-            let or_x = if inputs.len() == 1 { " or \"x\"" } else { "" };
+            let or_x = if alone { " or \"x\"" } else { "" };
             let problem = format!("there is no array \"{}\"{or_x} in it; it has {}", input.name, names.join(", "));
             InputError::data(path, problem)
         })?;
@@ -320,14 +357,22 @@ fn arrays(path: &Path, inputs: &[InputSpec], classes: &[String]) -> Result<Sourc
             let problem = format!("it holds {samples} samples, the array before {}", count.unwrap_or(0));
             return Err(InputError::array(path, &array.name, problem));
         }
-        arrays.push(array);
+        arrays.push(Some(array));
     }
     let count = count.unwrap_or(0);
+    let starts = match found.iter().find(|array| array.name == "start") {
+        None => Vec::new(),
+        Some(start) if start.len() == count => start.to_f32s(0, count).iter().map(|&value| value != 0.0).collect(),
+        Some(start) => {
+            let problem = format!("{} marks for {count} samples; store 0 or 1 for each", start.len());
+            return Err(InputError::array(path, "start", problem));
+        }
+    };
     let labels = match found.iter().find(|array| array.name == "y") {
         None => Vec::new(),
         Some(y) => label_indices(y, count, classes, path)?,
     };
-    Ok(Source::Arrays { arrays, count, labels })
+    Ok(Source::Arrays { arrays, count, labels, starts })
 }
 
 /// How many samples an array holds.

@@ -48,6 +48,8 @@ pub(crate) struct Builder {
     pub steps: Vec<(Step, String)>,
     pub inputs: Vec<PortDraft>,
     pub outputs: Vec<PortDraft>,
+    /// Inputs that are kept between runs and the outputs that become them, by number.
+    pub states: Vec<(usize, usize)>,
     pub metadata: Vec<(MetadataKind, u32, Vec<u8>)>,
     /// Why a host step is one, by its index among `steps` while they grow.
     pub reasons: Vec<(usize, String)>,
@@ -118,6 +120,11 @@ impl Builder {
         self.tensor(DType::I16, vec![len], None, &format!("{label}/scratch"))
     }
 
+    /// [`Self::scratch`] of `len` float32 elements.
+    pub fn scratch_f32(&mut self, len: usize, label: &str) -> TensorId {
+        self.tensor(DType::F32, vec![len], None, &format!("{label}/scratch"))
+    }
+
     /// Drops steps whose results nobody reads, then tensors that no step names.
     pub fn sweep(&mut self) {
         let mut used = vec![false; self.tensors.len()];
@@ -166,6 +173,7 @@ impl Builder {
         }
         let end = self.steps.len() as u32 + 1;
         self.outputs.iter().for_each(|port| touch(port.tensor, end));
+        self.states.iter().for_each(|&(input, _)| touch(self.inputs[input].tensor, end));
         lives
     }
 
@@ -370,6 +378,27 @@ fn for_each_id(step: &mut Step, change: &dyn Fn(&mut TensorId)) {
         Step::Dequantize(s) => ids!(s: x, y),
         Step::Requantize(s) => ids!(s: x, y),
         Step::Cast(s) => ids!(s: x, y),
+        Step::Lstm(s) | Step::Gru(s) | Step::Rnn(s) => {
+            ids!(s: x, y, state, sums);
+            [&mut s.h, &mut s.c, &mut s.y_c].into_iter().for_each(optional);
+        }
+        Step::Lookup(s) => {
+            ids!(s: indices, y);
+            optional(&mut s.x);
+        }
+        Step::Select(s) => {
+            ids!(s: condition, y);
+            optional(&mut s.a);
+            optional(&mut s.b);
+        }
+        Step::LayerNorm(s) => {
+            ids!(s: x, y);
+            optional(&mut s.residual);
+        }
+        Step::Attention(s) => {
+            ids!(s: q, k, v, y, scratch);
+            optional(&mut s.mask);
+        }
         Step::HostStep(s) => {
             let named = s.inputs.iter_mut().chain(&mut s.outputs).filter(|id| **id != TensorId::NONE);
             named.for_each(change);
@@ -402,6 +431,10 @@ fn for_each_span(step: &mut Step, change: &dyn Fn(&mut Span)) {
         Step::Copy(s) => spans!(s: constant, table),
         Step::Gather(s) => spans!(s: indices),
         Step::ResizeLinear(s) => spans!(s: rows, columns),
+        Step::Lstm(s) | Step::Gru(s) | Step::Rnn(s) => spans!(s: weights, multipliers, bias, peepholes),
+        Step::Lookup(s) => spans!(s: constant, scales),
+        Step::Select(s) => spans!(s: a_constant, b_constant),
+        Step::LayerNorm(s) => spans!(s: scale, bias),
         Step::HostStep(s) => spans!(s: model),
         _ => {}
     }

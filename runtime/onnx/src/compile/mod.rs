@@ -2,21 +2,30 @@
 //!
 //! 1. `normalize` rewrites operators that carry their quantization inside (`QLinearConv` …) as
 //!    DequantizeLinear → operator → QuantizeLinear, so that there is one form.
+//!    `recognise` puts operators together that exporters take apart.
 //! 2. `lower` walks the nodes in order. Constants are folded, moves of elements become
 //!    `layout::Layout`s, an operator between dequantized inputs and a QuantizeLinear becomes one
 //!    int8 step, others float steps, and what has no step a step for the ONNX fallback.
 //! 3. `builder` drops what nobody reads, `strips` saves memory where it is short, `memory` places the tensors, and the
 //!    bytes are written.
 
+mod branches;
 mod builder;
 mod compress;
+mod dims;
 mod layout;
 mod lower;
 mod memory;
 mod normalize;
+pub mod recognise;
+mod states;
 mod strips;
 
+use std::collections::BTreeMap;
+
 use cygnet_core::Plan;
+pub use dims::fix_dims;
+pub use states::states;
 
 use crate::model::{Model, ModelError};
 
@@ -37,11 +46,20 @@ pub struct Options {
     /// Whether weights of dense int8 convolutions may be stored in fewer bits where their values allow it: the plan is
     /// smaller, and the arena has room to expand them, within `scratch_bytes` where that is enough for 16 channels.
     pub compress: bool,
+    /// Extents of open axes, by the name of the axis or `input:axis`; those that the card tells need not be here.
+    pub dims: BTreeMap<String, usize>,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Self { card: None, fallback: true, scratch_bytes: 64 << 10, arena_bytes: None, compress: true }
+        Self {
+            card: None,
+            fallback: true,
+            scratch_bytes: 64 << 10,
+            arena_bytes: None,
+            compress: true,
+            dims: BTreeMap::new(),
+        }
     }
 }
 
@@ -91,12 +109,12 @@ pub enum CompileError {
 
 /// Compiles a model to a plan.
 ///
-/// Open batch dimensions become 1.
+/// Open axes get the extents that `options` or the card tell; an open batch becomes 1.
 ///
 /// # Errors
 /// [`CompileError`] naming the node, tensor or input and the mend.
 pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileError> {
-    let model = normalize::normalize(model)?;
+    let model = recognise::recognise(resolved(&normalize::normalize(model)?, options)?);
     let mut builder = lower::lower(&model, options)?;
     builder.sweep();
     if let Some(limit) = options.arena_bytes {
@@ -109,10 +127,35 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
         strips::fit(&mut builder, limit, less.scratch_bytes);
         builder.sweep();
     }
+    for &(input, output) in &builder.states {
+        let data = (output as u32).to_le_bytes().to_vec();
+        builder.metadata.push((cygnet_core::plan::MetadataKind::State, input as u32, data));
+    }
     metadata(&model, options, &mut builder)?;
     let plan = builder.finish()?;
     Plan::parse(&plan).map_err(CompileError::Refused)?;
     Ok(Compiled { plan })
+}
+
+/// The model with open axes fixed, and without `If` nodes whose condition follows from shapes.
+///
+/// # Errors
+/// As [`compile`].
+pub fn resolved(model: &Model, options: &Options) -> Result<Model, CompileError> {
+    let mut model = model.clone();
+    let card = card(&model, options)?;
+    let mut dims: BTreeMap<String, usize> =
+        card.into_iter().flat_map(|card| card.dims).map(|(name, extent)| (name, extent as usize)).collect();
+    dims.extend(options.dims.clone());
+    fix_dims(&mut model, &dims);
+    branches::inlined(model, options)
+}
+
+/// The card that counts: that of `options`, or the model's own.
+fn card(model: &Model, options: &Options) -> Result<Option<cygnet_sense::Card>, CompileError> {
+    let text = options.card.as_ref().or_else(|| model.metadata.get(CARD_KEY));
+    let parsed = text.map(|text| cygnet_sense::Card::parse(text)).transpose();
+    parsed.map_err(|error| CompileError::Card(error.to_string()))
 }
 
 /// The key under which quantize keeps a model's card in its ONNX metadata.

@@ -38,19 +38,7 @@ pub(super) fn model(bytes: &[u8], folder: Option<&Path>) -> Result<Model, ModelE
             return Err(ModelError::tensor(&name, "is given twice among the initializers"));
         }
     }
-    let mut nodes = Vec::new();
-    for proto in graph.node {
-        let node = node(proto, folder)?;
-        match constant(&node)? {
-            Some(value) => {
-                let name = node.outputs[0].clone();
-                if initializers.insert(name, value).is_some() {
-                    return Err(ModelError::node(&node, "its output is made twice; names must differ"));
-                }
-            }
-            None => nodes.push(node),
-        }
-    }
+    let nodes = nodes(graph.node, folder, &mut initializers)?;
     let mut inputs = Vec::new();
     let mut seen = BTreeSet::new();
     for proto in graph.input.into_iter().filter(|i| !initializers.contains_key(&i.name)) {
@@ -74,6 +62,51 @@ pub(super) fn model(bytes: &[u8], folder: Option<&Path>) -> Result<Model, ModelE
     model.outputs = graph.output.into_iter().map(value_info).collect::<Result<_, _>>()?;
     model.sort()?;
     Ok(model)
+}
+
+/// The graph that a node carries, tidied as a model is.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Subgraph {
+    /// Operators as the file orders them.
+    pub nodes: Vec<Node>,
+    /// Constants by name.
+    pub initializers: BTreeMap<String, Tensor>,
+    /// Names of the results.
+    pub outputs: Vec<String>,
+}
+
+/// Reads the bytes of a `GraphProto`.
+pub(super) fn subgraph(bytes: &[u8]) -> Result<Subgraph, ModelError> {
+    let graph = pb::GraphProto::decode(bytes).map_err(|e| ModelError::NotOnnx(e.to_string()))?;
+    let mut initializers = BTreeMap::new();
+    for proto in graph.initializer {
+        initializers.insert(proto.name.clone(), tensor(proto, None)?);
+    }
+    let nodes = nodes(graph.node, None, &mut initializers)?;
+    let outputs = graph.output.into_iter().map(|output| output.name).collect();
+    Ok(Subgraph { nodes, initializers, outputs })
+}
+
+/// Reads nodes; those that are constants become initializers.
+fn nodes(
+    protos: Vec<pb::NodeProto>,
+    folder: Option<&Path>,
+    initializers: &mut BTreeMap<String, Tensor>,
+) -> Result<Vec<Node>, ModelError> {
+    let mut nodes = Vec::new();
+    for proto in protos {
+        let node = node(proto, folder)?;
+        match constant(&node)? {
+            Some(value) => {
+                let name = node.outputs[0].clone();
+                if initializers.insert(name, value).is_some() {
+                    return Err(ModelError::node(&node, "its output is made twice; names must differ"));
+                }
+            }
+            None => nodes.push(node),
+        }
+    }
+    Ok(nodes)
 }
 
 /// `ai.onnx` and the empty string are the same domain.

@@ -4,9 +4,10 @@
 use core::arch::aarch64::*;
 use core::ops::Range;
 
-use crate::kernels::ConvF32Args;
 use crate::kernels::float::{self, Strip, Vector, next_tile, place, tile};
+use crate::kernels::portable::attention::attention_by;
 use crate::kernels::portable::{conv_f32, pool};
+use crate::kernels::{AttentionArgs, ConvF32Args};
 use crate::plan::step::MatMul;
 use crate::weights::F32_BLOCK;
 
@@ -14,6 +15,7 @@ use crate::weights::F32_BLOCK;
 // the elements are there.
 impl Vector for float32x4_t {
     const LANES: usize = 4;
+    const ATTENTION_REGISTERS: usize = 4;
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Self {
@@ -47,6 +49,18 @@ impl Vector for float32x4_t {
     unsafe fn multiply_add(self, x: Self, w: Self) -> Self {
         // SAFETY: see above.
         unsafe { vfmaq_f32(self, x, w) }
+    }
+
+    #[inline(always)]
+    unsafe fn multiply(self, x: Self) -> Self {
+        // SAFETY: see above.
+        unsafe { vmulq_f32(self, x) }
+    }
+
+    #[inline(always)]
+    unsafe fn add_product(self, x: Self, w: Self) -> Self {
+        // SAFETY: see above.
+        unsafe { vaddq_f32(self, vmulq_f32(x, w)) }
     }
 
     #[inline(always)]
@@ -130,6 +144,12 @@ pub(super) fn depthwise(args: ConvF32Args<'_>) {
     }
     // SAFETY: see the implementation of `Vector`.
     unsafe { float::depthwise::<float32x4_t>(args) }
+}
+
+/// [`crate::plan::step::Attention`].
+pub(super) fn attention(args: AttentionArgs<'_>) {
+    // SAFETY: see the implementation of `Vector`.
+    unsafe { attention_by::<float::InVectors<float32x4_t>>(args) }
 }
 
 /// [`MatMul`] of float32.

@@ -26,6 +26,7 @@ static NEON: Kernels = Kernels {
     conv_f32: float::conv,
     depthwise_f32: float::depthwise,
     matmul_f32: float::matmul,
+    attention: float::attention,
     unary: super::portable::elementwise::unary_vectorised,
     add_i8: add::add,
     pool_i8: pool::pool,

@@ -4,12 +4,14 @@
 //! Every result is one chain of fused multiply-additions, from the bias on in the order of the taps and
 //! their channels, so that no bit depends on the tile that a result is computed in.
 
+mod attention;
 mod conv;
 mod depthwise;
 mod matmul;
 
 use core::ops::Range;
 
+pub(super) use self::attention::InVectors;
 pub(super) use self::conv::{Strip, conv, next_tile, tile};
 pub(super) use self::depthwise::depthwise;
 pub(super) use self::matmul::{matmul, packs};
@@ -36,6 +38,12 @@ pub(super) trait Vector: Copy {
     unsafe fn store_first(self, to: *mut f32, count: usize);
     /// `self + x·w`, rounded once.
     unsafe fn multiply_add(self, x: Self, w: Self) -> Self;
+    /// `self · x`.
+    unsafe fn multiply(self, x: Self) -> Self;
+    /// `self + x·w`, product and sum rounded.
+    unsafe fn add_product(self, x: Self, w: Self) -> Self;
+    /// Registers for the elements of one query in attention: four queries' leave room for the operands.
+    const ATTENTION_REGISTERS: usize;
     /// The lanes limited to `low..=high`.
     unsafe fn clamp(self, low: Self, high: Self) -> Self;
     /// How many blocks a strip takes of `blocks` that are left, for so many positions.

@@ -1,5 +1,6 @@
 //! The portable kernels: plain loops, the specification of every step.
 
+pub(crate) mod attention;
 pub(crate) mod conv;
 pub(crate) mod conv_f32;
 pub(crate) mod conv_i16;
@@ -7,8 +8,10 @@ pub(crate) mod depthwise;
 pub(crate) mod depthwise_i16;
 pub(crate) mod elementwise;
 pub(crate) mod expand;
+pub(crate) mod layer_norm;
 pub mod movement;
 pub(crate) mod pool;
+pub mod recurrent;
 mod resize;
 pub(crate) mod softmax;
 
@@ -50,6 +53,8 @@ pub(crate) const PORTABLE: Kernels = Kernels {
     reduce_i8: pool::reduce,
     reduce_to_float: pool::reduce_to_float,
     softmax_i8: softmax::softmax_i8,
+    layer_norm: layer_norm::layer_norm,
+    attention: attention::attention,
     quantize: elementwise::quantize,
     dequantize: elementwise::dequantize,
     i16: KernelsI16 {

@@ -1,9 +1,9 @@
 //! Steps that move elements without changing them.
 
-use crate::bytes::U32s;
+use crate::bytes::{F32s, U32s};
 use crate::kernels::view;
 use crate::plan::MAX_RANK;
-use crate::plan::step::{Copy, Gather};
+use crate::plan::step::{Copy, Gather, Lookup};
 
 /// Moves an index of `dims` on by one in row-major order, and `places` with it by their strides; false behind the last.
 #[inline(always)]
@@ -98,4 +98,66 @@ pub fn gather(s: &Gather, x: &[u8], indices: U32s<'_>, y: &mut [u8], size: usize
             view::copy(out, view::part(x, outer * plane + index as usize * inner, inner));
         }
     }
+}
+
+/// See [`Lookup`]: elements of `size` bytes; `index` gives each index as it is stored. False where one lies outside the
+/// axis.
+pub fn lookup(s: &Lookup, x: &[u8], index: impl Iterator<Item = i64> + Clone, y: &mut [u8], size: usize) -> bool {
+    let inner = (s.inner as usize * size).max(1);
+    let plane = s.n as usize * inner;
+    let places = index.map(|index| row_of(index, s.n));
+    if places.clone().any(|place| place.is_none()) {
+        return false;
+    }
+    let count = places.clone().count();
+    for (outer, out) in y.chunks_exact_mut((count * inner).max(1)).enumerate() {
+        for (place, out) in places.clone().flatten().zip(out.chunks_exact_mut(inner)) {
+            view::copy(out, view::part(x, outer * plane + place * inner, inner));
+        }
+    }
+    true
+}
+
+/// [`lookup`] of constant int8 rows with a scale each.
+pub fn lookup_scaled(s: &Lookup, x: &[i8], scales: F32s<'_>, index: impl Iterator<Item = i64>, y: &mut [f32]) -> bool {
+    let inner = (s.inner as usize).max(1);
+    for (index, out) in index.zip(y.chunks_exact_mut(inner)) {
+        let Some(place) = row_of(index, s.n) else { return false };
+        let scale = scales.get(place);
+        let row = view::part(x, place * inner, inner);
+        out.iter_mut().zip(row).for_each(|(to, level)| *to = f32::from(*level) * scale);
+    }
+    true
+}
+
+/// The row that an index names; negative ones count from the end.
+fn row_of(index: i64, n: u32) -> Option<usize> {
+    let counted = if index < 0 { index + i64::from(n) } else { index };
+    (0..i64::from(n)).contains(&counted).then_some(counted as usize)
+}
+
+/// One row of a [`Select`](crate::plan::step::Select): sides, where the row starts in them, and their strides.
+pub struct SelectRow<'a> {
+    /// Bools.
+    pub condition: &'a [u8],
+    /// Elements taken where the condition holds.
+    pub a: &'a [u8],
+    /// Elements taken elsewhere.
+    pub b: &'a [u8],
+    /// First element of condition, `a` and `b`.
+    pub places: [usize; 3],
+    /// Elements from one to the next.
+    pub steps: [usize; 3],
+}
+
+/// Fills a row of elements of `size` bytes; `None` where a side ends before it.
+pub fn select(row: &SelectRow<'_>, y: &mut [u8], size: usize) -> Option<()> {
+    let [mut condition, mut a, mut b] = row.places;
+    let [condition_step, a_step, b_step] = row.steps;
+    for y in y.chunks_exact_mut(size.max(1)) {
+        let (side, place) = if *row.condition.get(condition)? != 0 { (row.a, a) } else { (row.b, b) };
+        view::copy(y, side.get(place.checked_mul(size)?..)?.get(..size)?);
+        (condition, a, b) = (condition + condition_step, a + a_step, b + b_step);
+    }
+    Some(())
 }

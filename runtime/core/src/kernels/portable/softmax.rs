@@ -53,19 +53,22 @@ const LN_2_LOW: f32 = -2.121_944_4e-4;
 /// `e^x` for `x` of at most 0, 0 where it is below the least normal number; within 2 units in the last place.
 ///
 /// Of f32 alone, unlike [`crate::math::exp`]: small cores would need functions for f64.
-fn exp_of_negative(x: f32) -> f32 {
-    if x < -87.0 {
-        return 0.0;
-    }
+#[inline(always)]
+pub(crate) fn exp_of_negative(x: f32) -> f32 {
+    /// Below it the result is 0.
+    const LEAST: f32 = -87.0;
     /// Adding it rounds to a whole number, which is then in the low bits.
     const ROUND: f32 = 12_582_912.0;
-    let shifted = x * core::f32::consts::LOG2_E + ROUND;
+    // Without a branch, so that loops over it are vectorised.
+    let inside = if x < LEAST { LEAST } else { x };
+    let shifted = inside * core::f32::consts::LOG2_E + ROUND;
     let n = shifted - ROUND;
-    let r = (x - n * LN_2_HIGH) - n * LN_2_LOW;
+    let r = (inside - n * LN_2_HIGH) - n * LN_2_LOW;
     // 1/k!; |r| ≤ 0.35, so the first term left out is below 6e-9.
     let terms = [1.0 / 5040.0, 1.0 / 720.0, 1.0 / 120.0, 1.0 / 24.0, 1.0 / 6.0, 0.5, 1.0, 1.0];
     let sum = terms.into_iter().fold(0.0, |sum, term| sum * r + term);
-    sum * f32::from_bits(shifted.to_bits().wrapping_add(127) << 23)
+    let value = sum * f32::from_bits(shifted.to_bits().wrapping_add(127) << 23);
+    if x < LEAST { 0.0 } else { value }
 }
 
 /// The natural logarithm of a number of at least 1.

@@ -4,20 +4,22 @@
 use core::arch::x86_64::*;
 use core::ops::Range;
 
-use crate::kernels::ConvF32Args;
 use crate::kernels::float::{self, Strip, Vector, next_tile, tile};
+use crate::kernels::portable::attention::attention_by;
 use crate::kernels::portable::conv_f32;
+use crate::kernels::{AttentionArgs, ConvF32Args};
 use crate::plan::step::MatMul;
 
 macro_rules! vector {
     (
         $register:ty, $lanes:literal, $features:literal, $splat:ident, $load:ident, $store:ident, $multiply_add:ident,
-        $max:ident, $min:ident, $store_first:item, $strip_blocks:item,
+        $multiply:ident, $add:ident, $max:ident, $min:ident, $store_first:item, $strip_blocks:item,
         sizes: { $($registers:literal: [$($size:literal),*]),* }
     ) => {
         // The safety of the calls inside is that of the trait: the CPU has the instructions, the elements are there.
         impl Vector for $register {
             const LANES: usize = $lanes;
+            const ATTENTION_REGISTERS: usize = 2;
 
             #[inline(always)]
             unsafe fn splat(value: f32) -> Self {
@@ -40,6 +42,16 @@ macro_rules! vector {
             unsafe fn multiply_add(self, x: Self, w: Self) -> Self {
                 // SAFETY: see above.
                 unsafe { $multiply_add(x, w, self) }
+            }
+            #[inline(always)]
+            unsafe fn multiply(self, x: Self) -> Self {
+                // SAFETY: see above.
+                unsafe { $multiply(self, x) }
+            }
+            #[inline(always)]
+            unsafe fn add_product(self, x: Self, w: Self) -> Self {
+                // SAFETY: see above.
+                unsafe { $add(self, $multiply(x, w)) }
             }
             #[inline(always)]
             unsafe fn clamp(self, low: Self, high: Self) -> Self {
@@ -79,6 +91,8 @@ vector!(
     _mm256_loadu_ps,
     _mm256_storeu_ps,
     _mm256_fmadd_ps,
+    _mm256_mul_ps,
+    _mm256_add_ps,
     _mm256_max_ps,
     _mm256_min_ps,
     unsafe fn store_first(self, to: *mut f32, count: usize) {
@@ -106,6 +120,8 @@ vector!(
     _mm512_loadu_ps,
     _mm512_storeu_ps,
     _mm512_fmadd_ps,
+    _mm512_mul_ps,
+    _mm512_add_ps,
     _mm512_max_ps,
     _mm512_min_ps,
     unsafe fn store_first(self, to: *mut f32, count: usize) {
@@ -143,6 +159,17 @@ macro_rules! kernels {
                 }
                 if args.window.out_c != args.window.in_c || (args.window.in_c as usize) < <$register>::LANES {
                     return $few_channels(args);
+                }
+                // SAFETY: as above.
+                unsafe { inner(args) }
+            }
+
+            /// [`crate::plan::step::Attention`].
+            pub fn attention(args: AttentionArgs<'_>) {
+                #[target_feature(enable = $features)]
+                fn inner(args: AttentionArgs<'_>) {
+                    // SAFETY: the CPU has the features that this function is compiled for.
+                    unsafe { attention_by::<float::InVectors<$register>>(args) }
                 }
                 // SAFETY: as above.
                 unsafe { inner(args) }

@@ -13,15 +13,17 @@ mod expand;
 mod finish;
 mod float;
 mod madd;
+mod table;
 mod vnni;
 mod ymm;
 
 use core::cell::Cell;
 
-use super::portable::{PORTABLE, conv, depthwise, depthwise_i16, elementwise, pool, softmax};
+use super::portable::{PORTABLE, conv, depthwise, depthwise_i16, elementwise, layer_norm, pool, softmax};
 use super::{ConvI8Args, ConvI16Args, Kernels, KernelsI16, ReduceArgs, ReduceI8Args, Row, RowI8};
+use crate::bytes::F32s;
 use crate::math::Function;
-use crate::plan::step::{BinaryOp, MatMul, Pool, Reduce, Softmax};
+use crate::plan::step::{BinaryOp, LayerNorm, MatMul, Pool, Reduce, Softmax};
 use crate::quantization::{Target, TargetI16};
 
 /// Compiles portable kernels for an instruction set: a module with one plain function for each.
@@ -56,11 +58,11 @@ macro_rules! all_portable_for {
             unary = elementwise::unary_vectorised:
                 (x: &[Cell<f32>], y: &[Cell<f32>], function: Function, alpha: f32, beta: f32),
             mul_i8 = elementwise::mul_i8: (row: &RowI8<'_>),
-            table = elementwise::table: (x: &[Cell<i8>], y: &[Cell<i8>], table: &[u8; 256]),
             pool_i8 = pool::pool: (args: ReduceI8Args<'_, Pool>),
             reduce_i8 = pool::reduce: (args: ReduceI8Args<'_, Reduce>),
             reduce_to_float = pool::reduce_to_float: (s: &Reduce, x: &[i8], zero_point: i32, y: &mut [f32]),
             softmax_i8 = softmax::softmax_i8: (args: ReduceI8Args<'_, Softmax>, table: &[u8], inverse_scale: f32),
+            layer_norm = layer_norm::layer_norm: (s: &LayerNorm, y: &mut [f32], scale: F32s<'_>, bias: F32s<'_>),
             quantize = elementwise::quantize: (x: &[f32], scale: f32, y: &mut [i8], target: Target),
             dequantize = elementwise::dequantize: (x: &[i8], scale: f32, zero_point: i32, y: &mut [f32]),
             depthwise_i16 = depthwise_i16::depthwise: (args: ConvI16Args<'_>),
@@ -83,7 +85,7 @@ all_portable_for!(avx2, "avx2");
 all_portable_for!(avx512, "avx512f,avx512bw,avx512vl,avx512dq,avx2");
 
 macro_rules! kernels {
-    ($name:literal, $module:ident, conv_i8: $conv:path, depthwise_i8: $depthwise:path, add_i8: $add:path, conv_i16: $conv_i16:path) => {
+    ($name:literal, $module:ident, conv_i8: $conv:path, depthwise_i8: $depthwise:path, add_i8: $add:path, conv_i16: $conv_i16:path, table: $table:path) => {
         Kernels {
             name: $name,
             conv_i8: $conv,
@@ -97,11 +99,13 @@ macro_rules! kernels {
             unary: $module::unary,
             add_i8: $add,
             mul_i8: $module::mul_i8,
-            table: $module::table,
+            table: $table,
             pool_i8: $module::pool_i8,
             reduce_i8: $module::reduce_i8,
             reduce_to_float: $module::reduce_to_float,
             softmax_i8: $module::softmax_i8,
+            layer_norm: $module::layer_norm,
+            attention: float::$module::attention,
             quantize: $module::quantize,
             dequantize: $module::dequantize,
             i16: KernelsI16 {
@@ -127,7 +131,8 @@ static AVX2: Kernels = kernels!(
     conv_i8: ymm::conv_avx2,
     depthwise_i8: depthwise_madd::depthwise,
     add_i8: add::add_256,
-    conv_i16: conv_i16::conv_avx2
+    conv_i16: conv_i16::conv_avx2,
+    table: table::table_avx2
 );
 static AVX_VNNI: Kernels = kernels!(
     "avx-vnni",
@@ -135,7 +140,8 @@ static AVX_VNNI: Kernels = kernels!(
     conv_i8: ymm::conv_vnni,
     depthwise_i8: depthwise_madd::depthwise,
     add_i8: add::add_256,
-    conv_i16: conv_i16::conv_avx2
+    conv_i16: conv_i16::conv_avx2,
+    table: table::table_avx2
 );
 static AVX512_VNNI: Kernels = kernels!(
     "avx512-vnni",
@@ -143,7 +149,8 @@ static AVX512_VNNI: Kernels = kernels!(
     conv_i8: vnni::conv,
     depthwise_i8: depthwise_vnni::depthwise,
     add_i8: add::add_512,
-    conv_i16: conv_i16::conv_avx512
+    conv_i16: conv_i16::conv_avx512,
+    table: table::table_avx512
 );
 
 /// The sets that this CPU can run, the slowest first.

@@ -27,6 +27,8 @@ struct Blocks<const B: usize> {
     finish: [Finish512; B],
     /// Elements of the output from one position to the next.
     y_step: usize,
+    /// Bytes from the weights to those that are multiplied next.
+    ahead: usize,
 }
 
 /// [`crate::plan::step::ConvI8`].
@@ -130,7 +132,8 @@ fn blocks<const B: usize>(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, start: usi
         finish.bias = _mm512_sub_epi32(finish.bias, _mm512_slli_epi32::<7>(totals));
     }
     let weights = weights.map(<[u8]>::as_ptr);
-    let blocks = Blocks { reach, step: rows.step, weights, mask, quad_step: width * GROUP, finish, y_step };
+    let ahead = B * BLOCK * reach.packed_len();
+    let blocks = Blocks { reach, step: rows.step, weights, mask, quad_step: width * GROUP, finish, y_step, ahead };
     rows.for_each_run::<ROWS>(|x, count, position| {
         let place = position * y_step + channel;
         let multiply = match count {
@@ -172,6 +175,8 @@ unsafe fn products<const R: usize, const B: usize>(blocks: &Blocks<B>, x: *const
         for quad in 0..reach.quads {
             let mut loaded = [_mm512_setzero_si512(); B];
             for block in 0..B {
+                // The next weights come from far away: they are on their way while these are multiplied.
+                _mm_prefetch::<_MM_HINT_T0>(w[block].wrapping_add(blocks.ahead).cast());
                 // SAFETY: 64 bytes of each quad lie inside a full block; of the last one the mask lets only those be
                 // read that are there.
                 unsafe {

@@ -2,7 +2,7 @@
 
 use core::cell::Cell;
 
-use super::{Context, PIECE, Place, compressed, range};
+use super::{Context, PIECE, Place, compressed, range, recurrent, transformer};
 use crate::bytes::{F32s, I32s, I64s, U32s};
 use crate::error::Error;
 use crate::kernels::portable::{self, movement};
@@ -47,6 +47,13 @@ pub(crate) const ALL: Executors = {
     table[opcode::IndexedConvI8] = [compressed::indexed, refuse, refuse];
     table[opcode::SparseConvI8] = [compressed::sparse, refuse, refuse];
     table[opcode::ReduceToFloat] = [reduce_to_float, refuse, refuse];
+    table[opcode::Lstm] = [refuse, recurrent::lstm_f32, recurrent::lstm_i16];
+    table[opcode::Gru] = [refuse, recurrent::gru_f32, recurrent::gru_i16];
+    table[opcode::Rnn] = [refuse, recurrent::rnn_f32, recurrent::rnn_i16];
+    table[opcode::Lookup] = [transformer::lookup, refuse, refuse];
+    table[opcode::Select] = [transformer::select, refuse, refuse];
+    table[opcode::LayerNorm] = [transformer::layer_norm, refuse, refuse];
+    table[opcode::Attention] = [transformer::attention, refuse, refuse];
     table
 };
 

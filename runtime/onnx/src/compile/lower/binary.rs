@@ -10,7 +10,7 @@ use cygnet_core::plan::{DType, MAX_RANK, TensorId};
 use super::quantize::Target;
 use super::{Constant, Held, Kind, Lowered, Lowering, Val, Value, no_step, wrong};
 use crate::compile::layout::Layout;
-use crate::model::{Node, Tensor};
+use crate::model::{self, Node, Tensor};
 
 /// The right side of an operation.
 enum Right {
@@ -114,7 +114,30 @@ fn apply(op: BinaryOp, a: f32, b: f32) -> f32 {
 }
 
 impl Lowering<'_> {
+    /// Folds a product of whole numbers with nothing but zeros, by which exporters keep an input in the graph.
+    fn zero_product(&mut self, node: &Node) -> Lowered<bool> {
+        if node.op_type != "Mul" || node.inputs.len() != 2 {
+            return Ok(false);
+        }
+        let (a, b) = (self.value(node, 0)?, self.value(node, 1)?);
+        let ((Value::Constant(zeros), Value::Val(other)) | (Value::Val(other), Value::Constant(zeros))) = (a, b) else {
+            return Ok(false);
+        };
+        let whole = matches!(other.kind, Kind::Plain) && zeros.quantization.is_none();
+        if !whole || zeros.tensor.dtype == model::DType::Bool || zeros.tensor.data.iter().any(|&byte| byte != 0) {
+            return Ok(false);
+        }
+        let shape = broadcast(&zeros.tensor.shape, &other.layout.shape)?;
+        Self::check_size(&shape)?;
+        let bytes = shape.iter().product::<usize>() * zeros.tensor.dtype.size_bytes();
+        self.bind_constant(node, 0, Tensor { dtype: zeros.tensor.dtype, shape, data: vec![0; bytes] });
+        Ok(true)
+    }
+
     pub(super) fn binary(&mut self, node: &Node) -> Lowered {
+        if self.zero_product(node)? {
+            return Ok(());
+        }
         let Some(op) = operation(&node.op_type) else { return no_step("the operator has no step") };
         let count = node.inputs.len();
         if count == 0 {

@@ -12,13 +12,13 @@ use crate::compile::layout::Layout;
 use crate::model::{Node, Tensor};
 
 /// A constant right side of `k` rows and `n` columns.
-struct Matrix {
-    k: usize,
-    n: usize,
+pub(super) struct Matrix {
+    pub k: usize,
+    pub n: usize,
     /// Stored by columns.
-    transposed: bool,
+    pub transposed: bool,
     /// The result is wanted transposed: only its layout changes.
-    flip: bool,
+    pub flip: bool,
 }
 
 /// Whether a bias is the same for every row of `n` columns.
@@ -62,7 +62,7 @@ impl Lowering<'_> {
     }
 
     /// `x · w` along the last axis of `x`.
-    fn product(
+    pub(super) fn product(
         &mut self,
         node: &Node,
         x: Val,
@@ -123,7 +123,16 @@ impl Lowering<'_> {
         match (a, b) {
             (Value::Val(x), Value::Constant(w)) if w.tensor.shape.len() == 2 && x.layout.shape.len() >= 2 => {
                 let (k, n) = (w.tensor.shape[0], w.tensor.shape[1]);
-                self.product(node, x, &w, Matrix { k, n, transposed: false, flip: false }, None, (1.0, 1.0))
+                let matrix = Matrix { k, n, transposed: false, flip: false };
+                match self.bias_behind(node, n) {
+                    Some((sum, bias)) => {
+                        let whole = Node { outputs: self.model.nodes[sum].outputs.clone(), ..node.clone() };
+                        self.product(&whole, x, &w, matrix, Some(&bias), (1.0, 1.0))?;
+                        self.done[sum] = true;
+                        Ok(())
+                    }
+                    None => self.product(node, x, &w, matrix, None, (1.0, 1.0)),
+                }
             }
             (Value::Constant(w), Value::Val(x)) if w.tensor.shape.len() == 2 && x.layout.shape.len() == 2 => {
                 // (W·X)ᵀ = Xᵀ·Wᵀ: both transposes are only layouts.
@@ -132,6 +141,24 @@ impl Lowering<'_> {
                 self.product(node, x, &w, Matrix { k, n, transposed: true, flip: true }, None, (1.0, 1.0))
             }
             _ => self.matmul_of_activations(node),
+        }
+    }
+
+    /// The addition of a constant row of `n` that alone reads the result of a node, and the row.
+    fn bias_behind(&self, node: &Node, n: usize) -> Option<(usize, Rc<Constant>)> {
+        let name = node.output(0).filter(|name| !self.outputs.contains(name))?;
+        let [sum] = self.consumers.get(name)?[..] else { return None };
+        let add = &self.model.nodes[sum];
+        let other = match &add.inputs[..] {
+            [a, b] if add.is("Add") && a == name => b,
+            [a, b] if add.is("Add") && b == name => a,
+            _ => return None,
+        };
+        match self.values.get(other) {
+            Some(Value::Constant(bias)) if bias.tensor.shape.len() == 1 && is_row(&bias.tensor.shape, n) => {
+                Some((sum, bias.clone()))
+            }
+            _ => None,
         }
     }
 

@@ -1,6 +1,7 @@
 //! From nodes to steps.
 
 mod arrange;
+mod attention;
 mod binary;
 mod compressed;
 mod conv;
@@ -10,23 +11,27 @@ mod distrust;
 mod factors;
 mod function;
 mod host;
+mod layer_norm;
 mod matmul;
 mod movement;
 mod pad;
 mod pool;
 mod ports;
 mod quantize;
+mod recurrent;
 mod reduce;
 mod resize;
+mod select;
 mod shape;
 mod value;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
 use cygnet_core::plan::DType;
 
 use super::builder::Builder;
+use super::recognise::DOMAIN;
 use super::{CompileError, Options};
 use crate::model::{self, Model, Node, Tensor};
 use crate::reference;
@@ -81,43 +86,39 @@ pub(super) struct Lowering<'m> {
 
 /// Lowers all nodes of a model.
 pub(super) fn lower(model: &Model, options: &Options) -> Result<Builder, CompileError> {
-    let mut consumers: HashMap<String, Vec<usize>> = HashMap::new();
-    for (index, node) in model.nodes.iter().enumerate() {
-        // Subgraphs read tensors of the graph around them too.
-        for input in node.inputs.iter().cloned().chain(node.captures()).filter(|name| !name.is_empty()) {
-            consumers.entry(input).or_default().push(index);
-        }
-    }
-    let mut state = Lowering {
-        model,
-        options,
-        builder: Builder::default(),
-        values: HashMap::new(),
-        consumers,
-        outputs: model.outputs.iter().map(|output| output.name.as_str()).collect(),
-        done: vec![false; model.nodes.len()],
-    };
-    for (name, tensor) in &model.initializers {
-        state.values.insert(name.clone(), Value::Constant(Rc::new(Constant::plain(tensor.clone()))));
-    }
-    for input in &model.inputs {
-        state.input(input).map_err(|stop| {
-            let problem = match stop {
-                Stop::NoStep(text) | Stop::Wrong(text) => text,
-                Stop::Error(error) => error.to_string(),
-            };
-            CompileError::Input { input: input.name.clone(), problem }
-        })?;
-    }
+    let mut state = Lowering::new(model, options)?;
     for (index, node) in model.nodes.iter().enumerate() {
         if !state.done[index] {
             state.node(node)?;
         }
     }
-    for output in &model.outputs {
-        state.output(&output.name)?;
+    for (index, output) in model.outputs.iter().enumerate() {
+        state.output(index, &output.name)?;
     }
     Ok(state.builder)
+}
+
+/// The first `If`, by its position, whose condition follows from shapes and constants, and what it is; not one of those
+/// in `but`, by label.
+pub(super) fn first_branch(
+    model: &Model,
+    options: &Options,
+    but: &BTreeSet<String>,
+) -> Result<Option<(usize, bool)>, CompileError> {
+    let open = |node: &Node| node.is("If") && !but.contains(&node.label());
+    let Some(last) = model.nodes.iter().rposition(open) else { return Ok(None) };
+    let mut state = Lowering::new(model, options)?;
+    for (index, node) in model.nodes[..=last].iter().enumerate() {
+        if open(node)
+            && let Some(Value::Constant(condition)) = node.input(0).and_then(|name| state.values.get(name))
+        {
+            return Ok(Some((index, condition.tensor.data.iter().any(|&byte| byte != 0))));
+        }
+        if !state.done[index] {
+            state.node(node)?;
+        }
+    }
+    Ok(None)
 }
 
 /// The type of plan tensors that hold an ONNX type as it is.
@@ -140,6 +141,41 @@ pub(super) fn plan_type(dtype: model::DType) -> Option<DType> {
 }
 
 impl<'m> Lowering<'m> {
+    /// With the model's constants and inputs.
+    fn new(model: &'m Model, options: &'m Options) -> Result<Self, CompileError> {
+        let mut consumers: HashMap<String, Vec<usize>> = HashMap::new();
+        for (index, node) in model.nodes.iter().enumerate() {
+            // Subgraphs read tensors of the graph around them too.
+            for input in node.inputs.iter().cloned().chain(node.captures()).filter(|name| !name.is_empty()) {
+                consumers.entry(input).or_default().push(index);
+            }
+        }
+        let mut state = Lowering {
+            model,
+            options,
+            builder: Builder::default(),
+            values: HashMap::new(),
+            consumers,
+            outputs: model.outputs.iter().map(|output| output.name.as_str()).collect(),
+            done: vec![false; model.nodes.len()],
+        };
+        let card = super::card(model, options)?;
+        state.builder.states = super::states(model, card.as_ref().and_then(|card| card.states.as_ref()))?;
+        for (name, tensor) in &model.initializers {
+            state.values.insert(name.clone(), Value::Constant(Rc::new(Constant::plain(tensor.clone()))));
+        }
+        for (index, input) in model.inputs.iter().enumerate() {
+            state.input(index, input).map_err(|stop| {
+                let problem = match stop {
+                    Stop::NoStep(text) | Stop::Wrong(text) => text,
+                    Stop::Error(error) => error.to_string(),
+                };
+                CompileError::Input { input: input.name.clone(), problem }
+            })?;
+        }
+        Ok(state)
+    }
+
     /// Lowers one node: folded, native, or by the fallback.
     fn node(&mut self, node: &'m Node) -> Result<(), CompileError> {
         let at_node =
@@ -226,6 +262,9 @@ impl<'m> Lowering<'m> {
 
     /// One native operator.
     fn operator(&mut self, node: &'m Node) -> Lowered {
+        if node.domain == DOMAIN {
+            return if node.op_type == "LayerNorm" { self.layer_norm(node) } else { self.attention(node) };
+        }
         if !node.domain.is_empty() && node.domain != "ai.onnx" {
             // The few operators of other domains that are plain functions.
             if !(node.domain == "com.microsoft" && matches!(node.op_type.as_str(), "Gelu" | "FastGelu" | "QuickGelu")) {
@@ -264,6 +303,8 @@ impl<'m> Lowering<'m> {
                 Ok(())
             }
             "Cast" => self.cast(node),
+            "LSTM" | "GRU" | "RNN" => self.recurrent(node),
+            "Where" => self.select(node),
             _ => self.function(node),
         }
     }

@@ -1,11 +1,12 @@
 //! Operators that move elements without changing them.
 
 use cygnet_core::bytes::Span;
-use cygnet_core::plan::step::{Gather, Step};
+use cygnet_core::plan::DType;
+use cygnet_core::plan::step::{Gather, Lookup, Step};
 use cygnet_core::quantization;
 
 use super::quantize::{Parameters, Target};
-use super::{Held, Kind, Lowered, Lowering, Val, Value, dense, identity, no_step, wrong};
+use super::{Held, Kind, Lowered, Lowering, Val, Value, dense, identity, no_step, plan_type, wrong};
 use crate::compile::layout::Layout;
 use crate::model::Node;
 
@@ -208,6 +209,9 @@ impl Lowering<'_> {
     }
 
     pub(super) fn gather(&mut self, node: &Node) -> Lowered {
+        if let Value::Val(indices) = self.value(node, 1)? {
+            return self.lookup(node, &indices);
+        }
         let val = self.tensor(node, 0)?;
         let Some(indices) = self.constant(node, 1)? else { return wrong("its indices are missing") };
         let shape = val.layout.shape.clone();
@@ -228,6 +232,72 @@ impl Lowering<'_> {
         new.extend_from_slice(&shape[axis + 1..]);
         let val = self.reshaped(&val, &new)?;
         self.bind(node, 0, val);
+        Ok(())
+    }
+
+    /// Picks computed indices along an axis.
+    fn lookup(&mut self, node: &Node, indices: &Val) -> Lowered {
+        let indices = self.ordered(indices, &identity(indices.layout.shape.len()))?;
+        if !matches!(self.builder.draft(indices.tensor).dtype, DType::I32 | DType::I64) {
+            return no_step("indices other than int32 and int64 have no step");
+        }
+        let name = node.output(0).unwrap_or("").to_string();
+        let source = self.value(node, 0)?;
+        let shape = match &source {
+            Value::Val(val) => val.layout.shape.clone(),
+            Value::Constant(constant) => constant.tensor.shape.clone(),
+        };
+        let axis = Self::axis(node.int("axis").unwrap_or(0), shape.len())?;
+        let mut new = shape[..axis].to_vec();
+        new.extend_from_slice(&indices.layout.shape);
+        new.extend_from_slice(&shape[axis + 1..]);
+        Self::check_size(&new)?;
+        let extent = |dims: &[usize]| dims.iter().product::<usize>();
+        let (outer, n, inner) = (extent(&shape[..axis]), shape[axis], extent(&shape[axis + 1..]));
+        if outer * n * inner == 0 || extent(&new) == 0 {
+            return no_step("the source or the result is empty");
+        }
+        let (x, constant, scales, dtype, quantization, kind) = match source {
+            Value::Val(val) => {
+                let val = self.ordered(&val, &identity(shape.len()))?;
+                let draft = self.builder.draft(val.tensor);
+                let (dtype, quantization) = (draft.dtype, draft.quantization);
+                (Some(val.tensor), Span::NONE, Span::NONE, dtype, quantization, val.kind)
+            }
+            Value::Constant(constant) => match constant.to_i8s()? {
+                // Rows of int8 with a scale each, or one for all, stay so: a quarter of the bytes.
+                Some((levels, q, shift))
+                    if axis == 0
+                        && (q.scales.len() == 1 || q.axis == 0)
+                        && q.zero_points.iter().all(|&zero| zero == shift) =>
+                {
+                    let scales: Vec<f32> =
+                        (0..n).map(|row| q.scales[if q.scales.len() == 1 { 0 } else { row }]).collect();
+                    let levels = self.builder.constant(levels.iter().map(|level| level.cast_unsigned()).collect());
+                    let scales = self.builder.constant_f32(&scales);
+                    (None, levels, scales, DType::F32, None, Kind::Float)
+                }
+                _ => {
+                    let plain = constant.to_plain()?;
+                    let Some(dtype) = plan_type(plain.dtype) else {
+                        return no_step(format!("a table of type {} has no step", plain.dtype));
+                    };
+                    let kind = match dtype {
+                        DType::F32 => Kind::Float,
+                        DType::I8 => Kind::Stored(Held::I8),
+                        DType::I16 => Kind::Stored(Held::I16),
+                        _ => Kind::Plain,
+                    };
+                    (None, self.builder.constant(plain.data), Span::NONE, dtype, None, kind)
+                }
+            },
+        };
+        let layout = Layout::row_major(&new);
+        let y = self.new_tensor(dtype, &layout, quantization, &name);
+        let (outer, n, inner) = (outer as u32, n as u32, inner as u32);
+        let step = Lookup { x, constant, scales, indices: indices.tensor, y, outer, n, inner };
+        self.builder.step(Step::Lookup(step), &node.label());
+        self.bind(node, 0, Val { tensor: y, layout, kind });
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! Model inputs and outputs.
 
+use cygnet_core::bytes::Span;
 use cygnet_core::plan::{DType, MAX_RANK};
 
 use super::{Held, Kind, Lowered, Lowering, Stop, Val, Value, identity, plan_type, wrong};
@@ -9,8 +10,9 @@ use crate::compile::layout::Layout;
 use crate::model::{self, Dim};
 
 impl Lowering<'_> {
-    /// Makes a model input.
-    pub(super) fn input(&mut self, input: &model::ValueInfo) -> Lowered {
+    /// Makes model input `index`.
+    pub(super) fn input(&mut self, index: usize, input: &model::ValueInfo) -> Lowered {
+        let is_state = self.builder.states.iter().any(|&(state, _)| state == index);
         let Some(dims) = &input.shape else {
             return wrong("the model does not tell its shape; export it with one");
         };
@@ -23,7 +25,8 @@ impl Lowering<'_> {
                 Dim::Symbol(name) => {
                     let name = if name.is_empty() { "without a name" } else { name };
                     return wrong(format!(
-                        "axis {axis} ({name}) is open; export the model with a fixed size (only the batch may be open)"
+                        "axis {axis} ({name}) is open; give its extent in the card's table [dims], or export the model with a fixed size (only the \
+                         batch may be open)"
                     ));
                 }
             });
@@ -43,6 +46,7 @@ impl Lowering<'_> {
         let layout = Layout::ordered(&shape, &order);
         let extents: Vec<usize> = order.iter().map(|&axis| shape[axis]).collect();
         let (stored, kind, quantization) = match dtype {
+            DType::F32 if is_state => (DType::F32, Kind::Float, None),
             DType::F32 => match self.common_quantization(&input.name)? {
                 // Quantized by the caller's write: the QuantizeLinear nodes find it done.
                 Some(quantization) => (DType::I8, Kind::Quantized { table: None }, Some(quantization)),
@@ -102,8 +106,8 @@ impl Lowering<'_> {
         })
     }
 
-    /// Makes a model output.
-    pub(super) fn output(&mut self, name: &str) -> Result<(), CompileError> {
+    /// Makes model output `index`.
+    pub(super) fn output(&mut self, index: usize, name: &str) -> Result<(), CompileError> {
         let wrap = |stop: Stop| match stop {
             Stop::NoStep(text) | Stop::Wrong(text) => CompileError::Model(format!("output \"{name}\": {text}")),
             Stop::Error(error) => error,
@@ -111,6 +115,10 @@ impl Lowering<'_> {
         let mut val = self.any(name).map_err(wrap)?;
         if matches!(val.kind, Kind::Quantized { table: Some(_) } | Kind::Wide) {
             val = self.float(val).map_err(wrap)?;
+        }
+        let state = self.builder.states.iter().find(|&&(_, output)| output == index).map(|&(input, _)| input);
+        if let Some(state) = state {
+            val = self.next_state(val, state, name)?;
         }
         let order = match val.layout.memory_order().filter(|order| order.len() <= MAX_RANK) {
             Some(order) => order,
@@ -132,5 +140,38 @@ impl Lowering<'_> {
         let port = PortDraft { tensor: val.tensor, dtype, shape: val.layout.shape.clone(), order, name: name.into() };
         self.builder.outputs.push(port);
         Ok(())
+    }
+
+    /// An output in the form of the input that it becomes, in a place of its own.
+    fn next_state(&mut self, val: Val, state: usize, name: &str) -> Result<Val, CompileError> {
+        let input = self.builder.inputs[state].clone();
+        let fail = |problem: String| {
+            CompileError::Card(format!(
+                "output \"{name}\" cannot become input \"{}\" of the next run: {problem}; say in the card's table [states] \
+                 which outputs do",
+                input.name
+            ))
+        };
+        let known = |stop: Stop| match stop {
+            Stop::NoStep(text) | Stop::Wrong(text) => fail(text),
+            Stop::Error(error) => error,
+        };
+        if val.layout.shape != input.shape {
+            return Err(fail(format!("its shape is {:?}, not {:?}", val.layout.shape, input.shape)));
+        }
+        let val = if input.dtype == DType::F32 { self.float(val).map_err(known)? } else { val };
+        let dtype = self.builder.draft(val.tensor).dtype;
+        if dtype != self.builder.draft(input.tensor).dtype {
+            return Err(fail(format!("its elements are {dtype}")));
+        }
+        let val = self.ordered(&val, &input.order).map_err(known)?;
+        if !self.builder.inputs.iter().any(|port| port.tensor == val.tensor) {
+            return Ok(val);
+        }
+        let draft = self.builder.draft(val.tensor).clone();
+        let len = val.layout.len();
+        let tensor = self.builder.tensor(draft.dtype, draft.shape, draft.quantization, name);
+        self.copy(Some(val.tensor), Span::NONE, tensor, &[len], 0, &[1], 0, &[1], Span::NONE, name).map_err(known)?;
+        Ok(Val { tensor, ..val })
     }
 }

@@ -1,0 +1,84 @@
+//! What stays in float among integer layers in transformers: attention and layer normalisation, and what only they read.
+//!
+//! Their sums and quotients spread over many magnitudes, and take little time beside the layers. They read real values even
+//! where layers read the same tensor as integers: so errors do not add up along the residuals.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cygnet_onnx::compile::recognise::patterns;
+use cygnet_onnx::model::Model;
+
+use crate::graph::{Readers, constant};
+use crate::operators::Role;
+
+/// The float parts of a model.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Islands {
+    /// Positions of the nodes that read real values and make some.
+    pub nodes: BTreeSet<usize>,
+    /// Positions of the nodes of functions that are written as several: whole, they are functions of one level.
+    pub functions: BTreeSet<usize>,
+    /// Additions of a row of biases behind a product with weights, by the product's position: both are one layer.
+    pub biases: BTreeMap<usize, usize>,
+}
+
+impl Islands {
+    /// The islands of `model`, whose nodes do what `roles` tell; none where it has neither attention nor layer normalisation.
+    pub fn of(model: &Model, roles: &[Role]) -> Islands {
+        let mut islands = Islands::default();
+        for pattern in patterns(model) {
+            match pattern.operator.op_type.as_str() {
+                "LayerNorm" | "Attention" => islands.nodes.extend(pattern.nodes),
+                "Gelu" => islands.functions.extend(pattern.nodes),
+                _ => {}
+            }
+        }
+        if islands.nodes.is_empty() {
+            return Islands::default();
+        }
+        let is_float = |(index, role): (usize, &Role)| {
+            (*role == Role::Float && !islands.functions.contains(&index)).then_some(index)
+        };
+        let float: Vec<usize> = roles.iter().enumerate().filter_map(is_float).collect();
+        islands.nodes.extend(float);
+        let readers = Readers::of(model);
+        for (index, node) in model.nodes.iter().enumerate().rev() {
+            let plain = matches!(roles[index], Role::Compute | Role::ComputeUnit | Role::Move);
+            let read = |output: &String| {
+                let nodes = readers.nodes(output);
+                !readers.is_pinned(output) && !nodes.is_empty() && nodes.iter().all(|node| islands.nodes.contains(node))
+            };
+            if plain && !islands.functions.contains(&index) && node.outputs.iter().all(read) {
+                islands.nodes.insert(index);
+            }
+        }
+        islands.biases = biases(model, roles, &readers);
+        islands
+    }
+
+    /// Whether nothing but islands read a tensor.
+    pub fn alone_read(&self, readers: &Readers, tensor: &str) -> bool {
+        let nodes = readers.nodes(tensor);
+        !readers.is_pinned(tensor) && !nodes.is_empty() && nodes.iter().all(|node| self.nodes.contains(node))
+    }
+
+    /// The first output of each node, by which insertion knows it.
+    pub fn outputs(&self, model: &Model) -> BTreeSet<String> {
+        self.nodes.iter().filter_map(|&node| model.nodes.get(node)?.output(0)).map(str::to_string).collect()
+    }
+}
+
+/// Additions of constant rows that alone read the product of a MatMul with weights.
+fn biases(model: &Model, roles: &[Role], readers: &Readers) -> BTreeMap<usize, usize> {
+    let pair = |(index, role): (usize, &Role)| {
+        let product = &model.nodes[index];
+        let channels = constant(model, product, 1)?.shape.last().copied();
+        let sum = readers.only(product.output(0)?)?;
+        let add = &model.nodes[sum];
+        let other = usize::from(add.input(0) == product.output(0));
+        let row = constant(model, add, other)?;
+        let weighted = matches!(role, Role::Weighted { .. }) && product.is("MatMul") && add.is("Add");
+        (weighted && row.shape.len() == 1 && row.shape.first().copied() == channels).then_some((index, sum))
+    };
+    roles.iter().enumerate().filter_map(pair).collect()
+}
