@@ -155,11 +155,11 @@ fn forms_that_went_wrong_once() {
 }
 
 #[test]
-fn recurrent_layers() {
-    family_of("recurrent.json", "recurrent");
+fn transposed_convolutions() {
+    family_of("transposed.json", "transposed");
 }
 
 #[test]
-fn transposed_convolutions() {
-    family_of("transposed.json", "transposed");
+fn recurrent_layers() {
+    family_of("recurrent.json", "recurrent");
 }

@@ -137,12 +137,12 @@ impl Run {
             ensure!(data.len() == 1, "--save-input takes one sample, here are {}", data.len());
             save_input(&data, &mut session, path)?;
         }
-        let compares = data.len() > 1 && model.card().is_some_and(|card| card.task == Task::Features);
-        let mut first = None;
         if let Some(path) = &self.draw {
             ensure!(data.len() == 1, "--draw takes one picture, here are {}", data.len());
             draw(&data, &mut session, path)?;
         }
+        let compares = data.len() > 1 && model.card().is_some_and(|card| card.task == Task::Features);
+        let mut first = None;
         for index in 0..data.len() {
             match answer(&data, index, &mut session, classify.then_some(top)) {
                 Ok(mut answered) => {
@@ -224,9 +224,8 @@ fn answer(data: &DataSet, index: usize, session: &mut Session, top: Option<usize
     feed(&sample, session)?;
     let Sample { name, label, .. } = sample;
     session.run().with_context(|| name.clone())?;
-    let nothing = (Vec::new(), Vec::new());
     let mut answered =
-        Answered { name, label, top: nothing.0, boxes: None, read: None, outputs: nothing.1, similarity: None };
+        Answered { name, label, top: Vec::new(), boxes: None, read: None, outputs: Vec::new(), similarity: None };
     if session.model().card().is_some_and(|card| card.box_decoder().is_some()) {
         let placement = placed(data, index, session)?.map(|(_, placement)| placement);
         let found = session.boxes(placement.as_ref())?.unwrap_or_default();
@@ -245,19 +244,6 @@ fn answer(data: &DataSet, index: usize, session: &mut Session, top: Option<usize
         None => answered.outputs = summaries(session)?,
     }
     Ok(answered)
-}
-
-/// Cosine of the first output and `first`, which is taken from the first sample.
-fn similarity(session: &mut Session, first: &mut Option<Vec<f32>>) -> Result<Option<f32>, cygnet::Error> {
-    let mut features = Vec::new();
-    session.output_f32(0, &mut features)?;
-    let Some(first) = first else {
-        *first = Some(features);
-        return Ok(None);
-    };
-    let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
-    let lengths = product(first, first) * product(&features, &features);
-    Ok((lengths > 0.0).then(|| (product(first, &features) / lengths.sqrt()) as f32))
 }
 
 /// The picture of a sample and where it lies in the input; `None` where the sample is no picture.
@@ -286,6 +272,19 @@ impl From<Found> for Boxed {
         let Found { class, label, score, left, top, right, bottom, keypoints, .. } = found;
         Self { class, label, score, left, top, right, bottom, keypoints }
     }
+}
+
+/// Cosine of the first output and `first`, which is taken from the first sample.
+fn similarity(session: &mut Session, first: &mut Option<Vec<f32>>) -> Result<Option<f32>, cygnet::Error> {
+    let mut features = Vec::new();
+    session.output_f32(0, &mut features)?;
+    let Some(first) = first else {
+        *first = Some(features);
+        return Ok(None);
+    };
+    let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| f64::from(a * b)).sum::<f64>();
+    let lengths = product(first, first) * product(&features, &features);
+    Ok((lengths > 0.0).then(|| (product(first, &features) / lengths.sqrt()) as f32))
 }
 
 fn summaries(session: &mut Session) -> anyhow::Result<Vec<Summary>> {
@@ -318,10 +317,6 @@ impl Answered {
             let classes: Vec<_> = self.top.iter().map(class).collect();
             text += &format!("{}: {}\n", self.name, classes.join(", "));
         }
-        if let Some(similarity) = self.similarity {
-            text += &format!("{}: {similarity:.4} like the first\n", self.name);
-        }
-
         let before = if is_alone { String::new() } else { format!("{}: ", self.name) };
         if let Some(Read { text: read, .. }) = &self.read {
             text += &format!("{before}{read}\n");
@@ -329,6 +324,9 @@ impl Answered {
         for Boxed { label, score, left, top, right, bottom, .. } in self.boxes.iter().flatten() {
             let (width, height) = (right - left, bottom - top);
             text += &format!("{before}{score:.4} {label} at {left:.0},{top:.0} size {width:.0}×{height:.0}\n");
+        }
+        if let Some(similarity) = self.similarity {
+            text += &format!("{}: {similarity:.4} like the first\n", self.name);
         }
         for Summary { name, shape, min, max, mean, first } in &self.outputs {
             let dots = if shape.iter().product::<u32>() as usize > first.len() { " …" } else { "" };

@@ -93,6 +93,12 @@ pub struct Card {
     pub labels: Vec<String>,
     /// What the model is fed with.
     pub input: Input,
+    /// How the outputs become boxes, where the task is detection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boxes: Option<Boxes>,
+    /// How the first output becomes text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<Text>,
     /// Extents of the model's open axes, by the name of the axis or `input:axis`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub dims: BTreeMap<String, u32>,
@@ -100,12 +106,6 @@ pub struct Card {
     /// of inputs and outputs such as `state` and `stateN` tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub states: Option<BTreeMap<String, String>>,
-    /// How the outputs become boxes, where the task is detection.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub boxes: Option<Boxes>,
-    /// How the first output becomes text.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub text: Option<Text>,
     /// How answers are measured, where the task does not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evaluation: Option<Evaluation>,
@@ -467,11 +467,6 @@ impl Card {
         if let Input::Audio(audio) = &self.input { audio.spec().ok() } else { None }
     }
 
-    /// How text becomes tokens, when the model is fed with text.
-    pub fn text_input(&self) -> Option<&TextInput> {
-        if let Input::Text(text) = &self.input { Some(text) } else { None }
-    }
-
     /// How outputs become boxes, where the card says so and the model is fed with pictures.
     pub fn box_decoder(&self) -> Option<BoxDecoder> {
         let boxes = self.boxes.as_ref().or_else(|| self.evaluation.as_ref()?.boxes.as_ref())?;
@@ -485,6 +480,11 @@ impl Card {
             iou_threshold: boxes.iou_threshold,
             ..BoxDecoder::new(boxes.decoder, self.labels.len(), spec.width, spec.height)
         })
+    }
+
+    /// How text becomes tokens, when the model is fed with text.
+    pub fn text_input(&self) -> Option<&TextInput> {
+        if let Input::Text(text) = &self.input { Some(text) } else { None }
     }
 
     /// Which input of the model is meant; the first when `None`.

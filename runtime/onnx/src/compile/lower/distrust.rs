@@ -40,3 +40,26 @@ pub(super) fn distrusted(node: &Node, model: &Model) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Attribute, Tensor, ValueInfo};
+
+    #[test]
+    fn what_is_wrong_is_named_and_the_rest_let_through() {
+        let mut model = Model::default();
+        let value = |name: &str, dtype| ValueInfo { name: name.into(), dtype, shape: None };
+        model.inputs = vec![value("x", DType::I32), value("u", DType::U32), value("h", DType::F16)];
+        model.initializers.insert("two".into(), Tensor::from_i32(vec![1], &[2]));
+        model.initializers.insert("many".into(), Tensor::from_i32(vec![1], &[32]));
+        let shift = |x: &str, by: &str| distrusted(&Node::new("BitShift", "", &[x, by], &["y"]), &model);
+        assert_eq!((shift("u", "x"), shift("x", "two")), (None, None));
+        assert!(shift("x", "many").is_some() && shift("x", "x").is_some());
+        let gru = Node::new("GRU", "", &["x"], &["y"]);
+        assert_eq!(distrusted(&gru, &model), None);
+        let reverse = gru.with("direction", Attribute::String("reverse".into()));
+        assert!(distrusted(&reverse, &model).is_some_and(|form| form.contains("direction")));
+        assert!(distrusted(&Node::new("Celu", "", &["h"], &["y"]), &model).is_some());
+    }
+}

@@ -329,6 +329,13 @@ impl<'m> Lowering<'m> {
             Some(mode) => mode.tensor.as_scalar_i64().unwrap_or(0) != 0,
             None => false,
         };
+        let ratio = match self.constant(node, 1)? {
+            Some(ratio) => ratio.scalar()?,
+            None => node.float("ratio").unwrap_or(0.5),
+        };
+        if training && ratio != 0.0 {
+            return wrong("its training_mode is true, and nothing is trained here; export the model for inference");
+        }
         Ok(mask || training)
     }
 
