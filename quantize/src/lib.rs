@@ -220,9 +220,12 @@ impl<'d> Quantizer<'d> {
             *pruned = Some(prune::prune(model, facts, dims, options.prune, data)?);
             *facts = infer(model, dims)?;
         }
-        // All variants compute the same in float.
-        let judge = Judge::of(&prepared, data)?;
         let variants = variants(prepared, data, options, step)?;
+        // Calibration has found the bad samples; and all variants compute the same in float.
+        let Some((first, _)) = variants.first() else {
+            return Err(QuantizeError::Unsuitable("nothing was tried".into()));
+        };
+        let judge = Judge::of(first, data)?;
         let mut candidates = Ranges::candidates(options.effort).to_vec();
         let options = options.clone();
         let mut best: Option<(Built, Prepared, Distributions)> = None;
