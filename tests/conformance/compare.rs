@@ -5,12 +5,13 @@ use std::collections::BTreeMap;
 
 use cygnet_onnx::model::{DType, Tensor};
 
-/// What a float32 sum may be off, relative to the greatest expected value: sixteen steps.
+/// What a float32 sum may be off, relative to the greatest expected value, or to 1, the greatest value of gates:
+/// sixteen steps.
 const ROUNDING: f64 = 16.0 * f32::EPSILON as f64;
 /// The same for float16: one step.
 const ROUNDING_F16: f64 = 1.0 / 1024.0;
 
-/// `|found - expected| ≤ absolute + relative · |expected| + ROUNDING · greatest`.
+/// `|found - expected| ≤ absolute + relative · |expected| + ROUNDING · max(greatest, 1)`.
 #[derive(Clone, Copy, Debug)]
 pub struct Tolerance {
     /// Times the expected value.
@@ -36,7 +37,7 @@ pub fn compare(
         }
         let (values, wanted) = (numbers(found)?, numbers(expected)?);
         let finite = wanted.iter().filter(|value| value.is_finite());
-        let greatest = finite.fold(0.0, |greatest: f64, value| greatest.max(value.abs()));
+        let greatest = finite.fold(1.0, |greatest: f64, value| greatest.max(value.abs()));
         let rounding = match expected.dtype {
             DType::F16 => ROUNDING_F16 * greatest,
             dtype if dtype.is_float() => ROUNDING * greatest,
