@@ -76,6 +76,11 @@ fn onnx_files() -> Vec<Vec<u8>> {
         "int16/residual_with_int8_inside.onnx",
         "int16/conv_sums_of_64_bits.onnx",
         "int16/add_constant.onnx",
+        "transformer/attention_padding.onnx",
+        "transformer/layer_norm_residual.onnx",
+        "transformer/lookup_inner_axis.onnx",
+        "transformer/where.onnx",
+        "transformer/dynamic_product_uint8.onnx",
     ]
     .map(golden)
     .to_vec()
