@@ -12,10 +12,10 @@ mod weights;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cygnet_onnx::model::{Model, Node, Tensor};
+use cygnet_onnx::model::{DType, Model, Node, Tensor};
 
 use crate::error::QuantizeError;
-use crate::graph::{drop_unused, redirect, redirect_others, remove_nodes};
+use crate::graph::{constant, drop_unused, redirect, redirect_others, remove_nodes};
 use crate::operators::{Role, activation_inputs, bounds};
 use crate::opset;
 use crate::params::{Activations, Params};
@@ -75,6 +75,11 @@ pub fn insert(
         weights::quantize_recurrent(model, &mut store, &mut ahead, index)?;
         inserted.weighted += 1;
     }
+    for index in 0..model.nodes.len() {
+        if is_embedding(model, &model.nodes[index], placement) {
+            weights::quantize_rows(model, &mut store, &mut ahead, index)?;
+        }
+    }
     narrow(model, &mut store, placement, params);
     let states = state_readers(model, placement);
     drop_redundant(model, placement, &of, &mut inserted);
@@ -115,6 +120,20 @@ fn state_readers(model: &Model, placement: &Placement) -> BTreeMap<String, Vec<S
     let states = states.filter(|node| !node.inputs.iter().any(is_output));
     states.filter_map(|node| Some((node.output(0)?.to_string(), node.inputs.clone()))).collect()
 }
+
+/// Whether a node of an island picks rows of a large constant table by indices that are computed.
+fn is_embedding(model: &Model, node: &Node, placement: &Placement) -> bool {
+    let is_island = node.output(0).is_some_and(|output| placement.islands.contains(output));
+    let computed = node.input(1).is_some_and(|indices| !model.initializers.contains_key(indices));
+    let table = constant(model, node, 0);
+    let large = table.is_some_and(|table| {
+        table.dtype == DType::F32 && table.shape.len() == 2 && table.len() >= EMBEDDING && table.shape[1] > 1
+    });
+    is_island && computed && large && node.is("Gather") && node.int("axis").unwrap_or(0) == 0
+}
+
+/// Elements from which on a table's rows become int8.
+const EMBEDDING: usize = 1 << 14;
 
 /// Makes layers of 8 bits read levels of 8 bits where their inputs have 16.
 fn narrow(model: &mut Model, store: &mut Store, placement: &Placement, params: &[Params]) {

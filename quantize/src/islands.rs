@@ -82,3 +82,77 @@ fn biases(model: &Model, roles: &[Role], readers: &Readers) -> BTreeMap<usize, u
     };
     roles.iter().enumerate().filter_map(pair).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use cygnet_onnx::model::{DType, Dim, Node, Tensor, ValueInfo};
+
+    use super::*;
+    use crate::facts::{Dims, infer};
+    use crate::operators::role;
+    use crate::placement::place;
+    use crate::recipe::Recipe;
+    use crate::tail::Outputs;
+
+    /// `y = norm(x + (x·w + b)) · v`.
+    fn encoder() -> Model {
+        let value = |name: &str| {
+            let shape = Some(vec![Dim::Known(1), Dim::Known(3), Dim::Known(4)]);
+            ValueInfo { name: name.into(), dtype: DType::F32, shape }
+        };
+        let constant = |name: &str, shape: &[usize]| {
+            let values: Vec<f32> = (0..shape.iter().product()).map(|index: usize| index as f32 * 0.1 - 0.5).collect();
+            (name.to_string(), Tensor::from_f32(shape.to_vec(), &values))
+        };
+        Model {
+            ir_version: 8,
+            opsets: [(String::new(), 17)].into(),
+            nodes: vec![
+                Node::new("MatMul", "product", &["x", "w"], &["p"]),
+                Node::new("Add", "bias", &["p", "b"], &["s"]),
+                Node::new("Add", "residual", &["s", "x"], &["r"]),
+                Node::new("LayerNormalization", "norm", &["r", "scale", "b"], &["n"]),
+                Node::new("MatMul", "last", &["n", "v"], &["y"]),
+            ],
+            initializers: [
+                constant("w", &[4, 4]),
+                constant("b", &[4]),
+                constant("scale", &[4]),
+                constant("v", &[4, 4]),
+            ]
+            .into(),
+            inputs: vec![value("x")],
+            outputs: vec![value("y")],
+            ..Model::default()
+        }
+    }
+
+    #[test]
+    fn normalisation_and_its_residual_stay_in_float() {
+        let model = encoder();
+        let roles: Vec<Role> = model.nodes.iter().map(|node| role(&model, node)).collect();
+        let islands = Islands::of(&model, &roles);
+        assert_eq!(islands.nodes, [2, 3].into());
+        assert_eq!(islands.biases, [(0, 1)].into());
+    }
+
+    #[test]
+    fn layers_read_levels_and_islands_real_values() {
+        let model = encoder();
+        let facts = infer(&model, &Dims::new()).unwrap();
+        let placement = place(&model, &facts, &Recipe::default(), Outputs::Int8).unwrap();
+        // What layers read, and the answer; not the sum behind the first layer, which only the island reads.
+        let tensors: Vec<&str> = placement.group_of.keys().map(String::as_str).collect();
+        assert_eq!(tensors, ["n", "x", "y"]);
+        assert_eq!(placement.islands, ["n".to_string(), "r".to_string()].into());
+        assert_eq!(placement.roles[1], Role::Bias);
+    }
+
+    #[test]
+    fn without_normalisation_or_attention_there_is_none() {
+        let mut model = encoder();
+        model.nodes[3] = Node::new("Relu", "norm", &["r"], &["n"]);
+        let roles: Vec<Role> = model.nodes.iter().map(|node| role(&model, node)).collect();
+        assert_eq!(Islands::of(&model, &roles), Islands::default());
+    }
+}

@@ -282,12 +282,12 @@ fn plan_of_kind(bit: Option<u32>) -> Vec<u8> {
     let dtype = words.len() - entry + 1;
     use cygnet_core::plan::DType;
     words[dtype] = match bit {
-        Some(bit) if bit >= INT16 => DType::I16 as u32,
+        Some(bit) if bit % BLOCK >= INT16 => DType::I16 as u32,
         bit => bit.unwrap_or(0) & 1,
     };
     let steps = words.len() as u32 * 4;
     if let Some(bit) = bit {
-        let opcode = if bit >= INT16 { bit - INT16 } else { bit / 2 };
+        let opcode = opcode_of(bit);
         words.extend([opcode | (16 << 16)]);
         words.extend([0; 15]);
     }
@@ -317,7 +317,7 @@ fn measure(deepest: &BTreeMap<&str, usize>, work: &Path) {
             (flash - bytes.len(), section(".data") + section(".bss") + section(".uninit") - 16)
         };
         let (base, statics) = code(None);
-        let kinds: Vec<_> = (0..INT16 + OPCODES).filter(|bit| exists(*bit)).collect();
+        let kinds: Vec<_> = (0..2 * BLOCK).filter(|bit| exists(*bit)).collect();
         let added: Vec<_> = kinds.iter().map(|&bit| (bit, code(Some(bit)).0.saturating_sub(base))).collect();
         let stack = deepest.get(name).copied().unwrap_or(0);
         println!("{name}: {base} bytes of code, {statics} of statics, {stack} of stack");
@@ -329,22 +329,32 @@ fn measure(deepest: &BTreeMap<&str, usize>, work: &Path) {
 }
 
 /// Opcodes are below this.
-const OPCODES: u32 = 27;
+const OPCODES: u32 = 38;
 
-/// Bit of the first opcode where int16 decides.
+/// Opcodes that no kind of step has.
+const FREE: [u32; 3] = [0, 30, 31];
+
+/// Bits of 32 opcodes.
+const BLOCK: u32 = 128;
+
+/// Bit of the first opcode of 32 where int16 decides.
 const INT16: u32 = 64;
 
 /// The kind that needs a host with `std`.
 const HOST_STEP: u32 = 20;
 
+/// The opcode of a kind.
+fn opcode_of(bit: u32) -> u32 {
+    let place = bit % BLOCK;
+    32 * (bit / BLOCK) + if place >= INT16 { (place - INT16) % 32 } else { place / 2 }
+}
+
 /// Whether there is such a kind, for firmware: several forms where a type decides, one else.
 fn exists(bit: u32) -> bool {
-    if bit >= INT16 {
-        return [5, 6, 7, 9, 10, 15, 16, 17, 18, 26].contains(&(bit - INT16));
+    let (opcode, place) = (opcode_of(bit), bit % BLOCK);
+    if place >= INT16 {
+        return place < INT16 + 32 && [5, 6, 7, 9, 10, 15, 16, 17, 18, 26].contains(&opcode);
     }
-    if bit >= 2 * OPCODES {
-        return false;
-    }
-    let two_forms = [5, 6, 7, 9, 10, 11, 15, 16].contains(&(bit / 2));
-    bit >= 2 && bit / 2 != HOST_STEP && (two_forms || bit.is_multiple_of(2))
+    let two_forms = [5, 6, 7, 9, 10, 11, 15, 16].contains(&opcode);
+    opcode < OPCODES && !FREE.contains(&opcode) && opcode != HOST_STEP && (two_forms || place.is_multiple_of(2))
 }

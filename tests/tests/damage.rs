@@ -79,6 +79,11 @@ fn onnx_files() -> Vec<Vec<u8>> {
         "recurrent/int8_lstm_both.onnx",
         "recurrent/gru_states.onnx",
         "recurrent/kept_state.onnx",
+        "transformer/attention_padding.onnx",
+        "transformer/layer_norm_residual.onnx",
+        "transformer/lookup_inner_axis.onnx",
+        "transformer/where.onnx",
+        "transformer/dynamic_product_uint8.onnx",
     ]
     .map(golden)
     .to_vec()

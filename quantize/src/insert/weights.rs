@@ -108,6 +108,36 @@ pub(super) fn quantize_recurrent(
     Ok(())
 }
 
+/// Replaces the table that the Gather at `index` picks rows from by int8 and one scale for each row; a table that others read
+/// too stays for them.
+pub(super) fn quantize_rows(
+    model: &mut Model,
+    store: &mut Store,
+    ahead: &mut Vec<Node>,
+    index: usize,
+) -> Result<(), QuantizeError> {
+    let node = model.nodes[index].clone();
+    let Some(table) = constant(model, &node, 0).cloned() else { return Ok(()) };
+    let values = table.to_f32s()?;
+    if !values.iter().all(|value| value.is_finite()) {
+        return Err(QuantizeError::node(&node, "its table holds NaN or infinity; the training went astray"));
+    }
+    let width = values.len() / table.shape.first().copied().unwrap_or(1).max(1);
+    let scale_of = |row: &[f32]| {
+        let greatest = row.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
+        if greatest > 0.0 { (greatest / 127.0).max(f32::MIN_POSITIVE) } else { 1.0 }
+    };
+    let scales: Vec<f32> = values.chunks(width.max(1)).map(scale_of).collect();
+    let rows = values.chunks(width.max(1)).zip(&scales);
+    let level = |value: f32, scale: f32| (value / scale).round_ties_even().clamp(-127.0, 127.0) as i8;
+    let levels: Vec<i8> = rows.flat_map(|(row, &scale)| row.iter().map(move |&value| level(value, scale))).collect();
+    let mut writer = Writer { model, store, ahead, name: &node.inputs[0] };
+    let levels = writer.store.levels(writer.model, &node.inputs[0], Tensor::from_i8(table.shape.clone(), &levels));
+    let dequantized = writer.dequantize(levels, Tensor::from_f32(vec![scales.len()], &scales), None, 0, 0);
+    model.nodes[index].inputs[0] = dequantized;
+    Ok(())
+}
+
 /// Writes one constant and the nodes that make it float again.
 struct Writer<'a> {
     model: &'a mut Model,

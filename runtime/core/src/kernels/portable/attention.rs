@@ -191,10 +191,14 @@ fn mask(s: &Attention, mask: Option<&[f32]>, [batch, head, first]: [usize; 3], q
 /// `e^(score - greatest)` of each query, and one by their sum.
 #[inline(always)]
 fn weights(scores: &mut [f32], keys: usize) -> [f32; TILE] {
-    let mut inverses = [0.0; TILE];
-    for (inverse, scores) in inverses.iter_mut().zip(scores.chunks_exact_mut(keys.max(1))) {
+    for scores in scores.chunks_exact_mut(keys.max(1)) {
         let most = greatest(scores);
-        scores.iter_mut().for_each(|score| *score = exp_of_negative(*score - most));
+        scores.iter_mut().for_each(|score| *score -= most);
+    }
+    // All at once: none of them waits for another.
+    scores.iter_mut().for_each(|score| *score = exp_of_negative(*score));
+    let mut inverses = [0.0; TILE];
+    for (inverse, scores) in inverses.iter_mut().zip(scores.chunks_exact(keys.max(1))) {
         *inverse = 1.0 / sum(scores, |weight| weight);
     }
     inverses
