@@ -182,6 +182,7 @@ impl Data {
                 y2: (one.y + one.height) * down + top,
                 score: 1.0,
                 class: one.class as u32,
+                place: 0,
             };
             truth.insert(set.name(index), boxes.iter().map(placed).collect());
         }

@@ -171,7 +171,7 @@ fn answer(outputs: &[Vec<f32>], metric: &Metric, sample: &Sample) -> Result<Answ
     };
     let boxes = match metric {
         Metric::AveragePrecision { decoder, .. } => {
-            decoder.decode(outputs).map_err(|problem| QuantizeError::data(&sample.name, problem))?
+            boxes::boxes(decoder, outputs).map_err(|problem| QuantizeError::data(&sample.name, problem.to_string()))?
         }
         _ => Vec::new(),
     };

@@ -7,6 +7,7 @@ mod constants;
 mod dense;
 mod identity;
 mod lone_norm;
+mod transposed;
 mod trivial;
 
 use cygnet_onnx::model::{DType, Model};
@@ -28,6 +29,8 @@ pub struct Folded {
     pub affine: usize,
     /// Normalisations that stand alone, made a depthwise convolution or a scale and a shift.
     pub lone_norms: usize,
+    /// Transposed convolutions made a convolution and a `DepthToSpace`.
+    pub transposed: usize,
 }
 
 /// Runs all passes. `dims` fixes open axes, see [`crate::facts::dims_of`].
@@ -44,6 +47,7 @@ pub fn fold(model: &mut Model, dims: &Dims) -> Result<Folded, QuantizeError> {
     }
     folded.dense = dense::fold(model, &facts);
     folded.affine = affine::fold(model);
+    folded.transposed = transposed::replace(model, &facts);
     folded.lone_norms = lone_norm::replace(model, &facts)?;
     drop_unused(model);
     model.sort()?;

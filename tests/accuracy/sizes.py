@@ -11,6 +11,7 @@ VARIANTS = {
     "clustered": ["--weights", "clustered"],
     "pruned 30 %": ["--prune", "0.3"],
     "pruned 30 %, 4-bit": ["--prune", "0.3", "--weights", "int4"],
+    "pruned 30 %, clustered": ["--prune", "0.3", "--weights", "clustered"],
 }
 
 MODELS = ["fashion", "objects", "digits-speech", "mlperf_ic_resnet8", "mlperf_kws_dscnn", "efficientnet_lite0_224"]

@@ -68,8 +68,7 @@ def convolutions():
     yield conv("conv_opset7", [1, 3, 5, 6], 4, [3, 3], pads=same, opset=7)
     for suffix, options in (("", {}), ("_stride2", dict(strides=[2, 2])),
                             ("_output_padding", dict(strides=[2, 2], pads=same, output_padding=[1, 1]))):
-        yield conv(f"conv_transpose{suffix}", [1, 4, 4, 3], 3, [3, 3], kind="ConvTranspose", may_fall_back=True,
-                   **options)
+        yield conv(f"conv_transpose{suffix}", [1, 4, 4, 3], 3, [3, 3], kind="ConvTranspose", **options)
 
 
 def products():

@@ -20,7 +20,7 @@ GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}
 def finish(name, nodes, feeds, constants, outputs, atol, reference=False, opset=17):
     """Writes a model and what it answers."""
     inputs = [helper.make_tensor_value_info(k, helper.np_dtype_to_tensor_dtype(v.dtype), v.shape) for k, v in feeds.items()]
-    ranks = {"Y": 4, "z": 4, "Y_h": 3, "Y_c": 3}
+    ranks = {"Y": 4, "z": 4, "Y_h": 3, "Y_c": 3, "hn": 3}
     results = [helper.make_tensor_value_info(o, TensorProto.FLOAT, [None] * ranks[o]) for o in outputs]
     initializers = [numpy_helper.from_array(v, k) for k, v in constants.items()]
     graph = helper.make_graph(nodes, name, inputs, results, initializers)
@@ -143,6 +143,10 @@ def branches():
         node("LSTM", ["x", "W", "R", "", "", "state"], ["Y", "hn"], hidden_size=6),
     ]
     finish("branch_by_rank", nodes, {"x": make(3, 1, 5), "h": make(1, 6)}, constants, ["Y"], 2e-6)
+    # A state that a session keeps between runs, by its names.
+    nodes = [node("GRU", ["x", "W3", "R3", "", "", "h"], ["Y", "hn"], hidden_size=6)]
+    constants = {"W3": make(1, 18, 5), "R3": make(1, 18, 6)}
+    finish("kept_state", nodes, {"x": make(1, 1, 5), "h": make(1, 1, 6)}, constants, ["Y", "hn"], 2e-6)
     # An input that stays in the graph by a product with nothing.
     nodes = [
         node("RNN", ["x", "W1", "R1"], ["Y"], hidden_size=6), node("Mul", ["rate", "nothing"], ["none"]),

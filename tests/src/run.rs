@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use cygnet_core::plan::{DType, Port, step::Step};
+use cygnet_core::plan::{DType, MetadataKind, Port, step::Step};
 use cygnet_core::{Plan, Session};
 use cygnet_onnx::compile::{Options, compile};
 use cygnet_onnx::fallback::Fallback;
@@ -30,6 +30,8 @@ pub struct Outcome {
     pub outputs: BTreeMap<String, Tensor>,
     /// Names of the nodes that ran through the fallback.
     pub fallbacks: Vec<String>,
+    /// Why each of them did.
+    pub reasons: Vec<String>,
     /// The plan.
     pub plan: Vec<u8>,
 }
@@ -42,6 +44,11 @@ fn declared(port: &Port) -> model::DType {
         DType::I32 => model::DType::I32,
         DType::I64 => model::DType::I64,
         DType::Bool => model::DType::Bool,
+        DType::U16 => model::DType::U16,
+        DType::U32 => model::DType::U32,
+        DType::U64 => model::DType::U64,
+        DType::F16 => model::DType::F16,
+        DType::F64 => model::DType::F64,
         _ => model::DType::F32,
     }
 }
@@ -51,7 +58,19 @@ fn declared(port: &Port) -> model::DType {
 /// # Errors
 /// What went wrong, as text.
 pub fn compile_and_run(model: &Model, inputs: &BTreeMap<String, Tensor>) -> Result<Outcome, String> {
-    let compiled = compile(model, &Options::default()).map_err(|error| error.to_string())?;
+    compile_and_run_with(model, inputs, &Options::default())
+}
+
+/// [`compile_and_run`] with options of the caller's choice.
+///
+/// # Errors
+/// What went wrong, as text.
+pub fn compile_and_run_with(
+    model: &Model,
+    inputs: &BTreeMap<String, Tensor>,
+    options: &Options,
+) -> Result<Outcome, String> {
+    let compiled = compile(model, options).map_err(|error| error.to_string())?;
     let plan = Plan::parse(&compiled.plan).map_err(|error| error.to_string())?;
     let mut memory = arena(plan.arena_bytes());
     let mut session = Session::new(plan, arena_bytes(&mut memory)).map_err(|error| error.to_string())?;
@@ -88,5 +107,7 @@ pub fn compile_and_run(model: &Model, inputs: &BTreeMap<String, Tensor>) -> Resu
     }
     let is_host = |record: &cygnet_core::plan::StepRecord| matches!(record.step, Step::HostStep(_));
     let fallbacks = plan.steps().filter(is_host).map(|record| plan.text(record.name).to_string()).collect();
-    Ok(Outcome { outputs, fallbacks, plan: compiled.plan })
+    let told = plan.metadata().filter(|entry| entry.kind == MetadataKind::FallbackReason);
+    let reasons = told.map(|entry| plan.text(entry.data).to_string()).collect();
+    Ok(Outcome { outputs, fallbacks, reasons, plan: compiled.plan })
 }

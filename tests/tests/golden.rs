@@ -155,6 +155,11 @@ fn forms_that_went_wrong_once() {
 }
 
 #[test]
+fn transposed_convolutions() {
+    family_of("transposed.json", "transposed");
+}
+
+#[test]
 fn recurrent_layers() {
     family_of("recurrent.json", "recurrent");
 }

@@ -101,7 +101,7 @@ fn a_reset_begins_anew_and_a_written_state_counts() {
     arena_bytes(&mut memory).fill(0x5a);
     let mut session = Session::new(plan, arena_bytes(&mut memory)).expect("a session");
     let x = numbers(INPUTS, 4);
-    let mut run = |session: &mut Session<'_, '_>| {
+    let run = |session: &mut Session<'_, '_>| {
         session.write_f32(0, &x).expect("written");
         session.run().expect("runs");
         let mut states = BTreeMap::new();

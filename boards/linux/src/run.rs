@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use cygnet::core::plan::Port;
-use cygnet::input::{Array, DataSet, ElementType, Sample};
+use cygnet::input::{Array, DataSet, ElementType, Picture, Sample};
 use cygnet::output::{write_file, write_npz};
+use cygnet::sense::Placement;
 use cygnet::sense::card::Task;
-use cygnet::{Answer, Model, Session};
+use cygnet::{Answer, Card, Found, Model, Session, write_drawing};
 use serde::Serialize;
 
 use crate::{ModelArguments, print, print_json, table};
@@ -26,6 +27,9 @@ pub struct Run {
     /// Write all outputs of the model, one array each, the first axis the sample.
     #[arg(short, long, value_name = "OUT.npz")]
     output: Option<PathBuf>,
+    /// Write the picture with what was found in it: boxes and keypoints.
+    #[arg(long, value_name = "OUT.png")]
+    draw: Option<PathBuf>,
     /// Write the first input of one sample as the plan holds it in its arena: what firmware is fed with.
     #[arg(long, value_name = "OUT.bin")]
     save_input: Option<PathBuf>,
@@ -39,6 +43,27 @@ pub struct Run {
 struct Class {
     class: usize,
     label: String,
+    score: f32,
+}
+
+/// One box, in pixels of the picture.
+#[derive(Serialize)]
+struct Boxed {
+    class: usize,
+    label: String,
+    score: f32,
+    left: f32,
+    top: f32,
+    right: f32,
+    bottom: f32,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    keypoints: Vec<(f32, f32)>,
+}
+
+/// Text that was read.
+#[derive(Serialize)]
+struct Read {
+    text: String,
     score: f32,
 }
 
@@ -61,6 +86,10 @@ struct Answered {
     label: Option<usize>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     top: Vec<Class>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    boxes: Option<Vec<Boxed>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    read: Option<Read>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     outputs: Vec<Summary>,
     /// Cosine of its features and those of the first sample.
@@ -107,6 +136,10 @@ impl Run {
         if let Some(path) = &self.save_input {
             ensure!(data.len() == 1, "--save-input takes one sample, here are {}", data.len());
             save_input(&data, &mut session, path)?;
+        }
+        if let Some(path) = &self.draw {
+            ensure!(data.len() == 1, "--draw takes one picture, here are {}", data.len());
+            draw(&data, &mut session, path)?;
         }
         let compares = data.len() > 1 && model.card().is_some_and(|card| card.task == Task::Features);
         let mut first = None;
@@ -191,7 +224,18 @@ fn answer(data: &DataSet, index: usize, session: &mut Session, top: Option<usize
     feed(&sample, session)?;
     let Sample { name, label, .. } = sample;
     session.run().with_context(|| name.clone())?;
-    let mut answered = Answered { name, label, top: Vec::new(), outputs: Vec::new(), similarity: None };
+    let mut answered =
+        Answered { name, label, top: Vec::new(), boxes: None, read: None, outputs: Vec::new(), similarity: None };
+    if session.model().card().is_some_and(|card| card.box_decoder().is_some()) {
+        let placement = placed(data, index, session)?.map(|(_, placement)| placement);
+        let found = session.boxes(placement.as_ref())?.unwrap_or_default();
+        answered.boxes = Some(found.into_iter().map(Boxed::from).collect());
+        return Ok(answered);
+    }
+    if let Some((text, score)) = session.text()? {
+        answered.read = Some(Read { text, score });
+        return Ok(answered);
+    }
     match top {
         Some(n) => {
             let class = |Answer { class, label, score }| Class { class, label, score };
@@ -200,6 +244,34 @@ fn answer(data: &DataSet, index: usize, session: &mut Session, top: Option<usize
         None => answered.outputs = summaries(session)?,
     }
     Ok(answered)
+}
+
+/// The picture of a sample and where it lies in the input; `None` where the sample is no picture.
+fn placed(data: &DataSet, index: usize, session: &Session) -> anyhow::Result<Option<(Picture, Placement)>> {
+    let spec = session.model().card().and_then(Card::image_spec);
+    let (Some(spec), Some(file)) = (spec, data.picture(index)) else { return Ok(None) };
+    let picture = Picture::open(file)?;
+    let pixels = picture.pixels().map_err(cygnet::Error::from)?;
+    let placement = spec.placement(pixels.width(), pixels.height()).map_err(cygnet::Error::from)?;
+    Ok(Some((picture, placement)))
+}
+
+/// Runs on one picture and writes it with what was found.
+fn draw(data: &DataSet, session: &mut Session, path: &Path) -> anyhow::Result<()> {
+    let (picture, placement) = placed(data, 0, session)?
+        .context("--draw needs a picture (PNG, JPEG, BMP, WebP, PNM) and a card with `kind = \"image\"`")?;
+    feed(&data.sample(0)?, session)?;
+    session.run()?;
+    let found = session.boxes(Some(&placement))?;
+    let found = found.context("--draw needs a model whose card says how outputs become boxes: [boxes]")?;
+    write_drawing(path, &picture, &found).with_context(|| format!("{} cannot be written", path.display()))
+}
+
+impl From<Found> for Boxed {
+    fn from(found: Found) -> Self {
+        let Found { class, label, score, left, top, right, bottom, keypoints, .. } = found;
+        Self { class, label, score, left, top, right, bottom, keypoints }
+    }
 }
 
 /// Cosine of the first output and `first`, which is taken from the first sample.
@@ -245,11 +317,18 @@ impl Answered {
             let classes: Vec<_> = self.top.iter().map(class).collect();
             text += &format!("{}: {}\n", self.name, classes.join(", "));
         }
+        let before = if is_alone { String::new() } else { format!("{}: ", self.name) };
+        if let Some(Read { text: read, .. }) = &self.read {
+            text += &format!("{before}{read}\n");
+        }
+        for Boxed { label, score, left, top, right, bottom, .. } in self.boxes.iter().flatten() {
+            let (width, height) = (right - left, bottom - top);
+            text += &format!("{before}{score:.4} {label} at {left:.0},{top:.0} size {width:.0}×{height:.0}\n");
+        }
         if let Some(similarity) = self.similarity {
             text += &format!("{}: {similarity:.4} like the first\n", self.name);
         }
         for Summary { name, shape, min, max, mean, first } in &self.outputs {
-            let before = if is_alone { String::new() } else { format!("{}: ", self.name) };
             let dots = if shape.iter().product::<u32>() as usize > first.len() { " …" } else { "" };
             let first: Vec<_> = first.iter().map(|value| format!("{value:.4}")).collect();
             let shape = table::shape(shape);

@@ -26,7 +26,7 @@ pub fn bytes(text: &str) -> Result<usize, String> {
     };
     let number: f64 = number.parse().map_err(|_| "is no number of bytes, such as 100000, 100k or 1.5M".to_string())?;
     let bytes = number * factor;
-    if bytes >= 1.0 && bytes < 1e15 { Ok(bytes as usize) } else { Err("must be 1 or more".into()) }
+    if (1.0..1e15).contains(&bytes) { Ok(bytes as usize) } else { Err("must be 1 or more".into()) }
 }
 
 /// How good `engine` is on `data`.

@@ -97,6 +97,11 @@ fn guards(quantized: &Quantized, summary: &Summary) -> Vec<Guard> {
         whole(folded.constants, "nodes replaced by their value", "what they compute is the same for every sample"),
         whole(folded.dense, "products and sums made one layer", "the bias joins the sums in 32 bits"),
         whole(folded.affine, "normalizations folded into weights", "a step less, and no rounding between the two"),
+        whole(
+            folded.transposed,
+            "transposed convolutions made convolutions",
+            "DepthToSpace puts their results in order",
+        ),
         whole(folded.lone_norms, "normalizations made layers", "they stand alone: as layers they have an integer form"),
         whole(quantized.inserted.dropped_activations, activations, cuts),
     ]

@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     fn boxed(class: u32, [x, y, width, height]: [f32; 4], score: f32) -> Detection {
-        Detection { x1: x, y1: y, x2: x + width, y2: y + height, score, class }
+        Detection { x1: x, y1: y, x2: x + width, y2: y + height, score, class, place: 0 }
     }
 
     #[test]

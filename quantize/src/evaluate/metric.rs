@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use cygnet_sense::BoxDecoder;
 use cygnet_sense::answers::Detection;
 use cygnet_sense::card::{Anomaly, Card, Evaluation as Wanted, MetricName, Task};
 
 use super::Accuracy;
-use super::boxes::Decoder;
+use super::boxes::decoder;
 use super::detection::Matches;
 use super::statistics::{Estimate, area_under_curve, ascending, bootstrap, mcnemar, mean, share};
 use crate::data::Data;
@@ -30,7 +31,7 @@ pub enum Metric {
     /// Mean average precision of boxes.
     AveragePrecision {
         /// How outputs become boxes.
-        decoder: Decoder,
+        decoder: BoxDecoder,
         /// The true boxes by the name of the sample, in pixels of the input.
         truth: BTreeMap<String, Vec<Detection>>,
     },
@@ -58,7 +59,7 @@ impl Metric {
             }
             MetricName::Auc => Metric::AreaUnderCurve(anomaly.unwrap_or_default()),
             MetricName::AveragePrecision => Metric::AveragePrecision {
-                decoder: Decoder::of_card(card).map_err(QuantizeError::Unsuitable)?,
+                decoder: decoder(card).map_err(QuantizeError::Unsuitable)?,
                 truth: data.true_boxes(card)?,
             },
             MetricName::Cosine => Metric::Cosine,

@@ -213,6 +213,8 @@ enum CygnetFit
     CYGNET_FIT_CROP = 1,
     // The largest size of the same aspect ratio, in the middle of grey 114.
     CYGNET_FIT_PAD = 2,
+    // A line of text: the same at the left upper corner, on grey 127.
+    CYGNET_FIT_LINE = 3,
 };
 #ifndef __cplusplus
 #if __STDC_VERSION__ >= 202311L

@@ -42,6 +42,8 @@ pub enum CygnetFit {
     Crop = 1,
     /// The largest size of the same aspect ratio, in the middle of grey 114.
     Pad = 2,
+    /// A line of text: the same at the left upper corner, on grey 127.
+    Line = 3,
 }
 
 /// How pixels are computed when the size changes.
@@ -140,6 +142,7 @@ pub unsafe extern "C" fn cygnet_plan_picture(
             Fit::Stretch => (CygnetFit::Stretch, 0),
             Fit::Crop { resize_shorter } => (CygnetFit::Crop, resize_shorter),
             Fit::Pad => (CygnetFit::Pad, 0),
+            Fit::Line => (CygnetFit::Line, 0),
         };
         let found = CygnetPictureFacts {
             width: spec.width,

@@ -120,6 +120,9 @@ pub enum Error {
         /// The names that there are.
         available: String,
     },
+    /// The outputs are no boxes of the form that the card names.
+    #[error(transparent)]
+    Boxes(#[from] cygnet_sense::BoxError),
     /// The answer cannot be given as labels.
     #[error("the first output of the model holds no scores: it has no elements")]
     NoScores,

@@ -15,6 +15,7 @@ pub(crate) mod text;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use array::real;
 pub use array::{Array, ElementType, read_arrays};
 pub use boxes::LabelledBox;
 pub use data_set::{DataSet, InputSpec, Sample};

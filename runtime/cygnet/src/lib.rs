@@ -32,7 +32,9 @@
 mod answer;
 mod arena;
 pub mod boards;
+mod draw;
 mod error;
+mod found;
 pub mod input;
 mod mmap;
 mod model;
@@ -45,7 +47,9 @@ pub use answer::Answer;
 pub use cygnet_core as core;
 pub use cygnet_sense as sense;
 pub use cygnet_sense::Card;
+pub use draw::write_drawing;
 pub use error::Error;
+pub use found::Found;
 pub use model::{Model, Preparation};
 pub use session::{Port, Session};
 #[cfg(feature = "threads")]

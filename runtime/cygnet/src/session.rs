@@ -1,6 +1,7 @@
 //! Running a model.
 
 mod feed;
+mod structured;
 
 #[cfg(feature = "onnx")]
 use std::sync::Arc;
@@ -12,6 +13,7 @@ use cygnet_core::{Host, HostTensor, NoHost};
 use crate::answer::{Answer, best};
 use crate::arena::AlignedBytes;
 use crate::error::Error;
+use crate::input::{ElementType, real};
 use crate::model::Model;
 
 /// Which input or output: its number or its ONNX name.
@@ -174,7 +176,17 @@ impl Session {
     pub fn output_f32<'n>(&mut self, output: impl Into<Port<'n>>, values: &mut Vec<f32>) -> Result<(), Error> {
         let index = self.output_index(output)?;
         let engine = self.engine()?;
-        values.resize(engine.plan().output(index).map_or(0, |port| port.len()), 0.0);
+        let port = engine.plan().output(index);
+        values.resize(port.as_ref().map_or(0, plan::Port::len), 0.0);
+        if let Some((port, dtype)) = port.and_then(|port| Some((port, ElementType::of_plan(port.dtype)?)))
+            && !port.dtype.is_computed()
+        {
+            let mut bytes = vec![0; port.len() * dtype.bytes()];
+            engine.read_bytes(index, &mut bytes)?;
+            let elements = bytes.chunks_exact(dtype.bytes()).map(|element| real(dtype, element) as f32);
+            values.iter_mut().zip(elements).for_each(|(to, value)| *to = value);
+            return Ok(());
+        }
         Ok(engine.read_f32(index, values)?)
     }
 

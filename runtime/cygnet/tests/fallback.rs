@@ -59,3 +59,31 @@ fn difference(model: &Model, npz: &Path) -> Option<String> {
     }
     None
 }
+
+/// `y = x + x` in a type that the engine only moves: numbers go in and come out all the same.
+#[test]
+fn other_types_go_through_the_fallback() {
+    use cygnet_onnx::model::{DType, Dim, Model as Onnx, Node, ValueInfo};
+    for (dtype, given) in [
+        (DType::F64, [0.5, -3.25, 1e10]),
+        (DType::F16, [0.5, -3.25, 1024.0]),
+        (DType::U16, [0.0, 7.0, 32000.0]),
+        (DType::U64, [0.0, 7.0, 65536.0]),
+    ] {
+        let value = |name: &str| ValueInfo { name: name.into(), dtype, shape: Some(vec![Dim::Known(3)]) };
+        let model = Onnx {
+            ir_version: 8,
+            opsets: [(String::new(), 17)].into(),
+            nodes: vec![Node::new("Add", "twice", &["x", "x"], &["y"])],
+            inputs: vec![value("x")],
+            outputs: vec![value("y")],
+            ..Onnx::default()
+        };
+        let mut session = Model::from_onnx(&model, None).unwrap().session().unwrap();
+        session.set_f32("x", &given).unwrap();
+        session.run().unwrap();
+        let mut found = Vec::new();
+        session.output_f32("y", &mut found).unwrap();
+        assert_eq!(found, given.map(|value| 2.0 * value), "{dtype}");
+    }
+}

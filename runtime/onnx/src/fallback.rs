@@ -161,6 +161,11 @@ fn onnx_type(dtype: PlanType) -> Result<DType, String> {
         PlanType::I32 => DType::I32,
         PlanType::I64 => DType::I64,
         PlanType::Bool => DType::Bool,
+        PlanType::U16 => DType::U16,
+        PlanType::U32 => DType::U32,
+        PlanType::U64 => DType::U64,
+        PlanType::F16 => DType::F16,
+        PlanType::F64 => DType::F64,
         other => return Err(format!("tensors of {other} cannot be handed to tract")),
     })
 }

@@ -1,4 +1,4 @@
-//! Scores to answers: the best classes, probabilities, boxes that remain.
+//! Scores to answers: the best classes, probabilities, boxes that remain, text.
 
 use core::cmp::Ordering;
 
@@ -70,7 +70,7 @@ pub fn are_probabilities(scores: &[f32]) -> bool {
 }
 
 /// A box with its class, in any unit of length.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Detection {
     /// Left edge.
     pub x1: f32,
@@ -84,6 +84,8 @@ pub struct Detection {
     pub score: f32,
     /// Index of the class.
     pub class: u32,
+    /// The row or cell of the model's outputs that it was read from, where it was.
+    pub place: u32,
 }
 
 impl Detection {
@@ -109,6 +111,7 @@ impl Detection {
             .then(self.y1.total_cmp(&other.y1))
             .then(self.x2.total_cmp(&other.x2))
             .then(self.y2.total_cmp(&other.y2))
+            .then(self.place.cmp(&other.place))
     }
 }
 
@@ -133,4 +136,27 @@ pub fn non_maximum_suppression(boxes: &mut [Detection], iou_threshold: f32) -> u
         }
     }
     kept
+}
+
+/// Reads a line of text, or spoken words, out of scores `[time, classes]`: the best class of each moment, repetitions as
+/// one, `blank` left out (Graves et al., «Connectionist temporal classification», 2006). Calls `read` with each class and
+/// its score where it first stands; equal scores count for the lower class.
+///
+/// ```
+/// let scores = [0.1, 0.9, 0.0, 0.2, 0.8, 0.0, 0.7, 0.2, 0.1, 0.1, 0.3, 0.6];
+/// let mut text = [0; 2];
+/// let mut places = text.iter_mut();
+/// cygnet_sense::answers::read_ctc(&scores, 3, 0, |class, _| *places.next().unwrap() = class);
+/// assert_eq!(text, [1, 2]);
+/// ```
+pub fn read_ctc(scores: &[f32], classes: usize, blank: usize, mut read: impl FnMut(usize, f32)) {
+    let mut last = blank;
+    for moment in scores.chunks_exact(classes.max(1)) {
+        let best = moment.iter().copied().enumerate().reduce(|best, next| if next.1 > best.1 { next } else { best });
+        let Some((class, score)) = best else { continue };
+        if class != last && class != blank {
+            read(class, score);
+        }
+        last = class;
+    }
 }

@@ -9,6 +9,7 @@ use std::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::audio::{AudioSpec, Features, MelNorm, MelScale, PerBand};
+use crate::boxes::{BoxDecoder, BoxForm, BoxUnits, Corners};
 use crate::image::{Colour, Filter, Fit, ImageSpec, Layout};
 use crate::{Error, MAX_BANDS};
 
@@ -92,6 +93,12 @@ pub struct Card {
     pub labels: Vec<String>,
     /// What the model is fed with.
     pub input: Input,
+    /// How the outputs become boxes, where the task is detection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub boxes: Option<Boxes>,
+    /// How the first output becomes text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub text: Option<Text>,
     /// Extents of the model's open axes, by the name of the axis or `input:axis`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub dims: BTreeMap<String, u32>,
@@ -123,17 +130,37 @@ pub struct Evaluation {
     /// Only with `auc`: what the anomaly score is; `reconstruction` when not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub anomaly: Option<Anomaly>,
-    /// Only with `average-precision`: how the first output becomes boxes.
+    /// The same as `[boxes]`, as older cards have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boxes: Option<Boxes>,
 }
 
-/// How the first output becomes boxes: `[evaluation.boxes]`.
+/// How the output becomes text: `[text]`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Text {
+    /// The form of the output.
+    pub decoder: TextDecoder,
+    /// With `ctc`: the class that stands for no character; 0 when not given.
+    #[serde(default)]
+    pub blank: u32,
+}
+
+/// The form of an output that is text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum TextDecoder {
+    /// Scores `[time, classes]`, see [`read_ctc`](crate::answers::read_ctc); `labels` are the characters.
+    Ctc,
+}
+
+/// How the outputs become boxes: `[boxes]`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Boxes {
     /// The form of the output.
-    pub decoder: BoxDecoder,
+    pub decoder: BoxForm,
     /// With `rows`: what the four numbers are; `xyxy` when not given.
     #[serde(default)]
     pub corners: Corners,
@@ -160,40 +187,6 @@ fn least_score() -> f32 {
 
 fn half() -> f32 {
     0.5
-}
-
-/// The form of a detector's output.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum BoxDecoder {
-    /// `[rows, columns]`: four numbers, the sureness of an object if the card says so, a score for each class.
-    Rows,
-    /// The grid of FastestDet: `[1 + 4 + classes, rows, columns]`.
-    FastestDet,
-}
-
-/// Four numbers that are a box.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Corners {
-    /// Left, upper, right and lower edge.
-    #[default]
-    Xyxy,
-    /// Left and upper edge, width and height.
-    Xywh,
-    /// The centre, width and height.
-    Cxcywh,
-}
-
-/// The unit of boxes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum BoxUnits {
-    /// Pixels of the input.
-    #[default]
-    Pixels,
-    /// Shares of its width and height.
-    Share,
 }
 
 /// What is measured on labelled samples.
@@ -283,6 +276,8 @@ pub enum FitName {
     Crop,
     /// [`Fit::Pad`].
     Pad,
+    /// [`Fit::Line`].
+    Line,
 }
 
 /// `kind = "audio"`; the fields are those of [`AudioSpec`].
@@ -445,6 +440,9 @@ impl Card {
             let mend = std::format!("a list of names in `labels`; \"{stranger}\" is none");
             return Some(("evaluation.negatives".to_string(), mend));
         }
+        if self.box_decoder().is_some() && self.labels.is_empty() {
+            return Some(("labels".to_string(), "given where there are boxes: their number is needed".to_string()));
+        }
         match &self.input {
             Input::Image(image) => image.spec().err(),
             Input::Audio(audio) => audio.spec().err(),
@@ -467,6 +465,21 @@ impl Card {
     /// How sound is prepared, when the model is fed with sound and the fields are usable.
     pub fn audio_spec(&self) -> Option<AudioSpec> {
         if let Input::Audio(audio) = &self.input { audio.spec().ok() } else { None }
+    }
+
+    /// How outputs become boxes, where the card says so and the model is fed with pictures.
+    pub fn box_decoder(&self) -> Option<BoxDecoder> {
+        let boxes = self.boxes.as_ref().or_else(|| self.evaluation.as_ref()?.boxes.as_ref())?;
+        let spec = self.image_spec()?;
+        Some(BoxDecoder {
+            corners: boxes.corners,
+            units: boxes.units,
+            objectness: boxes.objectness,
+            transposed: boxes.transposed,
+            score_threshold: boxes.score_threshold,
+            iou_threshold: boxes.iou_threshold,
+            ..BoxDecoder::new(boxes.decoder, self.labels.len(), spec.width, spec.height)
+        })
     }
 
     /// How text becomes tokens, when the model is fed with text.
@@ -493,6 +506,7 @@ impl ImageInput {
             (_, Some(_)) => return Err(refusal("resize_shorter", "left out, or `fit` be \"crop\"")),
             (FitName::Stretch, None) => Fit::Stretch,
             (FitName::Pad, None) => Fit::Pad,
+            (FitName::Line, None) => Fit::Line,
         };
         let channels = |field, values: &[f64]| match *values {
             [all] => Ok([all as f32; 3]),

@@ -11,7 +11,8 @@
 //! | [`audio`] | 16-bit sound | waveform, log-mel or MFCC rows of an [`AudioSpec`] |
 //! | [`resample`] | 16-bit sound at one rate | the same sound at another |
 //! | [`events`] | scores of overlapping windows | words with a beginning and an end |
-//! | [`answers`] | scores, boxes | the best classes, probabilities, boxes that remain |
+//! | [`answers`] | scores, boxes | the best classes, probabilities, boxes that remain, text |
+//! | [`boxes`] | outputs of a detector | boxes and keypoints |
 //! | `card` | `MODEL.toml` | the specs above, labels, source and accuracy |
 //!
 //! ```
@@ -35,6 +36,7 @@ extern crate std;
 
 pub mod answers;
 pub mod audio;
+pub mod boxes;
 #[cfg(feature = "card")]
 pub mod card;
 mod encoding;
@@ -46,6 +48,7 @@ pub mod resample;
 
 pub use answers::{Detection, argmax, non_maximum_suppression, softmax_in_place, top_k};
 pub use audio::{AudioSpec, FeatureStream, FeatureWindows, Features, MAX_BANDS, MelNorm, MelScale, PerBand, Window};
+pub use boxes::{BoxDecoder, BoxError, BoxForm, BoxUnits, Corners};
 #[cfg(feature = "card")]
 pub use card::{Card, CardError};
 pub use error::Error;

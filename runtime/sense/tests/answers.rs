@@ -4,7 +4,7 @@ use cygnet_sense::{Detection, argmax, non_maximum_suppression, softmax_in_place,
 use proptest::prelude::*;
 
 fn detection(x1: f32, y1: f32, x2: f32, y2: f32, score: f32, class: u32) -> Detection {
-    Detection { x1, y1, x2, y2, score, class }
+    Detection { x1, y1, x2, y2, score, class, place: 0 }
 }
 
 #[test]

@@ -9,7 +9,7 @@ use crate::kernels::portable::pool::place;
 use crate::kernels::view::{copy, fill, part, part_mut};
 use crate::kernels::{ConvI8Args, ConvI16Args};
 use crate::plan::step::Window;
-use crate::weights::{LANES, Segments};
+use crate::weights::{GROUP, LANES, Segments, WIDE_RUN};
 
 /// Operands of a convolution with packed weights.
 pub(crate) trait Operands<'a> {
@@ -85,6 +85,23 @@ impl Reach {
             }
             row += self.row_step;
         }
+    }
+
+    /// Calls `visit(elements from a row's start, their reach, groups in front of them)` for parts of the reach whose sums of
+    /// int16 fit 32 bits.
+    #[allow(dead_code, reason = "not for the portable kernels")]
+    #[inline(always)]
+    pub fn for_each_run(&self, mut visit: impl FnMut(usize, &Reach, usize)) {
+        const RUN: usize = WIDE_RUN / GROUP;
+        let mut before = 0;
+        self.for_each_segment(|offset| {
+            for first in (0..self.quads).step_by(RUN) {
+                let quads = RUN.min(self.quads - first);
+                let run = Reach { rows: 1, row_step: 0, columns: 1, column_step: 0, quads };
+                visit(offset + first * GROUP, &run, before + first);
+            }
+            before += self.quads;
+        });
     }
 
     /// Elements from the start of a row to behind its last segment.

@@ -24,18 +24,34 @@ crate::word_enum! {
         Bool = 5,
         /// Signed 16-bit, with scale and zero point.
         I16 = 6,
+        /// Unsigned 16-bit. This type and those below are only moved, and handed to a host.
+        U16 = 7,
+        /// Unsigned 32-bit.
+        U32 = 8,
+        /// Unsigned 64-bit.
+        U64 = 9,
+        /// IEEE 754 half precision.
+        F16 = 10,
+        /// IEEE 754 double precision.
+        F64 = 11,
     }
 }
 
 impl DType {
+    /// Whether steps compute with elements of the type; others are only moved, and handed to a host.
+    #[must_use]
+    pub fn is_computed(self) -> bool {
+        (self as u32) <= Self::I16 as u32
+    }
+
     /// Bytes of one element.
     #[must_use]
     pub fn bytes(self) -> usize {
         match self {
             Self::I8 | Self::U8 | Self::Bool => 1,
-            Self::I16 => 2,
-            Self::F32 | Self::I32 => 4,
-            Self::I64 => 8,
+            Self::I16 | Self::U16 | Self::F16 => 2,
+            Self::F32 | Self::I32 | Self::U32 => 4,
+            Self::I64 | Self::U64 | Self::F64 => 8,
         }
     }
 }
@@ -50,6 +66,11 @@ impl fmt::Display for DType {
             Self::I64 => "int64",
             Self::Bool => "bool",
             Self::I16 => "int16",
+            Self::U16 => "uint16",
+            Self::U32 => "uint32",
+            Self::U64 => "uint64",
+            Self::F16 => "float16",
+            Self::F64 => "float64",
         })
     }
 }

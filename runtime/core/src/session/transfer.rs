@@ -100,6 +100,9 @@ pub(super) fn write_bytes(port: &Port, tensor: &Tensor, bytes: &mut [u8], values
 
 pub(super) fn read_f32(port: &Port, tensor: &Tensor, bytes: &[u8], values: &mut [f32]) -> Result<(), Error> {
     counted(port.len(), values.len())?;
+    if !port.dtype.is_computed() {
+        return Err(Error::ElementType { expected: port.dtype });
+    }
     let mut keep = |place: usize, value: f32| {
         if let Some(to) = values.get_mut(place) {
             *to = value;

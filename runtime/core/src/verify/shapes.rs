@@ -323,6 +323,10 @@ pub(super) fn check(plan: &Plan<'_>, step: &Step) -> Rule {
         }
         Step::Cast(s) => {
             let (x, y) = pair(plan, s.x, s.y)?;
+            require(
+                x.dtype.is_computed() && y.dtype.is_computed(),
+                "it converts a type that steps do not compute with",
+            )?;
             require(x.len() == y.len(), "input and output differ in size")
         }
         Step::Lstm(s) => recurrent::check(plan, s, 4),

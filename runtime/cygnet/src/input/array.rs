@@ -82,6 +82,11 @@ impl ElementType {
             DType::I32 => Self::I32,
             DType::I64 => Self::I64,
             DType::Bool => Self::Bool,
+            DType::U16 => Self::U16,
+            DType::U32 => Self::U32,
+            DType::U64 => Self::U64,
+            DType::F16 => Self::F16,
+            DType::F64 => Self::F64,
             _ => return None,
         })
     }
@@ -134,7 +139,8 @@ impl Array {
     }
 }
 
-fn real(dtype: ElementType, element: &[u8]) -> f64 {
+/// The value of one little-endian element.
+pub(crate) fn real(dtype: ElementType, element: &[u8]) -> f64 {
     macro_rules! read {
         ($type:ty) => {
             element.try_into().map_or(0.0, |bytes| <$type>::from_le_bytes(bytes) as f64)

@@ -158,6 +158,14 @@ impl DataSet {
         }
     }
 
+    /// The picture that sample `index` is made of; `None` where it is made of something else.
+    pub fn picture(&self, index: usize) -> Option<&Path> {
+        match &self.source {
+            Source::Files { preparation: Preparation::Image(_), files } => files.get(index).map(|(path, _)| &**path),
+            _ => None,
+        }
+    }
+
     /// The file of sample `index`: the set itself where one file holds all; `None` where there is no such sample.
     pub fn file(&self, index: usize) -> Option<&Path> {
         match &self.source {

@@ -77,6 +77,16 @@ impl Picture {
             Pixels::rgb8(&self.data, self.width, self.height)
         }
     }
+
+    /// The pixels as red, green and blue.
+    pub(crate) fn to_rgb(&self) -> image::RgbImage {
+        let pixel = |x: u32, y: u32| {
+            let at = y as usize * self.width as usize + x as usize;
+            let grey = |index: usize| self.data.get(index).copied().unwrap_or(0);
+            image::Rgb(if self.is_grey { [grey(at); 3] } else { [0, 1, 2].map(|channel| grey(3 * at + channel)) })
+        };
+        image::RgbImage::from_fn(self.width, self.height, pixel)
+    }
 }
 
 impl From<DynamicImage> for Picture {

@@ -47,7 +47,7 @@ impl Session {
         let mut bytes = std::mem::take(&mut self.room.bytes);
         bytes.clear();
         for (place, &value) in values.iter().enumerate() {
-            if !push_whole(&mut bytes, port.dtype, value) {
+            if !push_number(&mut bytes, port.dtype, value) {
                 self.room.bytes = bytes;
                 let name = self.model.plan().text(port.name).to_string();
                 return Err(Error::Value { name, dtype: port.dtype, index: place, value });
@@ -171,9 +171,17 @@ fn in_place_layout(spec: &ImageSpec, port: &plan::Port, tensor: &Tensor) -> Opti
     (spec.layout == Layout::Nchw && port.dims().len() == 4 && port.order[..4] == [0, 2, 3, 1]).then_some(Layout::Nhwc)
 }
 
-/// Appends a value as an element of a whole-number type; `false` where it is no such number.
-fn push_whole(bytes: &mut Vec<u8>, dtype: DType, value: f32) -> bool {
+/// Appends a value as an element of a type other than float32; `false` where it is no such number.
+fn push_number(bytes: &mut Vec<u8>, dtype: DType, value: f32) -> bool {
     let (low, high) = match dtype {
+        DType::F16 => {
+            bytes.extend(half::f16::from_f32(value).to_le_bytes());
+            return true;
+        }
+        DType::F64 => {
+            bytes.extend(f64::from(value).to_le_bytes());
+            return true;
+        }
         DType::Bool => (0.0, 1.0),
         DType::U8 => (0.0, 255.0),
         DType::I8 => (-128.0, 127.0),
@@ -181,6 +189,9 @@ fn push_whole(bytes: &mut Vec<u8>, dtype: DType, value: f32) -> bool {
         // The greatest floats within the type.
         DType::I32 => (-2_147_483_648.0, 2_147_483_520.0),
         DType::I64 => (-9_223_372_036_854_775_808.0, 9_223_371_487_098_961_920.0),
+        DType::U16 => (0.0, 65_535.0),
+        DType::U32 => (0.0, 4_294_967_040.0),
+        DType::U64 => (0.0, 18_446_742_974_197_923_840.0),
         _ => return false,
     };
     if value.fract() != 0.0 || !(low..=high).contains(&value) {
@@ -191,6 +202,9 @@ fn push_whole(bytes: &mut Vec<u8>, dtype: DType, value: f32) -> bool {
         DType::I32 => bytes.extend((value as i32).to_le_bytes()),
         DType::I8 => bytes.extend((value as i8).to_le_bytes()),
         DType::I16 => bytes.extend((value as i16).to_le_bytes()),
+        DType::U16 => bytes.extend((value as u16).to_le_bytes()),
+        DType::U32 => bytes.extend((value as u32).to_le_bytes()),
+        DType::U64 => bytes.extend((value as u64).to_le_bytes()),
         _ => bytes.push(value as u8),
     }
     true
@@ -206,7 +220,7 @@ mod tests {
         let cases =
             [(DType::U8, 255.0), (DType::I8, -128.0), (DType::Bool, 1.0), (DType::I32, -2.0), (DType::I64, 3.0)];
         for (dtype, value) in cases {
-            assert!(push_whole(&mut bytes, dtype, value), "{dtype} {value}");
+            assert!(push_number(&mut bytes, dtype, value), "{dtype} {value}");
         }
         assert_eq!(bytes, [255, 0x80, 1, 0xfe, 0xff, 0xff, 0xff, 3, 0, 0, 0, 0, 0, 0, 0]);
         let refused = [
@@ -217,7 +231,7 @@ mod tests {
             (DType::I32, 2147483648.0),
         ];
         for (dtype, value) in refused {
-            assert!(!push_whole(&mut bytes, dtype, value), "{dtype} {value}");
+            assert!(!push_number(&mut bytes, dtype, value), "{dtype} {value}");
         }
     }
 }

@@ -8,17 +8,37 @@ use crate::model::{Model, Node, Subgraph};
 
 /// Puts the taken branches into the graph. A branch with a name that the graph has too stays where it is.
 pub(super) fn inlined(mut model: Model, options: &Options) -> Result<Model, CompileError> {
-    let mut stays = BTreeSet::new();
+    let (mut stays, mut changed) = (BTreeSet::new(), false);
     while let Some((index, taken)) = lower::first_branch(&model, options, &stays)? {
         let branch = if taken { "then_branch" } else { "else_branch" };
         let node = model.nodes[index].clone();
         let graph = node.subgraph(branch)?;
         match graph.filter(|graph| is_apart(&model, graph)) {
-            Some(graph) => put(&mut model, index, &node, graph),
+            Some(graph) => {
+                put(&mut model, index, &node, graph);
+                changed = true;
+            }
             None => drop(stays.insert(node.label())),
         }
     }
+    if changed {
+        drop_unread(&mut model);
+    }
     Ok(model)
+}
+
+/// Drops nodes that nobody reads: what computed the conditions.
+fn drop_unread(model: &mut Model) {
+    let mut read: BTreeSet<String> = model.outputs.iter().map(|output| output.name.clone()).collect();
+    let mut kept = Vec::new();
+    for node in std::mem::take(&mut model.nodes).into_iter().rev() {
+        if node.outputs.iter().any(|output| read.contains(output)) {
+            read.extend(node.inputs.iter().cloned().chain(node.captures()).filter(|name| !name.is_empty()));
+            kept.push(node);
+        }
+    }
+    kept.reverse();
+    model.nodes = kept;
 }
 
 /// Whether no tensor that the branch makes has the name of a tensor of the model.

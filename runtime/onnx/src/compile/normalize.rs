@@ -5,6 +5,8 @@
 //! [QLinearMatMul](https://onnx.ai/onnx/operators/onnx__QLinearMatMul.html), and onnxruntime's
 //! `com.microsoft` ones ([contrib operators](https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md)).
 
+mod attention;
+
 use std::collections::HashSet;
 
 use crate::model::{Attribute, Model, ModelError, Node, Tensor};
@@ -111,6 +113,7 @@ impl Rewrite<'_> {
                 self.model.nodes.push(plain);
                 Ok(())
             }
+            (true, _, "Attention") if self.is_attention() => self.attention(),
             _ => {
                 self.model.nodes.push(node.clone());
                 Ok(())

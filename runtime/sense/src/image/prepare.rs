@@ -1,9 +1,11 @@
 use super::resize::{Axis, horizontal, vertical};
-use super::{Colour, Filter, ImageSpec, Layout, Pixels, Placement};
+use super::{Colour, Filter, Fit, ImageSpec, Layout, Pixels, Placement};
 use crate::{Error, Output, Quantization};
 
 /// What padding is made of.
 const PAD_PIXEL: u8 = 114;
+/// What lies behind a line of text: nearest to the middle of all pixels.
+const LINE_PIXEL: u8 = 127;
 
 /// The wanted part of both axes, and how scratch is divided.
 struct Work {
@@ -235,8 +237,9 @@ impl<'o, 'a> Tensor<'o, 'a> {
     }
 
     fn write_padding(&mut self, y: usize) {
+        let pixel = if self.spec.fit == Fit::Line { LINE_PIXEL } else { PAD_PIXEL };
         for channel in 0..self.spec.channels() {
-            self.write_channel(y, 0, channel, core::iter::repeat_n(PAD_PIXEL, self.spec.width as usize));
+            self.write_channel(y, 0, channel, core::iter::repeat_n(pixel, self.spec.width as usize));
         }
     }
 

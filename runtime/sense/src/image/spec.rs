@@ -53,6 +53,8 @@ pub enum Fit {
     /// Letterbox: the largest size of the same aspect ratio that fits (the other side rounded to the
     /// nearest, halves up), in the middle (odd remainders: one less before than behind), on grey 114.
     Pad,
+    /// A line of text: as `Pad`, but at the left upper corner, on grey 127.
+    Line,
 }
 
 /// How pixels are computed when the size changes. All but `Nearest` are separable, see the whole
@@ -201,21 +203,18 @@ impl ImageSpec {
                 let shorter = u64::from(resize_shorter);
                 if sw <= sh { (shorter, shorter * sh / sw) } else { (shorter * sw / sh, shorter) }
             }
-            Fit::Pad if sw * h >= sh * w => (w, ((2 * sh * w + sw) / (2 * sw)).clamp(1, h)),
-            Fit::Pad => (((2 * sw * h + sh) / (2 * sh)).clamp(1, w), h),
+            Fit::Pad | Fit::Line if sw * h >= sh * w => (w, ((2 * sh * w + sw) / (2 * sw)).clamp(1, h)),
+            Fit::Pad | Fit::Line => (((2 * sw * h + sh) / (2 * sh)).clamp(1, w), h),
         };
         if width > u64::from(LONGEST_SIDE) || height > u64::from(LONGEST_SIDE) {
             return Err(Error::Pixels { problem: "it is too long and narrow for `fit = \"crop\"`" });
         }
         let (width, height) = (width as u32, height as u32);
-        Ok(Placement {
-            source_width,
-            source_height,
-            width,
-            height,
-            left: begin(self.width, width),
-            top: begin(self.height, height),
-        })
+        let (left, top) = match self.fit {
+            Fit::Line => (0, 0),
+            _ => (begin(self.width, width), begin(self.height, height)),
+        };
+        Ok(Placement { source_width, source_height, width, height, left, top })
     }
 
     /// The record that a plan stores: little-endian, [`ImageSpec::BYTES`] long, with a version.
@@ -230,6 +229,7 @@ impl ImageSpec {
             Fit::Stretch => (0, 0),
             Fit::Crop { resize_shorter } => (1, resize_shorter),
             Fit::Pad => (2, 0),
+            Fit::Line => (3, 0),
         };
         writer.u32(fit);
         writer.u32(resize_shorter);
@@ -257,6 +257,7 @@ impl ImageSpec {
             (0, 0) => Fit::Stretch,
             (1, resize_shorter) => Fit::Crop { resize_shorter },
             (2, 0) => Fit::Pad,
+            (3, 0) => Fit::Line,
             _ => return Err(Error::Encoding { problem: "an unknown fit" }),
         };
         let mut spec = ImageSpec::new(reader.u32()?, reader.u32()?, colour);

@@ -5,6 +5,7 @@
 
 mod add;
 mod blocks;
+mod conv_i16;
 mod cpu;
 mod depthwise;
 mod depthwise_dot;
@@ -15,7 +16,7 @@ mod float;
 mod long;
 mod pool;
 
-use super::Kernels;
+use super::{Kernels, KernelsI16};
 
 static NEON: Kernels = Kernels {
     name: "neon",
@@ -31,6 +32,7 @@ static NEON: Kernels = Kernels {
     add_i8: add::add,
     pool_i8: pool::pool,
     reduce_i8: pool::reduce,
+    i16: KernelsI16 { conv: conv_i16::conv, ..super::portable::PORTABLE.i16 },
     ..super::portable::PORTABLE
 };
 

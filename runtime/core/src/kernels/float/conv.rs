@@ -68,7 +68,7 @@ pub unsafe fn conv<V: Vector>(mut args: ConvF32Args<'_>) {
         return;
     }
     let per_position = w.in_c as usize * w.stride_h as usize * w.stride_w as usize;
-    let cached = (CACHED / per_position.max(1)).next_multiple_of(24);
+    let cached = (CACHED / per_position.max(1)).max(1).next_multiple_of(24);
     for first in (0..positions).step_by(cached) {
         let x = args.x.as_ptr();
         // SAFETY: the caller's promise; `Shape::checked` has compared all lengths.

@@ -42,7 +42,7 @@ pub unsafe fn depthwise<V: Vector>(mut args: ConvF32Args<'_>) {
     let (out_w, inner) = (w.out_w as usize, &shape.columns);
     let [kernel_w, stride_w, dilation_w] = [w.kernel_w, w.stride_w, w.dilation_w].map(|field| field as usize);
     let joint = dilation_w == 1 && matches!((kernel_w, stride_w), (3 | 5, 1 | 2)) && out_w >= COLUMNS;
-    let cached = (CACHED_WEIGHTS / w.taps()).next_multiple_of(2 * V::LANES);
+    let cached = (CACHED_WEIGHTS / w.taps()).max(1).next_multiple_of(2 * V::LANES);
     for start in (0..channels).step_by(cached) {
         let range = start..channels.min(start + cached);
         for line in 0..w.batch as usize * w.out_h as usize {

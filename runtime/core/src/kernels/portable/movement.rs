@@ -89,9 +89,24 @@ pub fn fill([low, high]: [u32; 2], y: &mut [u8], size: usize) {
     }
 }
 
+/// [`gather`] of single elements of four bytes.
+fn gather_words(n: usize, x: &[u8], indices: U32s<'_>, y: &mut [u8]) {
+    let (x, y) = (x.as_chunks::<4>().0, y.as_chunks_mut::<4>().0);
+    for (x, out) in x.chunks_exact(n.max(1)).zip(y.chunks_exact_mut(indices.len().max(1))) {
+        for (index, out) in indices.iter().zip(out) {
+            if let Some(element) = x.get(index as usize) {
+                *out = *element;
+            }
+        }
+    }
+}
+
 /// See [`Gather`]; elements of `size` bytes.
 pub fn gather(s: &Gather, x: &[u8], indices: U32s<'_>, y: &mut [u8], size: usize) {
     let inner = (s.inner as usize * size).max(1);
+    if inner == 4 {
+        return gather_words(s.n as usize, x, indices, y);
+    }
     let plane = s.n as usize * inner;
     for (outer, out) in y.chunks_exact_mut((indices.len() * inner).max(1)).enumerate() {
         for (index, out) in indices.iter().zip(out.chunks_exact_mut(inner)) {

@@ -9,10 +9,7 @@ use core::arch::x86_64::*;
 use crate::kernels::portable::conv_i16::{store, store_wide};
 use crate::kernels::rows::{Reach, Rows, Tile, for_each_rows};
 use crate::kernels::{Bias, ConvI16Args};
-use crate::weights::{BLOCK, GROUP, WIDE_RUN, block_width};
-
-/// Groups of four along the reduction axis whose products may be added up in 32 bits.
-const RUN: usize = WIDE_RUN / GROUP;
+use crate::weights::{BLOCK, GROUP, block_width};
 
 /// [`crate::plan::step::ConvI16`] with AVX2.
 pub(super) fn conv_avx2(args: ConvI16Args<'_>) {
@@ -71,7 +68,7 @@ macro_rules! walk {
                         }
                         Bias::I64(bias) => {
                             let mut totals = [[0_i64; BLOCK]; R];
-                            for_each_run(&reach, |offset, run, first| {
+                            reach.for_each_run(|offset, run, first| {
                                 let rows = rows.map(|row| row.wrapping_add(offset));
                                 let weights = block.as_ptr().wrapping_add(first * width * GROUP);
                                 // SAFETY: the run is a part of the reach.
@@ -115,21 +112,6 @@ macro_rules! walk {
 
 walk!(avx2, "avx2", rows: 3, full_avx2);
 walk!(avx512, "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2", rows: 8, full_avx512);
-
-/// Calls `visit(elements from a row's start, their reach, groups in front of them)` for parts of the reach whose sums fit
-/// 32 bits.
-#[inline(always)]
-fn for_each_run(reach: &Reach, mut visit: impl FnMut(usize, &Reach, usize)) {
-    let mut before = 0;
-    reach.for_each_segment(|offset| {
-        for first in (0..reach.quads).step_by(RUN) {
-            let quads = RUN.min(reach.quads - first);
-            let run = Reach { rows: 1, row_step: 0, columns: 1, column_step: 0, quads };
-            visit(offset + first * GROUP, &run, before + first);
-        }
-        before += reach.quads;
-    });
-}
 
 /// `Σ x·w` of `R` rows with the 16 channels of a full block.
 ///

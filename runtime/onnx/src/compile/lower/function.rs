@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use cygnet_core::math::Function;
 use cygnet_core::plan::DType;
-use cygnet_core::plan::step::{Cast, Step, Unary};
+use cygnet_core::plan::step::{BinaryOp, Cast, Step, Unary};
 
 use super::{Kind, Lowered, Lowering, Val, Value, no_step, plan_type, wrong};
 use crate::model::Node;
@@ -86,6 +86,10 @@ impl Lowering<'_> {
             return Ok(());
         }
         let x = self.float(val)?;
+        if function == Function::PowConstant && alpha == 2.0 {
+            // The same bits, by one multiplication.
+            return self.pair(node, BinaryOp::Mul, Value::Val(x.clone()), Value::Val(x), name);
+        }
         let shape = self.builder.draft(x.tensor).shape.clone();
         let y = self.builder.tensor(DType::F32, shape, None, name);
         self.builder.step(Step::Unary(Unary { x: x.tensor, y, function, alpha, beta }), &node.label());

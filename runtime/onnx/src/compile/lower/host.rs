@@ -4,6 +4,7 @@ use cygnet_core::bytes::Span;
 use cygnet_core::plan::step::{HostStep, MAX_HOST_TENSORS, Step, Table};
 use cygnet_core::plan::{DType, TensorId};
 
+use super::distrust::distrusted;
 use super::{Held, Kind, Lowered, Lowering, Val, Value, identity, plan_type, wrong};
 use crate::compile::layout::Layout;
 use crate::model::{self, Attribute, Dim, Model, Node, ValueInfo};
@@ -12,10 +13,6 @@ use crate::reference::Reference;
 impl Lowering<'_> {
     /// Turns a node into a step for the fallback.
     pub(super) fn host(&mut self, node: &Node, reason: &str) -> Lowered {
-        let mode = node.string("coordinate_transformation_mode");
-        if node.is("GlobalLpPool") || mode == Some("tf_crop_and_resize") {
-            return wrong(format!("{reason}, and the fallback computes this form wrongly; leave it out of the model"));
-        }
         let mut sub = Model {
             ir_version: 8,
             opsets: self.model.opsets.clone(),
@@ -60,6 +57,12 @@ impl Lowering<'_> {
                 None if Self::has_subgraph(node) => {}
                 None => return wrong(format!("its input \"{name}\" is not there")),
             }
+        }
+        if let Some(form) = distrusted(node, &sub) {
+            return wrong(format!(
+                "{reason}, and the fallback computes {} {form} wrongly; write it with other operators",
+                node.op_type
+            ));
         }
         let outputs: Vec<&String> = node.outputs.iter().filter(|name| !name.is_empty()).collect();
         sub.outputs = outputs
@@ -165,6 +168,11 @@ fn model_type(dtype: DType) -> model::DType {
         DType::I32 => model::DType::I32,
         DType::I64 => model::DType::I64,
         DType::Bool => model::DType::Bool,
+        DType::U16 => model::DType::U16,
+        DType::U32 => model::DType::U32,
+        DType::U64 => model::DType::U64,
+        DType::F16 => model::DType::F16,
+        DType::F64 => model::DType::F64,
         _ => model::DType::F32,
     }
 }

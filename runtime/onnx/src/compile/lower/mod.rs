@@ -6,6 +6,8 @@ mod binary;
 mod compressed;
 mod conv;
 mod conv_i16;
+mod conv_transpose;
+mod distrust;
 mod dynamic;
 mod factors;
 mod function;
@@ -132,6 +134,11 @@ pub(super) fn plan_type(dtype: model::DType) -> Option<DType> {
         model::DType::I32 => DType::I32,
         model::DType::I64 => DType::I64,
         model::DType::Bool => DType::Bool,
+        model::DType::U16 => DType::U16,
+        model::DType::U32 => DType::U32,
+        model::DType::U64 => DType::U64,
+        model::DType::F16 => DType::F16,
+        model::DType::F64 => DType::F64,
         _ => return None,
     })
 }
@@ -227,6 +234,17 @@ impl<'m> Lowering<'m> {
             self.bind_constant(node, 0, Tensor::from_f32(x.tensor.shape.clone(), &values));
             return Ok(true);
         }
+        let is_infinite = |x: &Constant| x.to_f32s().is_ok_and(|values| values.iter().any(|value| value.is_infinite()));
+        if ["ReduceMax", "ReduceMin"].iter().any(|op| node.is(op)) && inputs.iter().any(|(_, x)| is_infinite(x)) {
+            // tract takes the greatest finite number for infinity there.
+            return Ok(false);
+        }
+        if let Some(form) = distrust::distrusted(node, &self.constants_of(&inputs)) {
+            return wrong(format!(
+                "{} {form} cannot be computed beforehand; write it with other operators",
+                node.op_type
+            ));
+        }
         Self::check_axis(node, inputs.first().map_or(0, |(_, constant)| constant.tensor.shape.len()))?;
         let plain: Vec<(&str, Tensor)> =
             inputs.iter().map(|(name, constant)| Ok((*name, constant.to_plain()?))).collect::<Lowered<_>>()?;
@@ -238,6 +256,12 @@ impl<'m> Lowering<'m> {
             self.values.insert(name.clone(), Value::Constant(Rc::new(Constant::plain(tensor))));
         }
         Ok(true)
+    }
+
+    /// A model that knows these constants.
+    fn constants_of(&self, inputs: &[(&str, Rc<Constant>)]) -> Model {
+        let named = inputs.iter().map(|(name, constant)| (name.to_string(), constant.tensor.clone()));
+        Model { initializers: named.collect(), ..Model::default() }
     }
 
     /// One native operator.
@@ -262,6 +286,7 @@ impl<'m> Lowering<'m> {
             "QuantizeLinear" => self.quantize(node),
             "DequantizeLinear" => self.dequantize(node),
             "Conv" => self.conv(node),
+            "ConvTranspose" => self.conv_transpose(node),
             "Gemm" => self.gemm(node),
             "MatMul" => self.matmul(node),
             "Add" | "Sub" | "Mul" | "Div" | "Pow" | "PRelu" | "Max" | "Min" | "Sum" | "Mean" => self.binary(node),
@@ -304,6 +329,13 @@ impl<'m> Lowering<'m> {
             Some(mode) => mode.tensor.as_scalar_i64().unwrap_or(0) != 0,
             None => false,
         };
+        let ratio = match self.constant(node, 1)? {
+            Some(ratio) => ratio.scalar()?,
+            None => node.float("ratio").unwrap_or(0.5),
+        };
+        if training && ratio != 0.0 {
+            return wrong("its training_mode is true, and nothing is trained here; export the model for inference");
+        }
         Ok(mask || training)
     }
 

@@ -342,6 +342,9 @@ impl Lowering<'_> {
     /// Repeats every axis as a whole.
     pub(super) fn repeated(&mut self, val: &Val, repeats: &[usize], node: &Node) -> Lowered<Val> {
         let val = self.plain(val)?;
+        if repeats.iter().all(|&count| count == 1) {
+            return Ok(val);
+        }
         let rank = repeats.len();
         let order = val.layout.memory_order().unwrap_or_else(|| identity(rank));
         let shape: Vec<usize> =

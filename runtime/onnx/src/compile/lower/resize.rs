@@ -36,7 +36,12 @@ impl Mapping {
             }
             "pytorch_half_pixel" if axis.output > 1 => (at + 0.5) / axis.scale - 0.5,
             "pytorch_half_pixel" => 0.0,
-            "align_corners" if axis.output > 1 => at * (input - 1.0) / (output - 1.0),
+            "align_corners" if axis.output > 1 => {
+                // The extent before it is rounded down: scales may make a fraction.
+                let exact = axis.scale * input;
+                let extent = if (exact - output).abs() < 1e-3 { output } else { exact };
+                at * (input - 1.0) / (extent - 1.0)
+            }
             "align_corners" => 0.0,
             "asymmetric" => at / axis.scale,
             other => return no_step(format!("coordinate_transformation_mode \"{other}\" has no step")),

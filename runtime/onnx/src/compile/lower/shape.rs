@@ -98,7 +98,12 @@ impl Lowering<'_> {
                 return wrong(format!("blocks of {block} do not fit {h} × {w}"));
             }
             let out = vec![n, c * block * block, h / block, w / block];
-            (vec![n, c, h / block, block, w / block, block], [0, 3, 5, 1, 2, 4], out)
+            let cut = vec![n, c, h / block, block, w / block, block];
+            match node.string("mode").unwrap_or("DCR") {
+                "DCR" => (cut, [0, 3, 5, 1, 2, 4], out),
+                "CRD" => (cut, [0, 1, 3, 5, 2, 4], out),
+                other => return wrong(format!("mode \"{other}\" is not known")),
+            }
         };
         let val = self.reshaped(&val, &cut)?;
         let val = Val { layout: val.layout.transposed(&permutation), ..val };

@@ -1,0 +1,69 @@
+//! Boxes and text, as the program prints and draws them.
+#![cfg(feature = "onnx")]
+
+use std::path::Path;
+use std::process::Command;
+
+use cygnet_onnx::model::{Attribute, DType, Dim, Model, Node, Tensor, ValueInfo};
+use image::{GrayImage, Luma};
+
+/// A model whose output is its grey picture, of this size, seen under another shape.
+fn reshaped(folder: &Path, width: usize, height: usize, shape: &[i64], card: &str) {
+    let value = |name: &str, shape: &[usize]| {
+        let shape = Some(shape.iter().map(|&extent| Dim::Known(extent)).collect());
+        ValueInfo { name: name.into(), dtype: DType::F32, shape }
+    };
+    let made: Vec<usize> = shape.iter().map(|&extent| extent as usize).collect();
+    let mut model = Model {
+        ir_version: 8,
+        opsets: [(String::new(), 17)].into(),
+        nodes: vec![Node::new("Reshape", "view", &["x", "shape"], &["y"]).with("allowzero", Attribute::Int(0))],
+        inputs: vec![value("x", &[1, 1, height, width])],
+        outputs: vec![value("y", &made)],
+        ..Model::default()
+    };
+    model.initializers.insert("shape".into(), Tensor::from_i64(vec![shape.len()], shape));
+    model.write(&folder.join("model.onnx")).unwrap();
+    let input = format!("[input]\nkind = \"image\"\nwidth = {width}\nheight = {height}\ncolour = \"grey\"\n");
+    std::fs::write(folder.join("model.toml"), format!("name = \"test\"\n{card}\n{input}")).unwrap();
+}
+
+fn cygnet(arguments: &[&Path]) -> (String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cygnet"));
+    let output = command.arg("run").args(arguments).env_remove("CYGNET_ISA").env_remove("RUST_LOG").output().unwrap();
+    let text = |bytes: Vec<u8>| String::from_utf8(bytes).unwrap();
+    (text(output.stdout), text(output.stderr))
+}
+
+#[test]
+fn boxes_are_printed_and_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let card = "task = \"detection\"\nlabels = [\"cat\", \"dog\"]\n[boxes]\ndecoder = \"rows\"\ncorners = \"xywh\"\n\
+                score_threshold = 2";
+    reshaped(folder.path(), 6, 2, &[1, 2, 6], card);
+    // Left, top, width, height and a score for each label; the second row is below the threshold.
+    let pixels = [1, 0, 3, 2, 4, 5, 0, 0, 1, 1, 1, 1];
+    let picture = folder.path().join("picture.png");
+    GrayImage::from_fn(6, 2, |x, y| Luma([pixels[(y * 6 + x) as usize]])).save(&picture).unwrap();
+    let (model, drawn) = (folder.path().join("model.onnx"), folder.path().join("drawn.png"));
+    let (text, errors) = cygnet(&[&model, &picture, Path::new("--draw"), &drawn]);
+    assert_eq!((text.as_str(), errors.as_str()), ("5.0000 dog at 1,0 size 3×2\n", ""));
+    let drawn = image::open(&drawn).unwrap().into_rgb8();
+    let coloured: Vec<bool> = drawn.pixels().map(|pixel| pixel.0[0] != pixel.0[2]).collect();
+    assert_eq!(coloured, [false, true, true, true, false, false, false, true, true, true, false, false]);
+    let (_, errors) = cygnet(&[&model, folder.path(), Path::new("--draw"), &folder.path().join("none.png")]);
+    assert!(errors.contains("--draw takes one picture, here are 2"), "{errors}");
+}
+
+#[test]
+fn text_is_printed() {
+    let folder = tempfile::tempdir().unwrap();
+    let card = "task = \"other\"\nlabels = [\"\", \"a\", \"b\"]\n[text]\ndecoder = \"ctc\"";
+    // Five moments of three classes.
+    reshaped(folder.path(), 3, 5, &[1, 5, 3], card);
+    let best = [1, 1, 0, 1, 2];
+    let picture = folder.path().join("line.png");
+    GrayImage::from_fn(3, 5, |x, y| Luma([if best[y as usize] == x { 9 } else { 0 }])).save(&picture).unwrap();
+    let (text, errors) = cygnet(&[&folder.path().join("model.onnx"), &picture]);
+    assert_eq!((text.as_str(), errors.as_str()), ("aab\n", ""));
+}

@@ -1,0 +1,89 @@
+//! What was found, drawn on the picture.
+
+use std::path::Path;
+
+use image::{Rgb, RgbImage};
+
+use crate::found::Found;
+use crate::input::Picture;
+use crate::output::write_file;
+
+/// Colours that are told apart easily, by class (Okabe and Ito, «Color universal design», 2008).
+const COLOURS: [[u8; 3]; 7] =
+    [[230, 159, 0], [86, 180, 233], [0, 158, 115], [240, 228, 66], [0, 114, 178], [213, 94, 0], [204, 121, 167]];
+
+/// Pixels of a line, for each 400 pixels of the longer side.
+const LINE: u32 = 400;
+
+/// Writes a picture as PNG with the boxes and keypoints drawn on it, whole or not at all.
+///
+/// # Errors
+/// What the system says.
+pub fn write_drawing(path: &Path, picture: &Picture, found: &[Found]) -> std::io::Result<()> {
+    let mut canvas = picture.to_rgb();
+    let line = canvas.width().max(canvas.height()).div_ceil(LINE) as i64;
+    for one in found {
+        let colour = Rgb(COLOURS[one.class % COLOURS.len()]);
+        let [left, top, right, bottom] = [one.left, one.top, one.right, one.bottom].map(|edge| edge.round() as i64);
+        for (x, y, width, height) in [
+            (left, top, right - left, line),
+            (left, bottom - line, right - left, line),
+            (left, top, line, bottom - top),
+            (right - line, top, line, bottom - top),
+        ] {
+            fill(&mut canvas, [x, y, width, height], colour);
+        }
+        for &(x, y) in &one.keypoints {
+            fill(&mut canvas, [x.round() as i64 - line, y.round() as i64 - line, 2 * line + 1, 2 * line + 1], colour);
+        }
+    }
+    write_file(path, |file| canvas.write_to(file, image::ImageFormat::Png).map_err(std::io::Error::other))
+}
+
+/// Fills the part of a rectangle that lies in the picture.
+fn fill(canvas: &mut RgbImage, [x, y, width, height]: [i64; 4], colour: Rgb<u8>) {
+    let inside =
+        |from: i64, len: i64, end: u32| from.clamp(0, end.into()) as u32..(from + len).clamp(0, end.into()) as u32;
+    let columns = inside(x, width, canvas.width());
+    for row in inside(y, height, canvas.height()) {
+        columns.clone().for_each(|column| canvas.put_pixel(column, row, colour));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edges_are_drawn_and_what_lies_outside_is_left_out() {
+        let folder = tempfile::tempdir().unwrap();
+        let (from, to) = (folder.path().join("from.png"), folder.path().join("to.png"));
+        RgbImage::from_pixel(10, 8, Rgb([7, 7, 7])).save(&from).unwrap();
+        let found = Found {
+            class: 7,
+            label: "x".into(),
+            score: 1.0,
+            left: -5.0,
+            top: 2.0,
+            right: 6.0,
+            bottom: 7.0,
+            keypoints: vec![(8.0, 0.0), (90.0, 90.0)],
+        };
+        write_drawing(&to, &Picture::open(&from).unwrap(), &[found]).unwrap();
+        let drawn = image::open(&to).unwrap().into_rgb8();
+        let marked = |x, y| drawn.get_pixel(x, y).0 == COLOURS[0];
+        let rows: Vec<String> =
+            (0..8).map(|y| (0..10).map(|x| if marked(x, y) { '#' } else { '.' }).collect()).collect();
+        let expected = [
+            ".......###",
+            ".......###",
+            "######....",
+            ".....#....",
+            ".....#....",
+            ".....#....",
+            "######....",
+            "..........",
+        ];
+        assert_eq!(rows, expected);
+    }
+}

@@ -1,0 +1,54 @@
+//! Answers that are more than a score for each class.
+
+use cygnet_sense::Placement;
+use cygnet_sense::answers::read_ctc;
+use cygnet_sense::card::TextDecoder;
+
+use super::Session;
+use crate::error::Error;
+use crate::found::{Found, boxes};
+
+impl Session {
+    /// The boxes that the outputs tell, the best first; `None` where the card does not say how outputs become boxes. They
+    /// are in pixels of the picture that `placement` is of, see
+    /// [`ImageSpec::placement`](cygnet_sense::ImageSpec::placement); else in pixels of the input.
+    ///
+    /// # Errors
+    /// [`Error::Boxes`] where the outputs have another form than the card says.
+    pub fn boxes(&mut self, placement: Option<&Placement>) -> Result<Option<Vec<Found>>, Error> {
+        let Some(decoder) = self.model.card().and_then(|card| card.box_decoder()) else { return Ok(None) };
+        let mut outputs = vec![Vec::new(); self.model.plan().output_count()];
+        for (index, values) in outputs.iter_mut().enumerate() {
+            self.output_f32(index, values)?;
+        }
+        let labels = self.model.labels();
+        let label = |class: usize| labels.get(class).cloned().unwrap_or_else(|| class.to_string());
+        Ok(Some(boxes(&decoder, &outputs, placement, label)?))
+    }
+
+    /// The text that the first output tells and how sure the model is of it, the mean over its characters; `None` where
+    /// the card does not say how the output becomes text.
+    ///
+    /// # Errors
+    /// [`Error::NoScores`] where the model has no output.
+    pub fn text(&mut self) -> Result<Option<(String, f32)>, Error> {
+        let model = self.model.clone();
+        let Some(wanted) = model.card().and_then(|card| card.text.as_ref()) else { return Ok(None) };
+        let scores = self.scores()?;
+        let classes = model.plan().output(0).and_then(|port| port.dims().last().copied()).unwrap_or(0) as usize;
+        if classes == 0 {
+            return Err(Error::NoScores);
+        }
+        let labels = model.labels();
+        let (mut text, mut sum, mut count) = (String::new(), 0.0, 0);
+        match wanted.decoder {
+            TextDecoder::Ctc => read_ctc(&scores, classes, wanted.blank as usize, |class, score| {
+                text.push_str(labels.get(class).map_or("\u{fffd}", String::as_str));
+                sum += score;
+                count += 1;
+            }),
+            _ => return Ok(None),
+        }
+        Ok(Some((text, if count == 0 { 0.0 } else { sum / count as f32 })))
+    }
+}
