@@ -355,6 +355,6 @@ fn exists(bit: u32) -> bool {
     if place >= INT16 {
         return place < INT16 + 32 && [5, 6, 7, 9, 10, 15, 16, 17, 18, 26].contains(&opcode);
     }
-    let two_forms = [5, 6, 7, 9, 10, 11, 15, 16].contains(&opcode);
+    let two_forms = [5, 6, 7, 9, 10, 11, 15, 16, 27, 28, 29].contains(&opcode);
     opcode < OPCODES && !FREE.contains(&opcode) && opcode != HOST_STEP && (two_forms || place.is_multiple_of(2))
 }
