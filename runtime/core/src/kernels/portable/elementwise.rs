@@ -284,7 +284,7 @@ pub fn cast(x: &[u8], from: DType, y: &mut [u8], to: DType) {
         x.iter().zip(y).for_each(|(x, y)| *y = (i64::from_le_bytes(*x) as f32).to_le_bytes());
         return;
     }
-    for (x, y) in x.chunks_exact(from.bytes()).zip(y.chunks_exact_mut(to.bytes())) {
+    for (x, y) in x.chunks_exact(from.bytes().max(1)).zip(y.chunks_exact_mut(to.bytes().max(1))) {
         let mut word = [0; 8];
         word.iter_mut().zip(x).for_each(|(to, from)| *to = *from);
         let low = u32::from_le_bytes([word[0], word[1], word[2], word[3]]);
