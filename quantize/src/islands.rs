@@ -42,17 +42,18 @@ impl Islands {
         let float: Vec<usize> = roles.iter().enumerate().filter_map(is_float).collect();
         islands.nodes.extend(float);
         let readers = Readers::of(model);
+        islands.biases = biases(model, roles, &readers);
+        let sums: BTreeSet<usize> = islands.biases.values().copied().collect();
         for (index, node) in model.nodes.iter().enumerate().rev() {
             let plain = matches!(roles[index], Role::Compute | Role::ComputeUnit | Role::Move);
             let read = |output: &String| {
                 let nodes = readers.nodes(output);
                 !readers.is_pinned(output) && !nodes.is_empty() && nodes.iter().all(|node| islands.nodes.contains(node))
             };
-            if plain && !islands.functions.contains(&index) && node.outputs.iter().all(read) {
+            if plain && !islands.functions.contains(&index) && !sums.contains(&index) && node.outputs.iter().all(read) {
                 islands.nodes.insert(index);
             }
         }
-        islands.biases = biases(model, roles, &readers);
         islands
     }
 
