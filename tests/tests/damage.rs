@@ -84,9 +84,6 @@ fn onnx_files() -> Vec<Vec<u8>> {
         "transformer/lookup_inner_axis.onnx",
         "transformer/where.onnx",
         "transformer/dynamic_product_uint8.onnx",
-        "recurrent/int8_lstm_both.onnx",
-        "recurrent/gru_states.onnx",
-        "recurrent/kept_state.onnx",
     ]
     .map(golden)
     .to_vec()
