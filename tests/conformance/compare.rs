@@ -1,5 +1,5 @@
-//! Answers beside expected ones, as ONNX's own test runner compares them, and with the rounding of float32: ONNX computes
-//! some cases in float64.
+//! Answers beside expected ones, as ONNX's own test runner compares them, and with the rounding of float32: ONNX
+//! computes some cases in float64.
 
 use std::collections::BTreeMap;
 

@@ -12,8 +12,8 @@ use crate::case::kinds_of;
 /// Operators whose second input is weights.
 const WEIGHTED: [&str; 4] = ["Conv", "ConvTranspose", "Gemm", "MatMul"];
 
-/// The kinds of steps that a model of one node takes with int8 values, where all of them are int8; `None` else. `expected`
-/// are its float answers.
+/// The kinds of steps that a model of one node takes with int8 values, where all of them are int8; `None` else.
+/// `expected` are its float answers.
 pub fn int8_kinds(
     model: &Model,
     inputs: &BTreeMap<String, Tensor>,

@@ -1,6 +1,7 @@
 //! Runs ONNX's own node tests, as `make.py` writes them, through compiler and engine: `conformance FOLDER [PAGE.md]`
 //!
-//! Prints a table by operator and writes `results.json` into the folder, and the page of the documentation. Exit status 1 where an answer was wrong.
+//! Prints a table by operator and writes `results.json` into the folder, and the page of the documentation. Exit
+//! status 1 where an answer was wrong.
 
 mod case;
 mod compare;

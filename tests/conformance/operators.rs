@@ -90,12 +90,12 @@ pub fn page(verdicts: &[(Case, Verdict)], int8: &BTreeMap<String, BTreeSet<Strin
 const HEAD: &str = "\
 # Operators
 
-Printed by `tests/conformance/run` from ONNX's own node tests; do not edit. *int8* and *float*: steps of the engine, on any
-machine (*int8*: a form between QuantizeLinear and DequantizeLinear of which every value stays int8; *of constants*: only
-what the compiler can compute beforehand). *fallback*: some form
-runs through tract, on machines with an operating system. *Tests*: how many node tests give the right answer, of those
-whose types the engine holds; the others are refused by name. *Fast kernels*: instruction sets on which a step of the
-operator has a kernel of its own beside the portable one. What only moves elements needs none.
+Printed by `tests/conformance/run` from ONNX's own node tests; do not edit. *int8* and *float*: steps of the engine,
+on any machine (*int8*: a form between QuantizeLinear and DequantizeLinear of which every value stays int8; *of
+constants*: only what the compiler can compute beforehand). *fallback*: some form runs through tract, on machines with
+an operating system. *Tests*: how many node tests give the right answer, of those whose types the engine holds; the
+others are refused by name. *Fast kernels*: instruction sets on which a step of the operator has a kernel of its own
+beside the portable one. What only moves elements needs none.
 
 | operator | int8 | float | fallback | tests | fast kernels |
 |---|---|---|---|---|---|

@@ -32,7 +32,8 @@ impl Counts {
         let cases = native + fallback + refused + wrong;
         let passed = 100.0 * (native + fallback) as f64 / cases.max(1) as f64;
         format!(
-            "{name:<26} {cases:>5} {native:>7} {fallback:>9} {refused:>8} {wrong:>6} {passed:>7.1} % {other_types:>12}\n"
+            "{name:<26} {cases:>5} {native:>7} {fallback:>9} {refused:>8} {wrong:>6} {passed:>7.1} % \
+             {other_types:>12}\n"
         )
     }
 }

@@ -1,7 +1,7 @@
 """Transposed convolutions, float and between Q/DQ pairs: writes transposed/ and transposed.json.
 
-Same environment and same layout as make.py. onnxruntime computes them in float between dequantized values: an int8 answer
-may be one step off where it lies near a tie.
+Same environment and same layout as make.py. onnxruntime computes them in float between dequantized values: an int8
+answer may be one step off where it lies near a tie.
 """
 import json
 import pathlib

@@ -4,10 +4,11 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 WORDS = (
-    "the quick brown fox jumps over lazy dog Total 12.50 EUR Invoice No. 2024 street market open daily 09:00 18:30 Please "
-    "keep door closed Warning high voltage exit platform 7 train ticket price coffee tea milk sugar water bottle sale 50% "
-    "off new fresh bread hotel room 214 floor second left turn right phone +49 30 1234567 www.example.org mail info order "
-    "number A-7731 date 2026-11-22 temperature 21.5 C speed 80 km/h museum library garden north south bridge river"
+    "the quick brown fox jumps over lazy dog Total 12.50 EUR Invoice No. 2024 street market open daily 09:00 18:30 "
+    "Please keep door closed Warning high voltage exit platform 7 train ticket price coffee tea milk sugar water "
+    "bottle sale 50% off new fresh bread hotel room 214 floor second left turn right phone +49 30 1234567 "
+    "www.example.org mail info order number A-7731 date 2026-11-22 temperature 21.5 C speed 80 km/h museum library "
+    "garden north south bridge river"
 ).split()
 
 

@@ -1,4 +1,4 @@
-"""Quantizes detectors and a reader of text and compares them with their float models: measure.py ZOO PHOTOS FASTESTDET"""
+"""Quantizes detectors and a reader of text, compares them with their float models: measure.py ZOO PHOTOS FASTESTDET"""
 
 import json
 import pathlib
@@ -10,12 +10,13 @@ import lines
 
 # Labels of COCO, which FastestDet was trained on.
 COCO = (
-    "person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,stop sign,parking meter,bench,"
-    "bird,cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe,backpack,umbrella,handbag,tie,suitcase,frisbee,skis,snowboard,"
-    "sports ball,kite,baseball bat,baseball glove,skateboard,surfboard,tennis racket,bottle,wine glass,cup,fork,knife,spoon,"
-    "bowl,banana,apple,sandwich,orange,broccoli,carrot,hot dog,pizza,donut,cake,chair,couch,potted plant,bed,dining table,"
-    "toilet,tv,laptop,mouse,remote,keyboard,cell phone,microwave,oven,toaster,sink,refrigerator,book,clock,vase,scissors,"
-    "teddy bear,hair drier,toothbrush"
+    "person,bicycle,car,motorcycle,airplane,bus,train,truck,boat,traffic light,fire hydrant,stop sign,"
+    "parking meter,bench,bird,cat,dog,horse,sheep,cow,elephant,bear,zebra,giraffe,backpack,umbrella,handbag,tie,"
+    "suitcase,frisbee,skis,snowboard,sports ball,kite,baseball bat,baseball glove,skateboard,surfboard,"
+    "tennis racket,bottle,wine glass,cup,fork,knife,spoon,bowl,banana,apple,sandwich,orange,broccoli,carrot,"
+    "hot dog,pizza,donut,cake,chair,couch,potted plant,bed,dining table,toilet,tv,laptop,mouse,remote,keyboard,"
+    "cell phone,microwave,oven,toaster,sink,refrigerator,book,clock,vase,scissors,teddy bear,hair drier,"
+    "toothbrush"
 ).split(",")
 FASTESTDET = f"""name = "fastestdet"
 task = "detection"
@@ -53,8 +54,8 @@ def quantize(model, calibration):
 
 def fallbacks(model):
     """Steps that run through the fallback."""
-    text = subprocess.run(["target/release/cygnet", "inspect", model], check=True, capture_output=True, text=True).stdout
-    return text.count("HostStep")
+    command = ["target/release/cygnet", "inspect", model]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.count("HostStep")
 
 
 def overlap(a, b):

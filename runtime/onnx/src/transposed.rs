@@ -1,10 +1,10 @@
 //! Transposed convolutions as convolutions.
 //!
 //! Along an axis of stride `s`, every `s`-th element of a
-//! [ConvTranspose](https://onnx.ai/onnx/operators/onnx__ConvTranspose.html)'s result is a plain convolution of the input
-//! by every `s`-th tap: a *phase*. One convolution with `s` times as many output channels computes all phases, and its
-//! result is only seen in another order (Shi et al., «Is the deconvolution layer the same as a convolutional layer?»,
-//! 2016).
+//! [ConvTranspose](https://onnx.ai/onnx/operators/onnx__ConvTranspose.html)'s result is a plain convolution of the
+//! input by every `s`-th tap: a *phase*. One convolution with `s` times as many output channels computes all phases,
+//! and its result is only seen in another order (Shi et al., «Is the deconvolution layer the same as a convolutional
+//! layer?», 2016).
 
 use crate::model::Node;
 
@@ -134,8 +134,8 @@ impl Transposed {
         self.groups * self.phases() * self.outer
     }
 
-    /// For each weight of the convolution, `[channels, input channels of a group, tap rows, tap columns]`, the element of
-    /// the node's weights; `None` where a phase has no tap.
+    /// For each weight of the convolution, `[channels, input channels of a group, tap rows, tap columns]`, the
+    /// element of the node's weights; `None` where a phase has no tap.
     #[must_use]
     pub fn elements(&self) -> Vec<Option<usize>> {
         let [rows, columns] = self.axes;

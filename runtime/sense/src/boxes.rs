@@ -18,9 +18,9 @@ pub enum BoxForm {
     /// offset from its cell (tanh) and the size (sigmoid), and the classes. The score is `object^0.6 · class^0.4`.
     /// <https://github.com/dog-qiuqiu/FastestDet>
     FastestDet,
-    /// The grids of CenterFace, a cell for 4 × 4 pixels: sureness `[1, rows, columns]`, logarithm of height and width in
-    /// cells `[2, …]`, the centre's offset down and across `[2, …]`, and five points `[10, …]`, each down and across in
-    /// shares of the box. <https://github.com/Star-Clouds/CenterFace>
+    /// The grids of CenterFace, a cell for 4 × 4 pixels: sureness `[1, rows, columns]`, logarithm of height and width
+    /// in cells `[2, …]`, the centre's offset down and across `[2, …]`, and five points `[10, …]`, each down and
+    /// across in shares of the box. <https://github.com/Star-Clouds/CenterFace>
     CenterFace,
     /// The lists of YuNet for cells of 8, 16 and 32 pixels: three outputs of class scores `[cells, 1]`, three of the
     /// sureness of an object, three of boxes `[cells, 4]` (the centre's offset and the logarithm of the size, in cells)
@@ -152,9 +152,9 @@ impl BoxDecoder {
         }
     }
 
-    /// Fills `found` with the boxes, the best first, and gives their number. `outputs` are all outputs of the model in
-    /// order, their elements in the order of the ONNX shape. Where more boxes reach the score than `found` has room for,
-    /// the best are looked at.
+    /// Fills `found` with the boxes, the best first, and gives their number. `outputs` are all outputs of the model
+    /// in order, their elements in the order of the ONNX shape. Where more boxes reach the score than `found` has
+    /// room for, the best are looked at.
     ///
     /// # Errors
     /// [`BoxError`].
@@ -179,8 +179,8 @@ impl BoxDecoder {
         }
     }
 
-    /// Keypoint `index` of a box that [`decode`](Self::decode) found in these outputs, in pixels of the input; `None` where
-    /// there is none.
+    /// Keypoint `index` of a box that [`decode`](Self::decode) found in these outputs, in pixels of the input; `None`
+    /// where there is none.
     #[must_use]
     pub fn keypoint(&self, outputs: &[&[f32]], found: &Detection, index: usize) -> Option<(f32, f32)> {
         if index >= self.keypoints() {

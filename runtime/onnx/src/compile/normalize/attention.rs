@@ -1,7 +1,7 @@
 //! [Attention](https://onnx.ai/onnx/operators/onnx__Attention.html) written out as the operators that it stands for.
 //!
-//! What depends on shapes alone (positions, windows, numbers of heads) is written with Shape and Range: constants when the
-//! nodes are lowered.
+//! What depends on shapes alone (positions, windows, numbers of heads) is written with Shape and Range: constants
+//! when the nodes are lowered.
 
 use super::Rewrite;
 use crate::model::{Attribute, DType, ModelError, Node, Tensor};
