@@ -353,8 +353,12 @@ fn opcode_of(bit: u32) -> u32 {
 fn exists(bit: u32) -> bool {
     let (opcode, place) = (opcode_of(bit), bit % BLOCK);
     if place >= INT16 {
-        return place < INT16 + 32 && [5, 6, 7, 9, 10, 15, 16, 17, 18, 26].contains(&opcode);
+        return place < INT16 + 32 && [5, 6, 7, 9, 10, 15, 16, 17, 18, 26, 27, 28, 29].contains(&opcode);
     }
-    let two_forms = [5, 6, 7, 9, 10, 11, 15, 16, 27, 28, 29].contains(&opcode);
+    // Recurrent layers compute in float, or with states of int16.
+    if [27, 28, 29].contains(&opcode) {
+        return !place.is_multiple_of(2);
+    }
+    let two_forms = [5, 6, 7, 9, 10, 11, 15, 16].contains(&opcode);
     opcode < OPCODES && !FREE.contains(&opcode) && opcode != HOST_STEP && (two_forms || place.is_multiple_of(2))
 }

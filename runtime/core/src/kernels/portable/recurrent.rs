@@ -39,9 +39,9 @@ pub fn lstm(args: RecurrentArgs<'_>, product: Product<'_>) {
     let peepholes = [0, 1, 2].map(|gate| peepholes.slice(gate * hidden, hidden));
     for_each_element(s, 4, x, h, y, &mut |x, y| {
         product(y, 0..4, sums);
-        let rows = x.chunks_exact((4 * hidden).max(1)).zip(sums.chunks_exact_mut((4 * hidden).max(1)));
-        let states = y.chunks_exact_mut(hidden.max(1)).zip(y_c.chunks_exact_mut(hidden.max(1)));
-        for ((x, gates), (y, c)) in rows.zip(states) {
+        let rows = beside(x.chunks_exact((4 * hidden).max(1)), sums.chunks_exact_mut((4 * hidden).max(1)));
+        let states = beside(y.chunks_exact_mut(hidden.max(1)), y_c.chunks_exact_mut(hidden.max(1)));
+        for ((x, gates), (y, c)) in beside(rows, states) {
             add(gates, x);
             let (input, rest) = halves(gates, hidden);
             let (output, rest) = halves(rest, hidden);
@@ -75,7 +75,7 @@ pub fn gru(args: RecurrentArgs<'_>, product: Product<'_>) {
         product(y, 0..if whole { 3 } else { 2 }, first);
         let width = if whole { 3 * hidden } else { 2 * hidden };
         let rows = || x.chunks_exact((3 * hidden).max(1));
-        for (x, gates) in rows().zip(first.chunks_exact_mut(width.max(1))) {
+        for (x, gates) in beside(rows(), first.chunks_exact_mut(width.max(1))) {
             let (gates, candidate) = halves(gates, 2 * hidden);
             add(gates, x);
             apply(&s.f, s.clip, gates);
@@ -85,14 +85,13 @@ pub fn gru(args: RecurrentArgs<'_>, product: Product<'_>) {
         if !whole {
             let resets = first.chunks_exact((2 * hidden).max(1));
             // The place of the products is the room for what they are made of.
-            for ((last, gates), y) in
-                last.chunks_exact_mut(hidden.max(1)).zip(resets).zip(y.chunks_exact(hidden.max(1)))
-            {
+            let places = beside(last.chunks_exact_mut(hidden.max(1)), resets);
+            for ((last, gates), y) in beside(places, y.chunks_exact(hidden.max(1))) {
                 last.iter_mut().zip(part(gates, hidden, hidden)).zip(y).for_each(|((to, r), h)| *to = r * h);
             }
             product(&[], 2..3, last);
         }
-        for (row, (x, y)) in rows().zip(y.chunks_exact_mut(hidden.max(1))).enumerate() {
+        for (row, (x, y)) in beside(rows(), y.chunks_exact_mut(hidden.max(1))).enumerate() {
             let gates = part_mut(first, row * width, width);
             let (update, rest) = halves(gates, hidden);
             let candidate = if whole { part_mut(rest, hidden, hidden) } else { part_mut(last, row * hidden, hidden) };
@@ -126,21 +125,26 @@ fn for_each_element(
     cell: &mut dyn FnMut(&[f32], &mut [f32]),
 ) {
     let states = (s.batch as usize).saturating_mul(s.hidden as usize).max(1);
-    let elements = x.chunks_exact(states.saturating_mul(gates).max(1)).zip(y.chunks_exact_mut(states));
+    let (x, y) = (x.chunks_exact(states.saturating_mul(gates).max(1)), y.chunks_exact_mut(states));
     let mut before: &[f32] = h;
     if s.reverse == 0 {
-        for (x, y) in elements {
+        for (x, y) in beside(x, y) {
             set(y, before);
             cell(x, y);
             before = y;
         }
     } else {
-        for (x, y) in elements.rev() {
+        for (x, y) in beside(x.rev(), y.rev()) {
             set(y, before);
             cell(x, y);
             before = y;
         }
     }
+}
+
+/// Pairs of both, as `zip` gives them; without the division by which that counts chunks ahead.
+pub(crate) fn beside<A: Iterator, B: Iterator>(one: A, mut other: B) -> impl Iterator<Item = (A::Item, B::Item)> {
+    one.map_while(move |item| Some((item, other.next()?)))
 }
 
 /// Copies `from`, or zeros where it is empty.

@@ -5,7 +5,7 @@ use core::ops::Range;
 use super::{Context, Step};
 use crate::bytes::{F32s, I32s, I64s};
 use crate::error::Error;
-use crate::kernels::portable::recurrent::{self, Product, RecurrentArgs};
+use crate::kernels::portable::recurrent::{self, Product, RecurrentArgs, beside};
 use crate::kernels::view::{f32s, f32s_mut, i16s_mut, part};
 use crate::kernels::{Bias, ConvF32Args, ConvI16Args, ConvI16Output};
 use crate::plan::step::Recurrent;
@@ -46,7 +46,7 @@ fn run_f32(context: &mut Context<'_, '_>, s: &Recurrent, cell: Cell) -> Result<(
     run(context, s, cell, &mut |state, h, gates, sums| {
         let state = f32s_mut(state);
         let levels = rows(s, h, sums);
-        state.chunks_exact_mut(s.padded().max(1)).zip(levels).for_each(|(to, from)| {
+        beside(state.chunks_exact_mut(s.padded().max(1)), levels).for_each(|(to, from)| {
             to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
         });
         let (window, behind) = (s.window(gates.end - gates.start), s.window(gates.start));
@@ -64,7 +64,7 @@ fn run_i16(context: &mut Context<'_, '_>, s: &Recurrent, cell: Cell) -> Result<(
     run(context, s, cell, &mut |state, h, gates, sums| {
         let state = i16s_mut(state);
         let levels = rows(s, h, sums);
-        state.chunks_exact_mut(s.padded().max(1)).zip(levels).for_each(|(to, from)| {
+        beside(state.chunks_exact_mut(s.padded().max(1)), levels).for_each(|(to, from)| {
             to.iter_mut().zip(from).for_each(|(to, from)| *to = quantize(*from, LEVEL, 0));
         });
         let (window, behind) = (s.window(gates.end - gates.start), s.window(gates.start));
