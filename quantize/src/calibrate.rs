@@ -17,7 +17,7 @@ use crate::float::Float;
 /// Bins on each side of 0.
 const BINS: usize = 2048;
 /// Values of a tensor that are counted in one sample, about.
-const COUNTED: usize = 1 << 15;
+const COUNTED: usize = 1 << 17;
 /// By so many values the first one counted moves from sample to sample: no tensor has a pattern of this length.
 const OFFSET: usize = 617;
 /// What a sample weighs in moving averages.
