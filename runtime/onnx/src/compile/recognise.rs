@@ -3,7 +3,7 @@
 //!
 //! Where all of a pattern's inner tensors are read inside the pattern only, its last node becomes the whole operator, and the
 //! others, which nobody reads any more, go. The new nodes are those of the standard operator set where there is one, and
-//! of the domain [`DOMAIN`] else.
+//! of the domain `DOMAIN` else.
 
 mod attention;
 mod dynamic;
