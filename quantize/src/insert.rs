@@ -31,10 +31,26 @@ pub struct Inserted {
     pub weighted: usize,
     /// Those of them that read levels of 16 bits, by [`Node::label`].
     pub wide: Vec<String>,
+    /// Layers with channels that took another scale than their weights ask for.
+    pub guarded: Vec<Guarded>,
     /// Activations dropped because the integer range cuts off by itself.
     pub dropped_activations: usize,
     /// For every tensor that became an integer: the tensor in the new model that holds its value again.
     pub dequantized: BTreeMap<String, String>,
+}
+
+/// A layer with channels whose scale does not come from their weights alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guarded {
+    /// Its [`Node::label`].
+    pub layer: String,
+    /// Channels without any weight but 0: their scale is 1, or the bias's.
+    pub dead: usize,
+    /// Channels whose weights are so small beside their bias that it would leave 32 bits: their scale is the least with
+    /// which it fits, see [`crate::params::least_scale`].
+    pub held_up: usize,
+    /// All of its channels.
+    pub channels: usize,
 }
 
 /// Inserts the pairs for `placement` with one of `params` for each group, and weights in the form that `forms` has for the
@@ -70,7 +86,8 @@ pub fn insert(
         let form = forms.get(&label).copied().unwrap_or_default();
         let rounded = rounded.get(&label);
         let wanted = weights::Wanted { channel_axis, input, form, rounded };
-        weights::quantize(model, &mut store, &mut ahead, index, wanted)?;
+        let guarded = weights::quantize(model, &mut store, &mut ahead, index, wanted)?;
+        inserted.guarded.extend(guarded.filter(|guarded| guarded.dead + guarded.held_up > 0));
         inserted.weighted += 1;
         if placement.wide.contains(&index) {
             inserted.wide.push(label);
