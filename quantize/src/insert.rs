@@ -12,6 +12,7 @@ mod weights;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cygnet_onnx::compile::WEIGHTS_KEY;
 use cygnet_onnx::model::{DType, Model, Node, Tensor};
 
 use crate::error::QuantizeError;
@@ -93,6 +94,7 @@ pub fn insert(
             inserted.wide.push(label);
         }
     }
+    note_forms(model, forms);
     for index in (0..model.nodes.len()).filter(|&index| placement.roles.get(index) == Some(&Role::Recurrent)) {
         weights::quantize_recurrent(model, &mut store, &mut ahead, index)?;
         inserted.weighted += 1;
@@ -132,6 +134,16 @@ pub fn insert(
     drop_unused(model);
     model.sort()?;
     Ok(inserted)
+}
+
+/// Notes in which forms weights are, where some are not int8: the compiler keeps what was asked for.
+fn note_forms(model: &mut Model, forms: &BTreeMap<String, WeightForm>) {
+    let names: BTreeSet<&str> = forms.values().map(|form| form.name()).collect();
+    let plain = WeightForm::Int8.name();
+    if names.iter().any(|&name| name != plain) {
+        let names: Vec<&str> = names.into_iter().collect();
+        model.metadata.insert(WEIGHTS_KEY.into(), names.join(","));
+    }
 }
 
 /// What the nodes of states read now, by their first output; outputs of the model, which are renamed where they are
