@@ -19,6 +19,7 @@ pub mod portable;
 mod restricted;
 mod rows;
 pub mod source;
+mod square_root;
 mod strips;
 pub mod view;
 #[cfg(target_arch = "x86_64")]
