@@ -210,11 +210,11 @@ unsafe fn products_dot(
     unsafe { multiply(rows, reach, weights, sums) };
 }
 
-/// SDOT: adds to each word the products of its four weights with group `$group` of `x`.
+/// SDOT: adds to each word the products of its four weights with the first four bytes of `x`.
 macro_rules! sdot {
-    ($sum:expr, $w:expr, $x:expr, $group:literal) => {
+    ($sum:expr, $w:expr, $x:expr) => {
         asm!(
-            concat!("sdot {sum:v}.4s, {w:v}.16b, {x:v}.4b[", $group, "]"),
+            "sdot {sum:v}.4s, {w:v}.16b, {x:v}.4b[0]",
             sum = inout(vreg) $sum,
             w = in(vreg) $w,
             x = in(vreg) $x,
@@ -223,7 +223,7 @@ macro_rules! sdot {
     };
 }
 
-/// Two groups of four elements less 128: their high bytes, and the low ones.
+/// Elements less 128: their high bytes, and the low ones.
 #[target_feature(enable = "neon,dotprod")]
 #[inline]
 fn bytes_of(x: int16x8_t) -> (int8x8_t, int8x8_t) {
@@ -244,39 +244,20 @@ unsafe fn dot<const R: usize, const P: usize>(
     let (mut high, mut low) = ([[vdupq_n_s32(0); P]; R], [[vdupq_n_s32(0); P]; R]);
     let mut w = weights;
     reach.for_each_segment(|offset| {
-        let mut x = [(vdup_n_s8(0), vdup_n_s8(0)); R];
-        for quad in (1..reach.quads).step_by(2) {
+        for quad in 0..reach.quads {
+            let mut x = [(vdup_n_s8(0), vdup_n_s8(0)); R];
             for row in 0..R {
-                // SAFETY: the segment has both groups of four elements.
-                x[row] = bytes_of(unsafe { vld1q_s16(rows[row].add(offset + (quad - 1) * GROUP)) });
+                // SAFETY: the segment has `quads` groups of four elements.
+                let quad = unsafe { vld1q_dup_s64(rows[row].add(offset + quad * GROUP).cast()) };
+                x[row] = bytes_of(vreinterpretq_s16_s64(quad));
             }
             for part in 0..P {
                 // SAFETY: each group has four weights for each channel; SDOT is there.
                 unsafe {
-                    let (first, second) = (vld1q_s8(w.add(part * 16)), vld1q_s8(w.add((P + part) * 16)));
+                    let weights = vld1q_s8(w.add(part * 16));
                     for row in 0..R {
-                        sdot!(high[row][part], first, x[row].0, 0);
-                        sdot!(low[row][part], first, x[row].1, 0);
-                        sdot!(high[row][part], second, x[row].0, 1);
-                        sdot!(low[row][part], second, x[row].1, 1);
-                    }
-                }
-            }
-            w = w.wrapping_add(2 * P * 16);
-        }
-        if reach.quads % 2 == 1 {
-            for row in 0..R {
-                // SAFETY: the segment has this last group of four elements.
-                let quad = unsafe { vld1_s16(rows[row].add(offset + (reach.quads - 1) * GROUP)) };
-                x[row] = bytes_of(vcombine_s16(quad, quad));
-            }
-            for part in 0..P {
-                // SAFETY: as above.
-                unsafe {
-                    let first = vld1q_s8(w.add(part * 16));
-                    for row in 0..R {
-                        sdot!(high[row][part], first, x[row].0, 0);
-                        sdot!(low[row][part], first, x[row].1, 0);
+                        sdot!(high[row][part], weights, x[row].0);
+                        sdot!(low[row][part], weights, x[row].1);
                     }
                 }
             }
