@@ -56,10 +56,7 @@ impl<E> Block<'_, E> {
 /// Of 16 channels or more, the last block begins early enough to be full; of fewer, the source is
 /// [`Source::Lines`], behind which 16 elements can be read.
 #[inline(always)]
-pub(crate) fn for_each_block<'a, A: Operands<'a>>(
-    mut args: A,
-    mut visit: impl FnMut(&mut A, &Block<'_, A::Element>),
-) {
+pub(crate) fn for_each_block<'a, A: Operands<'a>>(mut args: A, mut visit: impl FnMut(&mut A, &Block<'_, A::Element>)) {
     let window = *args.window();
     let channels = window.in_c as usize;
     let scratch = args.take_scratch();

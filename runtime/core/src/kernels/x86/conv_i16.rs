@@ -299,10 +299,7 @@ mod ymm {
     #[target_feature(enable = "avx2")]
     #[inline]
     pub fn multiply(sums: Register, x: __m256i, w: Register) -> Register {
-        [
-            _mm256_add_epi32(sums[0], products_of_pairs(x, w[0])),
-            _mm256_add_epi32(sums[1], products_of_pairs(x, w[1])),
-        ]
+        [_mm256_add_epi32(sums[0], products_of_pairs(x, w[0])), _mm256_add_epi32(sums[1], products_of_pairs(x, w[1]))]
     }
 
     #[target_feature(enable = "avx2,avxvnni")]

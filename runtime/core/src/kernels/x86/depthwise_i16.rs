@@ -85,9 +85,8 @@ fn pair_of_taps(args: &ConvI16Args<'_>, block: &Block<'_, i16>, pair: usize) -> 
     let [first, second] = [2 * pair, 2 * pair + 1];
     let offset = |tap: usize| tap / columns * block.row_step + tap % columns * block.column_step;
     // SAFETY: an array of 16 bytes.
-    let weights = |tap: usize| unsafe {
-        _mm256_cvtepi8_epi16(_mm_loadu_si128(block.weights(args, tap).as_ptr().cast()))
-    };
+    let weights =
+        |tap: usize| unsafe { _mm256_cvtepi8_epi16(_mm_loadu_si128(block.weights(args, tap).as_ptr().cast())) };
     if second < args.window.taps() {
         return (interleaved([weights(first), weights(second)]), [offset(first), offset(second)]);
     }

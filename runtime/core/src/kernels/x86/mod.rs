@@ -21,7 +21,9 @@ mod ymm;
 
 use core::cell::Cell;
 
-use super::portable::{PORTABLE, conv, depthwise, depthwise_i16 as portable_depthwise_i16, elementwise, layer_norm, pool, softmax};
+use super::portable::{
+    PORTABLE, conv, depthwise, depthwise_i16 as portable_depthwise_i16, elementwise, layer_norm, pool, softmax,
+};
 use super::{ConvI8Args, ConvI16Args, Kernels, KernelsI16, ReduceArgs, ReduceI8Args, Row, RowI8};
 use crate::bytes::F32s;
 use crate::math::Function;
