@@ -126,11 +126,21 @@ kind = "tensor"
         licence="MIT",
         origin="https://github.com/snakers4/silero-vad",
         card="""
-description = "How likely 32 ms of sound at 16 kHz hold speech; 64 samples of the frame before stand in front"
+description = "Where in a sound there is speech: how likely are 32 ms of it, behind the last 4 ms before them"
 
 [input]
-kind = "tensor"
+kind = "audio"
 name = "input"
+sample_rate = 16000
+clip_samples = 576 # 64 of the frame before, 512 new ones
+features = "waveform"
+
+[speech]
+hop = 512
+
+[dims]
+batch = 1
+sequence = 576
 """,
     ),
 }

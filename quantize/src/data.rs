@@ -110,6 +110,11 @@ impl Data {
         for (input, _) in carried::pairs(model, card)? {
             inputs[input].1.kept = true;
         }
+        let is_read = |name: &str| {
+            let by_node = model.nodes.iter().any(|node| node.inputs.iter().any(|input| input == name));
+            by_node || model.outputs.iter().any(|output| output.name == name)
+        };
+        inputs.iter_mut().for_each(|(_, spec)| spec.kept |= !is_read(&spec.name));
         let specs = inputs.iter().map(|(_, spec)| spec.clone()).collect();
         let set = DataSet::open(path, card, specs).map_err(|error| match card {
             None if path.is_dir() => QuantizeError::data(

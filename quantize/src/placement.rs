@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cygnet_onnx::model::{DType, Model, Node};
+use cygnet_onnx::model::{DType, Model};
 
 use crate::error::QuantizeError;
 use crate::facts::Facts;
@@ -68,7 +68,7 @@ impl Placement {
 
 /// Decides for the whole model. `recipe` tells which layers stay in float, and which compute on levels of 16 bits: those
 /// read 16 bits, and what they make has as many as its readers want, or 16 where none of them is an integer layer. What
-/// has no weights and is not listed is as wide as what makes its inputs.
+/// has no weights and is not listed computes on 16 bits where all of its inputs have them.
 /// `outputs` tells whether the model's tail stays in float.
 ///
 /// # Errors
@@ -79,6 +79,7 @@ pub fn place(model: &Model, facts: &Facts, recipe: &Recipe, outputs: Outputs) ->
         _ => role(model, node),
     };
     let mut roles: Vec<Role> = model.nodes.iter().map(role_of).collect();
+    float_activations(model, recipe, &mut roles);
     let spectra = Spectra::of(model, &roles);
     spectra.nodes.iter().for_each(|&node| roles[node] = Role::Float);
     let islands = Islands::of(model, &roles);
@@ -159,20 +160,23 @@ fn state_nodes(model: &Model, roles: &[Role]) -> Vec<usize> {
     nodes
 }
 
-/// Positions of the nodes that compute on levels of 16 bits. What has no weights and is not listed in the recipe is as wide
-/// as what makes its inputs.
+/// Positions of the nodes that compute on levels of 16 bits. What has no weights and is not listed in the recipe does so
+/// where all of its inputs have 16 bits.
 fn wide_nodes(model: &Model, roles: &[Role], recipe: &Recipe) -> BTreeSet<usize> {
     let usual = recipe.usual.precision == Precision::Int16;
     let mut made: BTreeSet<&str> = BTreeSet::new();
     let mut nodes = BTreeSet::new();
     for (index, (node, role)) in model.nodes.iter().zip(roles).enumerate() {
-        let follows = activation_inputs(node).filter_map(|i| node.input(i)).any(|tensor| made.contains(tensor));
+        let computed = |tensor: &&str| !model.initializers.contains_key(*tensor);
+        let read = || activation_inputs(node).filter_map(|i| node.input(i)).filter(computed);
+        let follows = read().any(|tensor| made.contains(tensor));
+        let follows_all = follows && read().all(|tensor| made.contains(tensor));
         let wide = match (role, recipe.layers.get(&node.label())) {
             (Role::Float, _) => false,
             (Role::Move, _) => follows,
             (_, Some(form)) => form.precision == Precision::Int16,
             (Role::Weighted { .. } | Role::Recurrent, None) => usual,
-            (_, None) => usual || follows,
+            (_, None) => usual || follows_all,
         };
         if wide {
             made.extend(node.outputs.iter().map(String::as_str));
@@ -213,17 +217,29 @@ fn widen(model: &Model, placement: &mut Placement) {
     }
 }
 
-/// Pairs of a node and the cutting activation that alone reads its output.
+/// What alone reads a layer that is told to stay in float and cuts its values off stays in float with it.
+fn float_activations(model: &Model, recipe: &Recipe, roles: &mut [Role]) {
+    for (layer, activation) in cut_layers(model) {
+        if recipe.form(&model.nodes[layer]).precision == Precision::Float {
+            roles[activation] = Role::Float;
+        }
+    }
+}
+
+/// Integer layers and the cutting activation that alone reads their output.
 fn fused_activations(model: &Model, roles: &[Role]) -> BTreeMap<usize, usize> {
+    cut_layers(model).filter(|(layer, _)| roles[*layer] != Role::Float).collect()
+}
+
+/// Pairs of a node and the cutting activation that alone reads its output.
+fn cut_layers(model: &Model) -> impl Iterator<Item = (usize, usize)> {
     let readers = Readers::of(model);
-    let pair = |(index, node): (usize, &Node)| {
+    model.nodes.iter().enumerate().filter_map(move |(index, node)| {
         let activation = readers.only(node.output(0)?)?;
         let follows = &model.nodes[activation];
         let is_data = follows.input(0) == node.output(0);
-        let fuses = roles[index] != Role::Float && fuses_activation(node);
-        (fuses && is_data && bounds(model, follows).is_some()).then_some((index, activation))
-    };
-    model.nodes.iter().enumerate().filter_map(pair).collect()
+        (fuses_activation(node) && is_data && bounds(model, follows).is_some()).then_some((index, activation))
+    })
 }
 
 fn collect(

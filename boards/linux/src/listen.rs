@@ -1,26 +1,31 @@
-//! `cygnet listen`: words in sound as it comes.
+//! `cygnet listen`: words or speech in sound as it comes.
 
 mod hearing;
 #[cfg(feature = "microphone")]
 mod microphone;
 mod screen;
 mod source;
+mod speech;
+mod words;
 
 use anyhow::Context;
 use clap::Args;
 use cygnet::sense::audio::Features;
 use cygnet::sense::events::BACKGROUND;
-use cygnet::sense::{AudioSpec, EventSpec};
-use cygnet::{Error, Model, Preparation};
+use cygnet::sense::speech::samples_of;
+use cygnet::sense::{AudioSpec, EventSpec, Resampler, SpeechSpec};
+use cygnet::{Model, Session, SpeechMemory};
 
 use crate::StreamArguments;
 use crate::retry::Retry;
-use hearing::{Ending, Hearing, Memory};
+use hearing::{Blocks, Ear, Ending, Teller};
 use source::{Place, Sound};
+use speech::SpeechEar;
+use words::{Memory, WordEar};
 
 /// What is heard where nobody says what to listen to.
 const DEFAULT_SOURCE: &str = if cfg!(feature = "microphone") { "alsa:default" } else { "-" };
-/// Hear words in sound as it comes: a line for each.
+/// Hear words, or speech, in sound as it comes: a line for each.
 ///
 /// SOURCE is `-` for standard input, a WAV file, a named pipe, or `alsa:DEVICE` for a microphone. Sound from files
 /// and pipes is WAV, or raw 16-bit samples (little-endian) where `--rate` is given. A named pipe or a microphone that
@@ -29,6 +34,9 @@ const DEFAULT_SOURCE: &str = if cfg!(feature = "microphone") { "alsa:default" } 
 /// Each line is a JSON object: `label`, `score` (the greatest average probability), `start` and `end` (where in the
 /// sound the middle of the model's window was while it heard the word, in seconds), `time` (when the word was told,
 /// in seconds of sound).
+///
+/// A model whose card has a table `[speech]` tells where there is speech: `label` is "speech", `score` the mean
+/// probability, `start` and `end` are its bounds.
 #[derive(Args)]
 pub struct Listen {
     #[command(flatten)]
@@ -43,12 +51,23 @@ pub struct Listen {
     #[arg(long, value_name = "N", default_value_t = 1, requires = "rate",
         value_parser = clap::value_parser!(u16).range(1..=64))]
     channels: u16,
-    /// How far the model's window moves each time [default: an eighth of its length].
+    /// How far the model's window moves each time [default: an eighth of its length]. For words, as `--average`, `--hold`
+    /// and `--ignore`.
     #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u32).range(1..=60_000))]
     hop: Option<u32>,
-    /// The average probability that makes a word, 0 to 1.
-    #[arg(long, value_name = "P", default_value_t = 0.5)]
-    threshold: f32,
+    /// The average probability that makes a word, or the probability that makes speech, 0 to 1 [default: 0.5, or what
+    /// the card says of speech].
+    #[arg(long, value_name = "P")]
+    threshold: Option<f32>,
+    /// Shorter speech is none [default: 250, or what the card says].
+    #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u32).range(0..=60_000))]
+    least_speech: Option<u32>,
+    /// Shorter silence belongs to the speech around it [default: 100, or what the card says].
+    #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u32).range(0..=60_000))]
+    least_silence: Option<u32>,
+    /// How much is added at both ends of speech; at most half of the least silence [default: 30, or what the card says].
+    #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u32).range(0..=60_000))]
+    padding: Option<u32>,
     /// Over how much sound the windows are averaged [default: three eighths of the window's length].
     #[arg(long, value_name = "MILLISECONDS", value_parser = clap::value_parser!(u32).range(1..=60_000))]
     average: Option<u32>,
@@ -71,32 +90,70 @@ impl Listen {
         let mut place = Place::new(&self.source, self.rate, self.channels)?;
         let mut session = self.stream.session()?;
         let model = session.model().clone();
-        let (input, spec) = sound_input(&model)?;
-        let line = self.stream.line.open(model.labels())?;
-        let ignored = self.ignored(&model)?;
-        let step_rows = self.step_rows(&spec);
-        let events = self.events(&spec, step_rows as u64 * row_samples(&spec));
-        let classes = session.scores()?.len();
-        let mut memory = Memory::new(&spec, &events, classes);
-        let mut hearing = Hearing::new(&mut session, input, &spec, step_rows, &events, &ignored, &mut memory)?;
-        hearing.report(self.stream.is_for_people(), self.windows, line);
-        self.listen(&mut place, &mut hearing)
+        let teller = |line| Teller::new(self.stream.is_for_people(), self.windows, line);
+        if let Some(memory) = SpeechMemory::new(&model)? {
+            let memory = self.speech(memory)?;
+            let teller = teller(self.stream.line.open(&[speech::LABEL.to_string()])?);
+            return self.listen(&mut place, &mut SpeechEar::new(&mut session, memory, teller));
+        }
+        self.refuse("speech", &[("least-speech", &self.least_speech), ("least-silence", &self.least_silence)])?;
+        self.refuse("speech", &[("padding", &self.padding)])?;
+        let teller = teller(self.stream.line.open(model.labels())?);
+        self.words(&mut place, &mut session, &model, teller)
     }
 
-    fn listen(&self, place: &mut Place, hearing: &mut Hearing<'_>) -> anyhow::Result<()> {
+    fn words(&self, place: &mut Place, session: &mut Session, model: &Model, teller: Teller) -> anyhow::Result<()> {
+        let (input, spec) = model.sound_input()?;
+        let ignored = self.ignored(model)?;
+        let step_rows = self.step_rows(spec);
+        let events = self.events(spec, step_rows as u64 * row_samples(spec));
+        let classes = session.scores()?.len();
+        let mut memory = Memory::new(spec, &events, classes);
+        let mut ear = WordEar::new(session, input, spec, step_rows, &events, &ignored, &mut memory, teller)?;
+        self.listen(place, &mut ear)
+    }
+
+    /// The rule for speech: that of the card, but for what the command line says.
+    fn speech(&self, memory: SpeechMemory) -> anyhow::Result<SpeechMemory> {
+        self.refuse("words", &[("hop", &self.hop), ("average", &self.average), ("hold", &self.hold)])?;
+        anyhow::ensure!(self.ignore.is_none(), "--ignore is for words, and this model tells speech: leave it out");
+        let samples = |given: Option<u32>, usual| given.map_or(usual, |ms| samples_of(ms, memory.sample_rate()));
+        let usual = *memory.spec();
+        let spec = SpeechSpec {
+            threshold: self.threshold.unwrap_or(usual.threshold),
+            release: self.threshold.map_or(usual.release, SpeechSpec::release_of),
+            least_speech: samples(self.least_speech, usual.least_speech),
+            least_silence: samples(self.least_silence, usual.least_silence),
+            padding: samples(self.padding, usual.padding),
+            ..usual
+        };
+        Ok(memory.with_spec(spec))
+    }
+
+    /// Options that are for models of another kind.
+    fn refuse(&self, kind: &str, options: &[(&str, &Option<u32>)]) -> anyhow::Result<()> {
+        match options.iter().find(|(_, value)| value.is_some()) {
+            Some((option, _)) => {
+                anyhow::bail!("--{option} is for {kind}, which this model does not tell: leave it out")
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn listen(&self, place: &mut Place, ear: &mut dyn Ear) -> anyhow::Result<()> {
         let mut retry = Retry::new();
         // What is not there in the beginning is a mistake, what is gone later may come back.
-        let mut sound = Some(place.open(hearing.sample_rate())?);
+        let mut sound = Some(place.open(ear.sample_rate())?);
         let comes_back = place.comes_back();
         loop {
             let opened = match sound.take() {
                 Some(sound) => Ok(sound),
-                None => place.open(hearing.sample_rate()),
+                None => place.open(ear.sample_rate()),
             };
             let problem = match opened {
                 Err(error) => format!("{error:#}"),
-                Ok(mut sound) => match hearing.recording(&mut sound, &mut || retry.works())? {
-                    Ending::End if !comes_back => return finished(hearing, &sound, place),
+                Ok(mut sound) => match recording(ear, &mut sound, &mut || retry.works())? {
+                    Ending::End if !comes_back => return finished(ear, &sound, place),
                     Ending::End => "it has ended".into(),
                     Ending::Lost(error) if !comes_back => {
                         return Err(error).with_context(|| place.to_string());
@@ -115,10 +172,11 @@ impl Listen {
 
     /// What makes a word, counted in windows that are `step` samples apart.
     fn events(&self, spec: &AudioSpec, step: u64) -> EventSpec {
+        let threshold = self.threshold.unwrap_or(0.5);
         EventSpec {
-            threshold: self.threshold,
+            threshold,
             // Half of what it takes to begin: a word that fades is still the same word.
-            release: self.threshold / 2.0,
+            release: threshold / 2.0,
             average: nearest_steps(samples(self.average, spec, 3), step),
             // Not less than was asked for.
             hold: nearest_steps(samples(self.hold, spec, 4).next_multiple_of(step), step),
@@ -160,18 +218,17 @@ fn nearest_steps(samples: u64, step: u64) -> usize {
     usize::try_from((samples + step / 2) / step).unwrap_or(usize::MAX).max(1)
 }
 
-/// The input that takes sound.
-fn sound_input(model: &Model) -> Result<(usize, AudioSpec), Error> {
-    let spec = |index| match model.preparation(index) {
-        Preparation::Audio(spec) => Some((index, (**spec).clone())),
-        _ => None,
-    };
-    let inputs = model.plan().input_count();
-    (0..inputs).find_map(spec).ok_or(Error::NotPrepared { what: "sound", kind: "audio" })
+/// Hears a recording to its end. `works` is called whenever sound comes.
+fn recording(ear: &mut dyn Ear, sound: &mut Sound, works: &mut dyn FnMut()) -> anyhow::Result<Ending> {
+    let mut scratch = vec![0.0; Resampler::scratch_len(sound.rate(), ear.sample_rate())?];
+    let resampler = Resampler::new(sound.rate(), ear.sample_rate(), &mut scratch)?;
+    let mut blocks = Blocks::new(sound, resampler, works);
+    ear.recording(&mut blocks)?;
+    Ok(blocks.ending())
 }
 
-fn finished(hearing: &Hearing<'_>, sound: &Sound, place: &Place) -> anyhow::Result<()> {
-    anyhow::ensure!(hearing.has_heard(), "{place}: it has no samples; record it again");
+fn finished(ear: &dyn Ear, sound: &Sound, place: &Place) -> anyhow::Result<()> {
+    anyhow::ensure!(ear.has_heard(), "{place}: it has no samples; record it again");
     if sound.missing() > 0 {
         log::warn!("{place}: it ends {} bytes before its header says; what there was has been heard", sound.missing());
     }

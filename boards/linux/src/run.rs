@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use cygnet::core::plan::Port;
-use cygnet::input::{Array, DataSet, ElementType, Picture, Sample};
+use cygnet::input::{Array, DataSet, ElementType, Picture, Sample, Sound};
 use cygnet::output::{write_file, write_npz};
 use cygnet::sense::Placement;
 use cygnet::sense::card::Task;
 use cygnet::{Answer, Card, Found, Model, Session, write_drawing};
 use serde::Serialize;
 
+use crate::events::seconds;
 use crate::{ModelArguments, print, print_json, table};
 
 /// Run a model on a picture, a recording, a sentence, tensors or a folder of them.
@@ -69,6 +70,14 @@ struct Read {
     score: f32,
 }
 
+/// Where somebody speaks, in seconds.
+#[derive(Serialize)]
+struct Speech {
+    start: f64,
+    end: f64,
+    score: f32,
+}
+
 /// One output in short.
 #[derive(Serialize)]
 struct Summary {
@@ -92,6 +101,8 @@ struct Answered {
     boxes: Option<Vec<Boxed>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     read: Option<Read>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    speech: Option<Vec<Speech>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     outputs: Vec<Summary>,
     /// Cosine of its features and those of the first sample.
@@ -148,6 +159,13 @@ impl Run {
         if let Some(path) = &self.draw {
             ensure!(data.len() == 1, "--draw takes one picture, here are {}", data.len());
             draw(&data, &mut session, path)?;
+        }
+        if tells_speech(&model) && data.sound(0).is_some() {
+            let mend = "give a .npz of its frames, one sequence, for the outputs of each";
+            ensure!(
+                self.output.is_none(),
+                "--output: a model that tells speech runs many times on a recording; {mend}"
+            );
         }
         let compares = data.len() > 1 && model.card().is_some_and(|card| card.task == Task::Features);
         let mut first = None;
@@ -228,12 +246,15 @@ fn feed(sample: &Sample, session: &mut Session) -> anyhow::Result<()> {
 }
 
 fn answer(data: &DataSet, index: usize, session: &mut Session, top: Option<usize>) -> anyhow::Result<Answered> {
+    if let Some(file) = data.sound(index).filter(|_| tells_speech(session.model())) {
+        let speech = Some(speech(file, session)?);
+        return Ok(Answered { speech, ..Answered::of(data.name(index), None) });
+    }
     let sample = data.sample(index)?;
     feed(&sample, session)?;
     let Sample { name, label, .. } = sample;
     session.run().with_context(|| name.clone())?;
-    let mut answered =
-        Answered { name, label, top: Vec::new(), boxes: None, read: None, outputs: Vec::new(), similarity: None };
+    let mut answered = Answered::of(name, label);
     if session.model().card().is_some_and(|card| card.box_decoder().is_some()) {
         let placement = placed(data, index, session)?.map(|(_, placement)| placement);
         let found = session.boxes(placement.as_ref())?.unwrap_or_default();
@@ -252,6 +273,21 @@ fn answer(data: &DataSet, index: usize, session: &mut Session, top: Option<usize
         None => answered.outputs = summaries(session)?,
     }
     Ok(answered)
+}
+
+/// Whether the model tells where in a sound there is speech.
+fn tells_speech(model: &Model) -> bool {
+    model.card().is_some_and(|card| card.speech.is_some())
+}
+
+/// Where in a recording there is speech.
+fn speech(file: &Path, session: &mut Session) -> anyhow::Result<Vec<Speech>> {
+    let sound = Sound::open(file)?;
+    let rate = f64::from(session.model().sound_input()?.1.sample_rate);
+    let segments = session.speech(&sound.samples, sound.rate).with_context(|| file.display().to_string())?;
+    let place = |samples: u64| seconds(samples as f64 / rate);
+    let told = segments.into_iter().flatten();
+    Ok(told.map(|one| Speech { start: place(one.begin), end: place(one.end), score: one.score }).collect())
 }
 
 /// The picture of a sample and where it lies in the input; `None` where the sample is no picture.
@@ -314,6 +350,12 @@ fn summaries(session: &mut Session) -> anyhow::Result<Vec<Summary>> {
 }
 
 impl Answered {
+    /// No answer yet.
+    fn of(name: String, label: Option<usize>) -> Self {
+        let (top, outputs) = (Vec::new(), Vec::new());
+        Self { name, label, top, boxes: None, read: None, speech: None, outputs, similarity: None }
+    }
+
     fn text(&self, is_alone: bool) -> String {
         let class = |class: &Class| format!("{:.4} {}", class.score, class.label);
         let mut text = String::new();
@@ -332,6 +374,14 @@ impl Answered {
         for Boxed { label, score, left, top, right, bottom, .. } in self.boxes.iter().flatten() {
             let (width, height) = (right - left, bottom - top);
             text += &format!("{before}{score:.4} {label} at {left:.0},{top:.0} size {width:.0}×{height:.0}\n");
+        }
+        for Speech { start, end, score } in self.speech.iter().flatten() {
+            text += &format!("{before}{start:.3} to {end:.3} s: speech {score:.4}\n");
+        }
+        if let Some(speech) = &self.speech
+            && speech.is_empty()
+        {
+            text += &format!("{before}no speech\n");
         }
         if let Some(similarity) = self.similarity {
             text += &format!("{}: {similarity:.4} like the first\n", self.name);

@@ -30,7 +30,7 @@ pub(super) fn carried(
     card: Option<&Card>,
 ) -> Result<Vec<Vec<Option<Tensor>>>, QuantizeError> {
     let pairs = pairs(model, card)?;
-    if pairs.is_empty() || source.len() == 0 || source.sample(0)?.inputs.iter().all(|values| !values.is_empty()) {
+    if source.len() == 0 || source.sample(0)?.inputs.iter().all(|values| !values.is_empty()) {
         return Ok(Vec::new());
     }
     let zeros = |(dtype, spec): &(DType, InputSpec)| {

@@ -6,6 +6,7 @@ mod array;
 mod boxes;
 mod data_set;
 mod folder;
+mod frames;
 mod npy;
 mod picture;
 mod sound;

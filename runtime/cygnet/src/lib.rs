@@ -40,6 +40,7 @@ mod mmap;
 mod model;
 pub mod output;
 mod session;
+mod speech;
 #[cfg(feature = "threads")]
 mod threads;
 
@@ -52,5 +53,6 @@ pub use error::Error;
 pub use found::Found;
 pub use model::{Model, Preparation};
 pub use session::{Port, Session};
+pub use speech::{SpeechMemory, SpeechStream, Spoken};
 #[cfg(feature = "threads")]
 pub use threads::{Threads, physical_cores};

@@ -241,6 +241,19 @@ impl Model {
         self.0.preparations.get(index).unwrap_or(&Preparation::Tensor)
     }
 
+    /// The number of the input that takes sound, and how sound becomes it.
+    ///
+    /// # Errors
+    /// [`Error::NotPrepared`] where no card says it.
+    pub fn sound_input(&self) -> Result<(usize, &AudioSpec), Error> {
+        let spec = |index| match self.preparation(index) {
+            Preparation::Audio(spec) => Some((index, &**spec)),
+            _ => None,
+        };
+        let inputs = self.plan().input_count();
+        (0..inputs).find_map(spec).ok_or(Error::NotPrepared { what: "sound", kind: "audio" })
+    }
+
     /// Opens a set of samples for this model; see [`DataSet`].
     ///
     /// # Errors

@@ -165,7 +165,8 @@ impl Session {
     /// [`Error::NoSuchPort`].
     pub fn output_index<'n>(&self, output: impl Into<Port<'n>>) -> Result<usize, Error> {
         let plan = self.model.plan();
-        find(output.into(), "output", &plan.outputs().map(|port| plan.text(port.name)).collect::<Vec<_>>())
+        let names = (0..plan.output_count()).filter_map(|index| plan.output(index)).map(|port| plan.text(port.name));
+        find(output.into(), "output", names)
     }
 
     /// Reads an output as real numbers in the order of its ONNX shape into `values`, whose room is reused;
@@ -211,19 +212,29 @@ impl Session {
         Ok(scores)
     }
 
-    /// The `n` best classes of the first output with their probabilities, the best first. Scores that are no
+    /// The probabilities of the classes of the first output, in `values`, whose room is reused. Scores that are no
     /// probabilities already go through a softmax.
     ///
     /// # Errors
     /// [`Error::NoScores`].
-    pub fn top(&mut self, n: usize) -> Result<Vec<Answer>, Error> {
-        let mut scores = self.scores()?;
-        if scores.is_empty() {
+    pub fn probabilities(&mut self, values: &mut Vec<f32>) -> Result<(), Error> {
+        self.output_f32(0, values)?;
+        if values.is_empty() {
             return Err(Error::NoScores);
         }
-        if !self.is_softmax && !cygnet_sense::answers::are_probabilities(&scores) {
-            cygnet_sense::softmax_in_place(&mut scores);
+        if !self.is_softmax && !cygnet_sense::answers::are_probabilities(values) {
+            cygnet_sense::softmax_in_place(values);
         }
+        Ok(())
+    }
+
+    /// The `n` best classes of the first output with their [probabilities](Session::probabilities), the best first.
+    ///
+    /// # Errors
+    /// [`Error::NoScores`].
+    pub fn top(&mut self, n: usize) -> Result<Vec<Answer>, Error> {
+        let mut scores = Vec::new();
+        self.probabilities(&mut scores)?;
         let labels = self.model.labels();
         let label = |class: usize| labels.get(class).cloned().unwrap_or_else(|| class.to_string());
         let best = best(&scores, n);
@@ -261,12 +272,19 @@ pub(crate) fn listed(names: &[&str]) -> String {
     }
 }
 
-fn find(port: Port<'_>, what: &'static str, names: &[&str]) -> Result<usize, Error> {
-    let (found, asked) = match port {
-        Port::Index(index) => (Some(index).filter(|&index| index < names.len()), index.to_string()),
-        Port::Name(name) => (names.iter().position(|there| *there == name), format!("\"{name}\"")),
+/// Allocates nothing where there is such a port.
+fn find<'n>(port: Port<'_>, what: &'static str, names: impl Iterator<Item = &'n str> + Clone) -> Result<usize, Error> {
+    let found = match port {
+        Port::Index(index) => Some(index).filter(|&index| index < names.clone().count()),
+        Port::Name(name) => names.clone().position(|there| there == name),
     };
-    found.ok_or_else(|| Error::NoSuchPort { what, asked, there: listed(names) })
+    found.ok_or_else(|| {
+        let asked = match port {
+            Port::Index(index) => index.to_string(),
+            Port::Name(name) => format!("\"{name}\""),
+        };
+        Error::NoSuchPort { what, asked, there: listed(&names.collect::<Vec<_>>()) }
+    })
 }
 
 /// The shape of a port.

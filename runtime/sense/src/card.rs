@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::audio::{AudioSpec, Features, MelNorm, MelScale, PerBand};
 use crate::boxes::{BoxDecoder, BoxForm, BoxUnits, Corners};
 use crate::image::{Colour, Filter, Fit, ImageSpec, Layout};
+use crate::speech::{SpeechSpec, samples_of};
 use crate::{Error, MAX_BANDS};
 
 /// Why a card cannot be used.
@@ -99,6 +100,9 @@ pub struct Card {
     /// How the first output becomes text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<Text>,
+    /// How the first output tells where in a sound there is speech.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub speech: Option<Speech>,
     /// Extents of the model's open axes, by the name of the axis or `input:axis`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub dims: BTreeMap<String, u32>,
@@ -153,6 +157,66 @@ pub struct Text {
 pub enum TextDecoder {
     /// Scores `[time, classes]`, see [`read_ctc`](crate::answers::read_ctc); `labels` are the characters.
     Ctc,
+}
+
+/// How the first output tells where in a sound there is speech: `[speech]`. The input is a waveform; what the model
+/// keeps from run to run goes on from frame to frame. What is not given is as in [`SpeechSpec::new`].
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Speech {
+    /// Which value of the output is the probability of speech: the first when not given.
+    #[serde(default)]
+    pub class: u32,
+    /// Samples from one frame to the next: `clip_samples` when not given. Where it is less, a frame begins with the last
+    /// samples of the frame before; in front of the sound lie zeros.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hop: Option<u32>,
+    /// The probability from which on a frame begins speech.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub threshold: Option<f32>,
+    /// The probability below which a frame may end it: 0.15 below `threshold` when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub release: Option<f32>,
+    /// Shorter speech is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub least_speech_ms: Option<u32>,
+    /// Shorter silence belongs to the speech around it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub least_silence_ms: Option<u32>,
+    /// How much is added at both ends of a segment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub padding_ms: Option<u32>,
+}
+
+impl Speech {
+    fn spec(&self, audio: &AudioSpec) -> Result<SpeechSpec, Refusal> {
+        let in_table = |field: &str, mend: &str| (std::format!("speech.{field}"), mend.to_string());
+        if audio.features != Features::Waveform {
+            return Err(refusal("features", "\"waveform\" where there is [speech]"));
+        }
+        let hop = self.hop.unwrap_or(audio.clip_samples);
+        if hop > audio.clip_samples {
+            return Err(in_table("hop", "at most `clip_samples`"));
+        }
+        let usual = SpeechSpec::new(audio.sample_rate, hop);
+        let samples = |given: Option<u32>, usual| given.map_or(usual, |ms| samples_of(ms, audio.sample_rate));
+        let threshold = self.threshold.unwrap_or(usual.threshold);
+        let spec = SpeechSpec {
+            threshold,
+            release: self.release.unwrap_or(SpeechSpec::release_of(threshold)),
+            hop,
+            least_speech: samples(self.least_speech_ms, usual.least_speech),
+            least_silence: samples(self.least_silence_ms, usual.least_silence),
+            padding: samples(self.padding_ms, usual.padding),
+        };
+        match spec.check() {
+            Err(Error::Spec { field: "padding", .. }) => {
+                Err(in_table("padding_ms", "at most half of `least_silence_ms`"))
+            }
+            Err(Error::Spec { field, mend }) => Err(in_table(field, mend)),
+            _ => Ok(spec),
+        }
+    }
 }
 
 /// How the outputs become boxes: `[boxes]`.
@@ -443,9 +507,15 @@ impl Card {
         if self.box_decoder().is_some() && self.labels.is_empty() {
             return Some(("labels".to_string(), "given where there are boxes: their number is needed".to_string()));
         }
+        if self.speech.is_some() && !matches!(self.input, Input::Audio(_)) {
+            return Some(refusal("kind", "\"audio\" where there is [speech]"));
+        }
         match &self.input {
             Input::Image(image) => image.spec().err(),
-            Input::Audio(audio) => audio.spec().err(),
+            Input::Audio(audio) => match (audio.spec(), &self.speech) {
+                (Ok(spec), Some(speech)) => speech.spec(&spec).err(),
+                (spec, _) => spec.err(),
+            },
             Input::Text(text) if text.tokenizer.trim().is_empty() => Some(refusal("tokenizer", "the name of a file")),
             Input::Text(_) | Input::Tensor(_) => None,
         }
@@ -465,6 +535,11 @@ impl Card {
     /// How sound is prepared, when the model is fed with sound and the fields are usable.
     pub fn audio_spec(&self) -> Option<AudioSpec> {
         if let Input::Audio(audio) = &self.input { audio.spec().ok() } else { None }
+    }
+
+    /// When speech begins and ends, where the card says so and the fields are usable.
+    pub fn speech_spec(&self) -> Option<SpeechSpec> {
+        self.speech.as_ref()?.spec(&self.audio_spec()?).ok()
     }
 
     /// How outputs become boxes, where the card says so and the model is fed with pictures.

@@ -11,6 +11,7 @@
 //! | [`audio`] | 16-bit sound | waveform, log-mel or MFCC rows of an [`AudioSpec`] |
 //! | [`resample`] | 16-bit sound at one rate | the same sound at another |
 //! | [`events`] | scores of overlapping windows | words with a beginning and an end |
+//! | [`speech`] | how likely frames hold speech | segments of speech |
 //! | [`answers`] | scores, boxes | the best classes, probabilities, boxes that remain, text |
 //! | [`boxes`] | outputs of a detector | boxes and keypoints |
 //! | `card` | `MODEL.toml` | the specs above, labels, source and accuracy |
@@ -45,6 +46,7 @@ pub mod events;
 pub mod image;
 mod quantization;
 pub mod resample;
+pub mod speech;
 
 pub use answers::{Detection, argmax, non_maximum_suppression, softmax_in_place, top_k};
 pub use audio::{AudioSpec, FeatureStream, FeatureWindows, Features, MAX_BANDS, MelNorm, MelScale, PerBand, Window};
@@ -56,3 +58,4 @@ pub use events::{Change, Event, EventDetector, EventSpec};
 pub use image::{Colour, Filter, Fit, ImageSpec, Layout, Packed, Pixels, Placement, Plane, Yuv420, YuvRange};
 pub use quantization::{Output, Quantization};
 pub use resample::Resampler;
+pub use speech::{Segment, SpeechDetector, SpeechSpec};

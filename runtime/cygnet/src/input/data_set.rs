@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use cygnet_sense::{Card, Layout, Output};
 
 use super::folder::{self, Labelled};
+use super::frames::Frames;
 use super::{Array, FileKind, InputError, LabelledBox, Picture, Sound, read_arrays, resampled};
 use crate::model::Preparation;
 
@@ -45,6 +46,8 @@ enum Source {
     Arrays { arrays: Vec<Option<Array>>, count: usize, labels: Vec<usize>, starts: Vec<bool>, names: Vec<String> },
     /// One file for each sample.
     Files { preparation: Preparation, files: Vec<Labelled> },
+    /// Many samples for each file, one behind the other.
+    Frames(Frames),
 }
 
 /// Samples for a model: a folder of pictures, recordings or arrays, a single such file, or a `.npz`.
@@ -54,6 +57,8 @@ enum Source {
 ///   sub-folders, where all of them are labels of the card.
 /// - A `.npz` holds one array for each input, of its name, or `x` when there is one input; the first axis is the
 ///   sample. `y` holds the labels. A `.npy` is `x`. Both may also hold a single sample in the shape of the model.
+/// - Recordings for a model whose card tells how its output tells speech are cut into the frames that it hears, each
+///   recording a sequence; see [`Speech`](cygnet_sense::card::Speech).
 /// - Inputs that a session keeps from run to run may be left out: samples then are the elements of one sequence, or of
 ///   several, where an array `start` holds 1 for the first sample of each and 0 for the others. Each file of a folder is
 ///   a sequence of its own.
@@ -72,7 +77,16 @@ impl DataSet {
     /// [`InputError`] naming the file and the mend.
     pub fn open(path: &Path, card: Option<&Card>, inputs: Vec<InputSpec>) -> Result<Self, InputError> {
         let labels = card.map_or(&[][..], |card| &card.labels);
-        Self::open_prepared(path, Preparation::of_card(card), card.and_then(Card::input_name), labels, inputs)
+        let set =
+            Self::open_prepared(path, Preparation::of_card(card), card.and_then(Card::input_name), labels, inputs)?;
+        match (card.and_then(Card::speech_spec), &set.source) {
+            (Some(speech), Source::Files { preparation: Preparation::Audio(spec), files }) => {
+                let paths = files.iter().map(|(path, _)| path.clone()).collect();
+                let source = Source::Frames(Frames::read(paths, spec, speech.hop)?);
+                Ok(Self { source, ..set })
+            }
+            _ => Ok(set),
+        }
     }
 
     pub(crate) fn open_prepared(
@@ -129,6 +143,7 @@ impl DataSet {
         match &self.source {
             Source::Arrays { count, .. } => *count,
             Source::Files { files, .. } => files.len(),
+            Source::Frames(frames) => frames.count(),
         }
     }
 
@@ -142,6 +157,7 @@ impl DataSet {
         match &self.source {
             Source::Arrays { labels, count, .. } => labels.len() == *count && *count > 0,
             Source::Files { files, .. } => files.iter().all(|(_, label)| label.is_some()),
+            Source::Frames(_) => false,
         }
     }
 
@@ -158,13 +174,15 @@ impl DataSet {
             return name.clone();
         }
         let path = match &self.source {
-            Source::Arrays { .. } => &self.path,
+            Source::Arrays { .. } => &*self.path,
             Source::Files { files, .. } => files.get(index).map_or(&self.path, |(path, _)| path),
+            Source::Frames(frames) => frames.place(index).map_or(&*self.path, |(path, _)| path),
         };
         let inside = path.strip_prefix(&self.path).ok().filter(|inside| !inside.as_os_str().is_empty());
         let name = inside.map_or(path.file_name().unwrap_or_default(), Path::as_os_str).to_string_lossy();
         match &self.source {
             Source::Arrays { count, .. } if *count > 1 => format!("{name}[{index}]"),
+            Source::Frames(frames) => format!("{name}[{}]", frames.place(index).map_or(index, |(_, frame)| frame)),
             _ => name.into_owned(),
         }
     }
@@ -177,11 +195,20 @@ impl DataSet {
         }
     }
 
+    /// The recording that sample `index` is made of; `None` where it is made of something else.
+    pub fn sound(&self, index: usize) -> Option<&Path> {
+        match &self.source {
+            Source::Files { preparation: Preparation::Audio(_), files } => files.get(index).map(|(path, _)| &**path),
+            _ => None,
+        }
+    }
+
     /// The file of sample `index`: the set itself where one file holds all; `None` where there is no such sample.
     pub fn file(&self, index: usize) -> Option<&Path> {
         match &self.source {
             Source::Arrays { count, .. } => (index < *count).then_some(&*self.path),
             Source::Files { files, .. } => files.get(index).map(|(path, _)| &**path),
+            Source::Frames(frames) => frames.place(index).map(|(path, _)| path),
         }
     }
 
@@ -231,6 +258,12 @@ impl DataSet {
                     }
                 };
                 Ok(Sample { name: self.name(index), inputs, label: *label, starts: true })
+            }
+            Source::Frames(frames) => {
+                let (values, (_, frame)) = frames.get(index).zip(frames.place(index)).ok_or_else(missing)?;
+                let of = |input: &InputSpec| if input.kept { Vec::new() } else { values.to_vec() };
+                let inputs = self.inputs.iter().map(of).collect();
+                Ok(Sample { name: self.name(index), inputs, label: None, starts: frame == 0 })
             }
         }
     }

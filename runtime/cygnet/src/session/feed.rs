@@ -26,7 +26,8 @@ impl Session {
     /// [`Error::NoSuchPort`].
     pub fn input_index<'n>(&self, input: impl Into<Port<'n>>) -> Result<usize, Error> {
         let plan = self.model.plan();
-        find(input.into(), "input", &plan.inputs().map(|port| plan.text(port.name)).collect::<Vec<_>>())
+        let names = (0..plan.input_count()).filter_map(|index| plan.input(index)).map(|port| plan.text(port.name));
+        find(input.into(), "input", names)
     }
 
     /// Sets an input from numbers in the order of its ONNX shape. They are quantized where the model takes
