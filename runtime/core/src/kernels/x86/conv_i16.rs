@@ -1,4 +1,4 @@
-//! Convolution of int16 with int8 weights: up to 12 rows times 32 output channels in registers.
+//! Convolution of int16 with int8 weights: up to 10 rows times 32 output channels in registers.
 //!
 //! The four bytes of a channel in a group of weights become two pairs of words, each of which meets a pair of the
 //! input, spread over a register: VPMADDWD multiplies and adds both, and VPDPWSSD adds up too. A word of a register
@@ -30,8 +30,8 @@ pub(super) fn conv_avx512(args: ConvI16Args<'_>) {
     for_each_rows(args, |args, rows, weights| unsafe { avx512::all_blocks(args, rows, weights) });
 }
 
-/// Room for the sums of up to 12 rows and two blocks.
-type Sums = [[[i32; BLOCK]; 2]; 12];
+/// Room for the sums of up to 10 rows and two blocks.
+type Sums = [[[i32; BLOCK]; 2]; 10];
 
 /// One or two blocks of channels, for all rows.
 struct Blocks<const B: usize, M> {
@@ -96,7 +96,7 @@ macro_rules! walk {
                 let weights: [*const u8; B] = core::array::from_fn(|block| weights[block * BLOCK * len..].as_ptr());
                 // Sums of so few products fit 32 bits without the bias, whatever they are.
                 let at_once = matches!(args.bias, Bias::I32(_)) || len <= WIDE_RUN;
-                let mut sums: Sums = [[[0; BLOCK]; 2]; 12];
+                let mut sums: Sums = [[[0; BLOCK]; 2]; 10];
                 rows.for_each_run::<$rows>(|x, count, position| {
                     let multiply = match count {
                         $($count => products::<$count, B>,)*
@@ -165,26 +165,25 @@ macro_rules! walk {
                         }
                         for (row, sums) in sums.iter_mut().enumerate() {
                             // SAFETY: the segment has `quads` groups of four elements.
-                            let pairs = unsafe {
+                            let (first, second) = unsafe {
                                 let quad = x.add(row * blocks.step + offset + quad * GROUP);
-                                [spread(quad), spread(quad.add(2))]
+                                (spread(quad), spread(quad.add(2)))
                             };
                             for block in 0..B {
-                                for (pair, weights) in pairs.iter().zip(&loaded[block]) {
-                                    sums[block] = $multiply(sums[block], *pair, *weights);
-                                }
+                                sums[block] = $multiply(sums[block], first, loaded[block][0]);
+                                sums[block] = $multiply(sums[block], second, loaded[block][1]);
                             }
                         }
                     }
                 });
-                for (out, sums) in out.iter_mut().zip(sums) {
-                    for (out, sums) in out.iter_mut().zip(sums) {
-                        save(sums, out);
+                for (row, sums) in sums.into_iter().enumerate() {
+                    for (block, sums) in sums.into_iter().enumerate() {
+                        save(sums, &mut out[row][block]);
                     }
                 }
             }
 
-            const _: () = assert!($blocks <= 2 && $rows <= 12 && size_of::<Register>() > 0);
+            const _: () = assert!($blocks <= 2 && $rows <= 10 && size_of::<Register>() > 0);
         }
     };
 }
@@ -198,15 +197,47 @@ walk!(
     blocks: 1, rows: 5, fewer: 1 2 3 4
 );
 walk!(
-    avx512, "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2", zmm, Finish512, multiply: zmm::multiply,
-    blocks: 2, rows: 12, fewer: 1 2 3 4 5 6 7 8 9 10 11
+    avx512, "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2", zmm, Finish512, multiply: add_pairs_512,
+    blocks: 2, rows: 10, fewer: 1 2 3 4 5 6 7 8 9
 );
 
-/// VPMADDWD: `x·w` of both words of a pair, added up. In assembly, because compilers see through the shuffles in front of
-/// the multiplication and make several slow ones of it.
+/// Instructions that multiply pairs of words and add both products, and what each of them adds to. In assembly, because
+/// compilers see through the shuffles in front of the multiplication and make several slow ones of it, and an addition of
+/// its own where the instruction has one.
+macro_rules! pairs {
+    ($($(#[$doc:meta])* $name:ident, $features:literal, $register:ty, $class:ident, $instruction:literal;)*) => {$(
+        $(#[$doc])*
+        #[target_feature(enable = $features)]
+        #[inline]
+        pub(super) fn $name(mut sums: $register, x: $register, w: $register) -> $register {
+            // SAFETY: the instruction reads and writes registers.
+            unsafe {
+                asm!(
+                    concat!($instruction, " {sums}, {x}, {w}"),
+                    sums = inout($class) sums,
+                    x = in($class) x,
+                    w = in($class) w,
+                    options(pure, nomem, nostack, preserves_flags),
+                );
+            }
+            sums
+        }
+    )*};
+}
+
+pairs! {
+    /// `sums + x·w` with AVX-VNNI.
+    add_pairs_vnni, "avx2,avxvnni", __m256i, ymm_reg, "{{vex}} vpdpwssd";
+    /// `sums + x·w` with AVX-512-VNNI, of 32 bytes.
+    add_pairs_256, "avx512f,avx512vl,avx512vnni", __m256i, ymm_reg, "vpdpwssd";
+    /// `sums + x·w` with AVX-512-VNNI.
+    add_pairs_512, "avx512f,avx512vnni", __m512i, zmm_reg, "vpdpwssd";
+}
+
+/// `sums + x·w` with AVX2.
 #[target_feature(enable = "avx2")]
 #[inline]
-pub(super) fn products_of_pairs(x: __m256i, w: __m256i) -> __m256i {
+pub(super) fn add_pairs(sums: __m256i, x: __m256i, w: __m256i) -> __m256i {
     let products;
     // SAFETY: the instruction reads and writes registers.
     unsafe {
@@ -218,7 +249,7 @@ pub(super) fn products_of_pairs(x: __m256i, w: __m256i) -> __m256i {
             options(pure, nomem, nostack, preserves_flags),
         );
     }
-    products
+    _mm256_add_epi32(sums, products)
 }
 
 /// Which byte of a group of four becomes the high half of which word, of the first pair and of the second.
@@ -299,13 +330,13 @@ mod ymm {
     #[target_feature(enable = "avx2")]
     #[inline]
     pub fn multiply(sums: Register, x: __m256i, w: Register) -> Register {
-        [_mm256_add_epi32(sums[0], products_of_pairs(x, w[0])), _mm256_add_epi32(sums[1], products_of_pairs(x, w[1]))]
+        [add_pairs(sums[0], x, w[0]), add_pairs(sums[1], x, w[1])]
     }
 
     #[target_feature(enable = "avx2,avxvnni")]
     #[inline]
     pub fn multiply_vnni(sums: Register, x: __m256i, w: Register) -> Register {
-        [_mm256_dpwssd_avx_epi32(sums[0], x, w[0]), _mm256_dpwssd_avx_epi32(sums[1], x, w[1])]
+        [add_pairs_vnni(sums[0], x, w[0]), add_pairs_vnni(sums[1], x, w[1])]
     }
 
     #[target_feature(enable = "avx2")]
@@ -376,12 +407,6 @@ mod zmm {
         // SAFETY: a table of 16 bytes.
         let order = _mm512_broadcast_i32x4(unsafe { _mm_loadu_si128(PAIRS[pair].as_ptr().cast()) });
         _mm512_srai_epi16::<8>(_mm512_shuffle_epi8(weights, order))
-    }
-
-    #[target_feature(enable = "avx512f,avx512bw,avx512vnni")]
-    #[inline]
-    pub fn multiply(sums: Register, x: __m512i, w: Register) -> Register {
-        _mm512_dpwssd_epi32(sums, x, w)
     }
 
     #[target_feature(enable = "avx512f")]

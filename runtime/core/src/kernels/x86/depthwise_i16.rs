@@ -3,7 +3,7 @@
 
 use core::arch::x86_64::*;
 
-use super::conv_i16::products_of_pairs;
+use super::conv_i16::{add_pairs, add_pairs_256, add_pairs_vnni};
 use super::finish_i16::Finish256;
 use crate::kernels::ConvI16Args;
 use crate::kernels::channel_blocks::{Block, for_each_block};
@@ -107,18 +107,12 @@ fn in_order([a, b]: [__m256i; 2]) -> [__m256i; 2] {
     [_mm256_permute2x128_si256::<0x20>(a, b), _mm256_permute2x128_si256::<0x31>(a, b)]
 }
 
-#[target_feature(enable = "avx2")]
-#[inline]
-fn multiply(sums: __m256i, x: __m256i, w: __m256i) -> __m256i {
-    _mm256_add_epi32(sums, products_of_pairs(x, w))
-}
-
 walk!(
     /// [`crate::plan::step::DepthwiseI16`] with AVX2.
     depthwise_avx2,
     avx2,
     "avx2",
-    multiply,
+    add_pairs,
     super::avx2::depthwise_i16
 );
 walk!(
@@ -126,7 +120,7 @@ walk!(
     depthwise_vnni,
     avx_vnni,
     "avx2,avxvnni",
-    _mm256_dpwssd_avx_epi32,
+    add_pairs_vnni,
     super::avx2::depthwise_i16
 );
 walk!(
@@ -134,6 +128,6 @@ walk!(
     depthwise_avx512,
     avx512,
     "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2",
-    _mm256_dpwssd_epi32,
+    add_pairs_256,
     super::avx512::depthwise_i16
 );

@@ -2,6 +2,7 @@
 
 use core::arch::x86_64::*;
 
+use crate::bytes::I64s;
 use crate::kernels::{Bias, ConvI16Args, ConvI16Output};
 use crate::quantization::TargetOf;
 use crate::weights::BLOCK;
@@ -14,38 +15,60 @@ enum Results {
     F32(*mut f32),
 }
 
+/// The bias of 16 channels, little-endian.
+enum Start<'r> {
+    I32(&'r [u8; 4 * BLOCK]),
+    I64(&'r [u8; 8 * BLOCK]),
+}
+
 /// What both kinds of registers take of up to 16 channels; behind the last one stand zeros.
-struct Channels {
-    bias: [i32; BLOCK],
-    wide_bias: [i64; BLOCK],
-    /// Sums go on in 64 bits.
-    is_wide: bool,
-    multipliers: [f32; BLOCK],
+struct Channels<'r> {
+    bias: Start<'r>,
+    /// Little-endian.
+    multipliers: &'r [u8; 4 * BLOCK],
     /// Limits before the zero point is added, and the zero point.
     limits: (f32, f32, i32),
     results: Results,
 }
 
-impl Channels {
+/// Room for bias and multipliers that are fewer than 16.
+struct Room {
+    bias: [u8; 8 * BLOCK],
+    multipliers: [u8; 4 * BLOCK],
+}
+
+impl<'r> Channels<'r> {
     /// The `lanes` channels from `channel` on.
-    fn of(args: &mut ConvI16Args<'_>, channel: usize, lanes: usize) -> Self {
-        let (mut bias, mut wide_bias, mut multipliers) = ([0; BLOCK], [0; BLOCK], [0.0; BLOCK]);
-        match args.bias {
-            Bias::I32(all) => bias.iter_mut().zip(all.slice(channel, lanes).iter()).for_each(|(to, from)| *to = from),
-            Bias::I64(all) => {
-                wide_bias.iter_mut().zip(all.slice(channel, lanes).iter()).for_each(|(to, from)| *to = from);
+    #[inline]
+    fn of<'a: 'r>(args: &mut ConvI16Args<'a>, channel: usize, lanes: usize, room: &'r mut Room) -> Self {
+        let bias = match args.bias {
+            Bias::I32(bias) => {
+                let (room, _) = room.bias.split_first_chunk_mut().expect("a half");
+                Start::I32(whole(bias.bytes(channel, lanes), room))
             }
-        }
-        let all = args.multipliers.slice(channel, lanes);
-        multipliers.iter_mut().zip(all.iter()).for_each(|(to, from)| *to = from);
+            Bias::I64(bias) => Start::I64(whole(bias.bytes(channel, lanes), &mut room.bias)),
+        };
+        let multipliers = whole(args.multipliers.bytes(channel, lanes), &mut room.multipliers);
         let len = args.window.positions() * args.window.out_c as usize;
         let (results, limits) = match &mut args.y {
             ConvI16Output::I16(y, target) => (Results::I16(y[..len].as_mut_ptr()), target.parts()),
             ConvI16Output::I8(y, target) => (Results::I8(y[..len].as_mut_ptr()), target.parts()),
             ConvI16Output::F32(y) => (Results::F32(y[..len].as_mut_ptr()), TargetOf::<i16>::whole(0).parts()),
         };
-        let is_wide = matches!(args.bias, Bias::I64(_));
-        Self { bias, wide_bias, is_wide, multipliers, limits, results }
+        Self { bias, multipliers, limits, results }
+    }
+}
+
+/// The bytes in place where they are as many, else in the room, in front of zeros.
+#[inline]
+fn whole<'r, const LEN: usize>(bytes: &'r [u8], room: &'r mut [u8; LEN]) -> &'r [u8; LEN] {
+    match bytes.first_chunk() {
+        Some(all) => all,
+        None => {
+            room.fill(0);
+            room.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
+            room
+        }
     }
 }
 
@@ -68,15 +91,21 @@ impl Finish512 {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
     #[inline]
     pub fn new(args: &mut ConvI16Args<'_>, channel: usize, lanes: usize) -> Self {
-        let of = Channels::of(args, channel, lanes);
+        let mut room = Room { bias: [0; _], multipliers: [0; _] };
+        let of = Channels::of(args, channel, lanes, &mut room);
         let (low, high, zero_point) = of.limits;
-        // SAFETY: arrays of 16 elements.
+        let (mut bias, mut wide_bias) = (_mm512_setzero_si512(), [_mm512_setzero_si512(); 2]);
+        // SAFETY: bytes of 16 elements.
         unsafe {
+            match of.bias {
+                Start::I32(bytes) => bias = bytes.as_ptr().cast::<__m512i>().read_unaligned(),
+                Start::I64(bytes) => wide_bias = bytes.as_ptr().cast::<[__m512i; 2]>().read_unaligned(),
+            }
             Self {
-                bias: _mm512_loadu_si512(of.bias.as_ptr().cast()),
-                wide_bias: [0, 8].map(|from| _mm512_loadu_si512(of.wide_bias.as_ptr().add(from).cast())),
-                is_wide: of.is_wide,
-                multipliers: _mm512_loadu_ps(of.multipliers.as_ptr()),
+                bias,
+                wide_bias,
+                is_wide: matches!(of.bias, Start::I64(_)),
+                multipliers: _mm512_loadu_ps(of.multipliers.as_ptr().cast()),
                 low: _mm512_set1_ps(low),
                 high: _mm512_set1_ps(high),
                 zero_point: _mm512_set1_epi32(zero_point),
@@ -175,17 +204,27 @@ impl Finish256 {
     #[target_feature(enable = "avx2")]
     #[inline]
     pub fn new(args: &mut ConvI16Args<'_>, channel: usize, lanes: usize) -> Self {
-        let of = Channels::of(args, channel, lanes);
-        let (low, high, zero_point) = of.limits;
         let few = args.window.taps() * args.window.group_in() <= EXACT_PRODUCTS;
-        // SAFETY: arrays of 16 elements.
+        let mut room = Room { bias: [0; _], multipliers: [0; _] };
+        let of = Channels::of(args, channel, lanes, &mut room);
+        let (low, high, zero_point) = of.limits;
+        let (mut bias, mut wide_bias) = ([_mm256_setzero_si256(); 2], [_mm256_setzero_si256(); 4]);
+        let mut is_exact = few;
+        // SAFETY: bytes of 16 elements.
         unsafe {
+            match of.bias {
+                Start::I32(bytes) => bias = bytes.as_ptr().cast::<[__m256i; 2]>().read_unaligned(),
+                Start::I64(bytes) => {
+                    is_exact &= I64s::new(bytes).iter().all(|bias| bias.unsigned_abs() < 1 << 50);
+                    wide_bias = bytes.as_ptr().cast::<[__m256i; 4]>().read_unaligned();
+                }
+            }
             Self {
-                bias: [0, 8].map(|from| _mm256_loadu_si256(of.bias.as_ptr().add(from).cast())),
-                wide_bias: [0, 4, 8, 12].map(|from| _mm256_loadu_si256(of.wide_bias.as_ptr().add(from).cast())),
-                is_wide: of.is_wide,
-                is_exact: few && of.wide_bias.iter().all(|bias| bias.unsigned_abs() < 1 << 50),
-                multipliers: [0, 8].map(|from| _mm256_loadu_ps(of.multipliers.as_ptr().add(from))),
+                bias,
+                wide_bias,
+                is_wide: matches!(of.bias, Start::I64(_)),
+                is_exact,
+                multipliers: of.multipliers.as_ptr().cast::<[__m256; 2]>().read_unaligned(),
                 low: _mm256_set1_ps(low),
                 high: _mm256_set1_ps(high),
                 zero_point: _mm256_set1_epi32(zero_point),
