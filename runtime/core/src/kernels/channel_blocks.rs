@@ -4,7 +4,6 @@ use crate::kernels::rows::Operands;
 use crate::kernels::source::Source;
 use crate::kernels::strips::for_each_strip;
 use crate::kernels::view::copy;
-#[cfg(target_arch = "x86_64")]
 use crate::kernels::view::i8s;
 use crate::weights::BLOCK;
 
@@ -39,7 +38,6 @@ impl<E> Block<'_, E> {
     }
 
     /// The weights of tap `tap`, behind those of the block zeros.
-    #[cfg(target_arch = "x86_64")]
     #[inline(always)]
     pub fn weights<'a>(&self, args: &impl Operands<'a>, tap: usize) -> [i8; BLOCK] {
         let stored = &i8s(args.weights())[tap * args.window().out_c as usize + self.channel..][..self.lanes];

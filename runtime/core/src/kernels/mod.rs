@@ -10,6 +10,8 @@
 mod aarch64;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod channel_blocks;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod channels_i16;
 #[cfg(all(target_arch = "arm", target_os = "none", target_abi = "eabihf"))]
 mod cortex_m;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]

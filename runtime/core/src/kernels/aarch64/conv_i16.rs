@@ -6,10 +6,10 @@
 use core::arch::aarch64::*;
 use core::arch::asm;
 
-use crate::kernels::portable::conv_i16::{store, store_wide};
+use super::finish_i16::Finish;
 use crate::kernels::rows::{Reach, Rows, Tile, for_each_rows};
 use crate::kernels::{Bias, ConvI16Args};
-use crate::weights::{BLOCK, GROUP, block_width};
+use crate::weights::{BLOCK, GROUP, WIDE_RUN, block_width};
 
 /// Rows multiplied at once.
 const ROWS: usize = 3;
@@ -38,31 +38,34 @@ fn blocks<const R: usize>(args: &mut ConvI16Args<'_>, tile: &Tile<'_, ROWS, i16>
         let (block, behind) = rest.split_at(width * reach.packed_len());
         rest = behind;
         let (channel, lanes) = (group * group_out + start, width.min(group_out - start));
-        let multipliers = args.multipliers.slice(channel, lanes);
+        let finish = Finish::new(args, channel, lanes);
         let place = |row: usize| (tile.first + row) * out_c + channel;
-        match args.bias {
-            Bias::I32(bias) => {
-                // SAFETY: the rows can be read as far as the reach, and the block has weights for it.
-                let sums = unsafe { products::<R>(rows, &reach, block.as_ptr(), width) };
-                for (row, sums) in sums.iter().enumerate().take(tile.count) {
-                    store(&mut args.y, place(row), sums, bias.slice(channel, lanes), multipliers);
+        // Sums of so few products fit 32 bits without the bias, whatever they are.
+        if matches!(args.bias, Bias::I32(_)) || reach.packed_len() <= WIDE_RUN {
+            // SAFETY: the rows can be read as far as the reach, and the block has weights for it.
+            let sums = unsafe { products::<R>(rows, &reach, block.as_ptr(), width) };
+            for (row, sums) in sums.iter().enumerate().take(tile.count) {
+                // SAFETY: NEON; 16 words, and the output has the positions of the rows.
+                unsafe {
+                    let part = |part: usize| vld1q_s32(sums.as_ptr().add(4 * part));
+                    finish.store(place(row), [part(0), part(1), part(2), part(3)]);
                 }
             }
-            Bias::I64(bias) => {
-                let mut totals = [[0_i64; BLOCK]; R];
-                reach.for_each_run(|offset, run, first| {
-                    let rows = rows.map(|row| row.wrapping_add(offset));
-                    let weights = block.as_ptr().wrapping_add(first * width * GROUP);
-                    // SAFETY: the run is a part of the reach.
-                    let sums = unsafe { products::<R>(rows, run, weights, width) };
-                    for (total, sum) in totals.iter_mut().flatten().zip(sums.iter().flatten()) {
-                        *total += i64::from(*sum);
-                    }
-                });
-                for (row, sums) in totals.iter().enumerate().take(tile.count) {
-                    store_wide(&mut args.y, place(row), sums, bias.slice(channel, lanes), multipliers);
-                }
+            continue;
+        }
+        let mut totals = [[0_i64; BLOCK]; R];
+        reach.for_each_run(|offset, run, first| {
+            let rows = rows.map(|row| row.wrapping_add(offset));
+            let weights = block.as_ptr().wrapping_add(first * width * GROUP);
+            // SAFETY: the run is a part of the reach.
+            let sums = unsafe { products::<R>(rows, run, weights, width) };
+            for (total, sum) in totals.iter_mut().flatten().zip(sums.iter().flatten()) {
+                *total += i64::from(*sum);
             }
+        });
+        for (row, totals) in totals.iter().enumerate().take(tile.count) {
+            // SAFETY: the output has the positions of the rows.
+            unsafe { finish.store_totals(place(row), totals) };
         }
     }
 }

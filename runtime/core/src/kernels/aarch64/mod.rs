@@ -9,9 +9,11 @@ mod conv_i16;
 mod cpu;
 mod depthwise;
 mod depthwise_dot;
+mod depthwise_i16;
 mod dot;
 mod expand;
 mod finish;
+mod finish_i16;
 mod float;
 mod long;
 mod pool;
@@ -32,7 +34,7 @@ static NEON: Kernels = Kernels {
     add_i8: add::add,
     pool_i8: pool::pool,
     reduce_i8: pool::reduce,
-    i16: KernelsI16 { conv: conv_i16::conv, ..super::portable::PORTABLE.i16 },
+    i16: KernelsI16 { conv: conv_i16::conv, depthwise: depthwise_i16::depthwise, ..super::portable::PORTABLE.i16 },
     ..super::portable::PORTABLE
 };
 

@@ -2,75 +2,9 @@
 
 use core::arch::x86_64::*;
 
-use crate::bytes::I64s;
-use crate::kernels::{Bias, ConvI16Args, ConvI16Output};
-use crate::quantization::TargetOf;
+use crate::kernels::ConvI16Args;
+use crate::kernels::channels_i16::{Channels, Results, Room, Start};
 use crate::weights::BLOCK;
-
-/// Where results go.
-#[derive(Clone, Copy)]
-enum Results {
-    I16(*mut i16),
-    I8(*mut i8),
-    F32(*mut f32),
-}
-
-/// The bias of 16 channels, little-endian.
-enum Start<'r> {
-    I32(&'r [u8; 4 * BLOCK]),
-    I64(&'r [u8; 8 * BLOCK]),
-}
-
-/// What both kinds of registers take of up to 16 channels; behind the last one stand zeros.
-struct Channels<'r> {
-    bias: Start<'r>,
-    /// Little-endian.
-    multipliers: &'r [u8; 4 * BLOCK],
-    /// Limits before the zero point is added, and the zero point.
-    limits: (f32, f32, i32),
-    results: Results,
-}
-
-/// Room for bias and multipliers that are fewer than 16.
-struct Room {
-    bias: [u8; 8 * BLOCK],
-    multipliers: [u8; 4 * BLOCK],
-}
-
-impl<'r> Channels<'r> {
-    /// The `lanes` channels from `channel` on.
-    #[inline]
-    fn of<'a: 'r>(args: &mut ConvI16Args<'a>, channel: usize, lanes: usize, room: &'r mut Room) -> Self {
-        let bias = match args.bias {
-            Bias::I32(bias) => {
-                let (room, _) = room.bias.split_first_chunk_mut().expect("a half");
-                Start::I32(whole(bias.bytes(channel, lanes), room))
-            }
-            Bias::I64(bias) => Start::I64(whole(bias.bytes(channel, lanes), &mut room.bias)),
-        };
-        let multipliers = whole(args.multipliers.bytes(channel, lanes), &mut room.multipliers);
-        let len = args.window.positions() * args.window.out_c as usize;
-        let (results, limits) = match &mut args.y {
-            ConvI16Output::I16(y, target) => (Results::I16(y[..len].as_mut_ptr()), target.parts()),
-            ConvI16Output::I8(y, target) => (Results::I8(y[..len].as_mut_ptr()), target.parts()),
-            ConvI16Output::F32(y) => (Results::F32(y[..len].as_mut_ptr()), TargetOf::<i16>::whole(0).parts()),
-        };
-        Self { bias, multipliers, limits, results }
-    }
-}
-
-/// The bytes in place where they are as many, else in the room, in front of zeros.
-#[inline]
-fn whole<'r, const LEN: usize>(bytes: &'r [u8], room: &'r mut [u8; LEN]) -> &'r [u8; LEN] {
-    match bytes.first_chunk() {
-        Some(all) => all,
-        None => {
-            room.fill(0);
-            room.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-            room
-        }
-    }
-}
 
 /// Bias, multipliers and results of up to 16 channels, with AVX-512.
 #[derive(Clone, Copy)]
@@ -91,7 +25,7 @@ impl Finish512 {
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
     #[inline]
     pub fn new(args: &mut ConvI16Args<'_>, channel: usize, lanes: usize) -> Self {
-        let mut room = Room { bias: [0; _], multipliers: [0; _] };
+        let mut room = Room::new();
         let of = Channels::of(args, channel, lanes, &mut room);
         let (low, high, zero_point) = of.limits;
         let (mut bias, mut wide_bias) = (_mm512_setzero_si512(), [_mm512_setzero_si512(); 2]);
@@ -196,34 +130,26 @@ pub(super) struct Finish256 {
     lanes: usize,
 }
 
-/// Products of int16 with int8 whose sum is below 2⁵⁰, whatever they are.
-const EXACT_PRODUCTS: usize = 1 << 27;
-
 impl Finish256 {
     /// The `lanes` channels from `channel` on.
     #[target_feature(enable = "avx2")]
     #[inline]
     pub fn new(args: &mut ConvI16Args<'_>, channel: usize, lanes: usize) -> Self {
-        let few = args.window.taps() * args.window.group_in() <= EXACT_PRODUCTS;
-        let mut room = Room { bias: [0; _], multipliers: [0; _] };
+        let mut room = Room::new();
         let of = Channels::of(args, channel, lanes, &mut room);
         let (low, high, zero_point) = of.limits;
         let (mut bias, mut wide_bias) = ([_mm256_setzero_si256(); 2], [_mm256_setzero_si256(); 4]);
-        let mut is_exact = few;
         // SAFETY: bytes of 16 elements.
         unsafe {
             match of.bias {
                 Start::I32(bytes) => bias = bytes.as_ptr().cast::<[__m256i; 2]>().read_unaligned(),
-                Start::I64(bytes) => {
-                    is_exact &= I64s::new(bytes).iter().all(|bias| bias.unsigned_abs() < 1 << 50);
-                    wide_bias = bytes.as_ptr().cast::<[__m256i; 4]>().read_unaligned();
-                }
+                Start::I64(bytes) => wide_bias = bytes.as_ptr().cast::<[__m256i; 4]>().read_unaligned(),
             }
             Self {
                 bias,
                 wide_bias,
                 is_wide: matches!(of.bias, Start::I64(_)),
-                is_exact,
+                is_exact: of.is_exact,
                 multipliers: of.multipliers.as_ptr().cast::<[__m256; 2]>().read_unaligned(),
                 low: _mm256_set1_ps(low),
                 high: _mm256_set1_ps(high),
@@ -331,7 +257,7 @@ impl Finish256 {
         }
     }
 
-    /// `clamp(round_half_even(value)) + zero_point`, as [`TargetOf::store`] has it.
+    /// `clamp(round_half_even(value)) + zero_point`, as [`crate::quantization::TargetOf::store`] has it.
     #[target_feature(enable = "avx2")]
     #[inline]
     fn stored(&self, values: __m256) -> __m256i {
