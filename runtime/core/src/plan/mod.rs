@@ -9,7 +9,6 @@
 //! All offsets count from the first byte of the file. The file may lie at any address.
 
 mod records;
-mod recurrent;
 pub mod step;
 mod step_set;
 mod tensor;

@@ -3,7 +3,6 @@
 //! A record is: opcode and number of words, name, then the fields of the step's struct.
 
 pub use super::records::*;
-pub use super::recurrent::{Activation, Recurrent};
 use super::tensor::{MAX_RANK, TensorId};
 use crate::bytes::{Reader, Record, Span, U32s};
 use crate::kinds::Kinds;

@@ -1,9 +1,15 @@
 //! One step: its tensors found in the arena and handed to the kernel.
 
 mod compressed;
+mod convolution;
 mod dynamic;
+mod elementwise;
 pub(crate) mod executors;
+mod host;
+mod movement;
+mod product;
 mod recurrent;
+mod reduction;
 mod transformer;
 
 use core::cell::Cell;
