@@ -16,7 +16,9 @@ use cygnet_sense::answers::Detection;
 
 use sha2::{Digest, Sha256};
 
+use crate::engine;
 use crate::error::QuantizeError;
+use crate::facts::dims_of;
 use crate::interrupt;
 use crate::synthetic::{self, Synthetic};
 use screen::Screen;
@@ -110,11 +112,9 @@ impl Data {
         for (input, _) in carried::pairs(model, card)? {
             inputs[input].1.kept = true;
         }
-        let is_read = |name: &str| {
-            let by_node = model.nodes.iter().any(|node| node.inputs.iter().any(|input| input == name));
-            by_node || model.outputs.iter().any(|output| output.name == name)
-        };
-        inputs.iter_mut().for_each(|(_, spec)| spec.kept |= !is_read(&spec.name));
+        if card.and_then(made_by).is_some() && inputs.iter().filter(|(_, spec)| !spec.kept).count() > 1 {
+            mark_unread(&mut inputs, model)?;
+        }
         let specs = inputs.iter().map(|(_, spec)| spec.clone()).collect();
         let set = DataSet::open(path, card, specs).map_err(|error| match card {
             None if path.is_dir() => QuantizeError::data(
@@ -376,6 +376,19 @@ fn with_known_dims(model: &Model, card: Option<&Card>) -> Model {
     let mut known = model.clone();
     cygnet_onnx::compile::fix_dims(&mut known, &dims);
     known
+}
+
+/// Marks the inputs that samples may come without because no step reads them, as the rate of a model for one rate.
+fn mark_unread(inputs: &mut [(DType, InputSpec)], model: &Model) -> Result<(), QuantizeError> {
+    let shapes: Vec<Tensor> = inputs
+        .iter()
+        .map(|(dtype, spec)| Tensor { dtype: *dtype, shape: spec.shape.clone(), data: Vec::new() })
+        .collect();
+    let plan = cygnet::Model::from_plan_bytes(engine::plan(model, &dims_of(model, &shapes), None)?)?;
+    for ((_, spec), found) in inputs.iter_mut().zip(plan.inputs()) {
+        spec.kept |= found.kept;
+    }
+    Ok(())
 }
 
 /// Type and shape where only the batch, the first axis, is open.

@@ -91,7 +91,7 @@ pub fn place(model: &Model, facts: &Facts, recipe: &Recipe, outputs: Outputs) ->
     tail.nodes.iter().for_each(|&node| roles[node] = Role::Float);
     let states = state_nodes(model, &roles);
     states.iter().for_each(|&node| roles[node] = Role::Float);
-    let wide = wide_nodes(model, &roles, recipe);
+    let wide = wide_nodes(model, &roles, recipe, &spectra.readers);
     let mut fused = fused_activations(model, &roles);
     fused.extend(&islands.biases);
     let readers = Readers::of(model);
@@ -160,8 +160,8 @@ fn state_nodes(model: &Model, roles: &[Role]) -> Vec<usize> {
 }
 
 /// Positions of the nodes that compute on levels of 16 bits. What has no weights and is not listed in the recipe is as wide
-/// as what makes its inputs.
-fn wide_nodes(model: &Model, roles: &[Role], recipe: &Recipe) -> BTreeSet<usize> {
+/// as what makes its inputs; what reads a spectrum is wide whatever is listed.
+fn wide_nodes(model: &Model, roles: &[Role], recipe: &Recipe, spectra: &BTreeSet<usize>) -> BTreeSet<usize> {
     let usual = recipe.usual.precision == Precision::Int16;
     let mut made: BTreeSet<&str> = BTreeSet::new();
     let mut nodes = BTreeSet::new();
@@ -169,6 +169,7 @@ fn wide_nodes(model: &Model, roles: &[Role], recipe: &Recipe) -> BTreeSet<usize>
         let follows = activation_inputs(node).filter_map(|i| node.input(i)).any(|tensor| made.contains(tensor));
         let wide = match (role, recipe.layers.get(&node.label())) {
             (Role::Float, _) => false,
+            _ if spectra.contains(&index) => true,
             (Role::Move, _) => follows,
             (_, Some(form)) => form.precision == Precision::Int16,
             (Role::Weighted { .. } | Role::Recurrent, None) => usual,

@@ -1,5 +1,6 @@
 //! Spectra inside of models: a layer whose sums are squared, added and rooted. Squares reach twice as far, in decibels, as
-//! what they are made of, and sound has more range than 8 bits hold: this part of a model stays in float.
+//! what they are made of, and sound has more range than 8 bits hold: this part of a model stays in float, and the layers
+//! that read the roots read levels of 16 bits.
 
 use std::collections::BTreeSet;
 
@@ -15,6 +16,8 @@ pub struct Spectra {
     pub nodes: BTreeSet<usize>,
     /// Sums of other layers, which are not rounded before they are squared.
     pub tensors: BTreeSet<String>,
+    /// Layers by position that read the roots of a spectrum.
+    pub readers: BTreeSet<usize>,
 }
 
 impl Spectra {
@@ -49,14 +52,34 @@ impl Spectra {
                 let goes_on = is_square(model, node)
                     || roles[index] == Role::Move
                     || ["Add", "ReduceSum", "Sqrt", "Log"].iter().any(|name| node.is(name));
-                if !goes_on || !spectra.nodes.insert(index) || node.is("Sqrt") || node.is("Log") {
+                if !goes_on || !spectra.nodes.insert(index) {
                     continue;
                 }
-                next.extend(node.outputs.iter().flat_map(|output| readers.nodes(output)).copied());
+                let read = node.outputs.iter().flat_map(|output| readers.nodes(output)).copied();
+                if node.is("Sqrt") {
+                    spectra.readers.extend(layers_behind(model, roles, &readers, read.collect()));
+                } else if !node.is("Log") {
+                    next.extend(read);
+                }
             }
         }
         spectra
     }
+}
+
+/// The layers among these nodes, and those behind them that are reached through operators which only move.
+fn layers_behind(model: &Model, roles: &[Role], readers: &Readers, mut next: Vec<usize>) -> BTreeSet<usize> {
+    let (mut layers, mut passed) = (BTreeSet::new(), BTreeSet::new());
+    while let Some(index) = next.pop() {
+        match roles[index] {
+            Role::Weighted { .. } => drop(layers.insert(index)),
+            Role::Move if passed.insert(index) => {
+                next.extend(model.nodes[index].outputs.iter().flat_map(|output| readers.nodes(output)));
+            }
+            _ => {}
+        }
+    }
+    layers
 }
 
 /// Whether a node squares what it reads.
@@ -101,5 +124,6 @@ mod tests {
         let spectra = Spectra::of(&model, &roles);
         assert_eq!(spectra.nodes, [0, 1, 2, 3, 4, 6].into());
         assert_eq!(spectra.tensors, ["a".to_string(), "f".to_string()].into());
+        assert_eq!(spectra.readers, [5].into());
     }
 }
