@@ -29,6 +29,8 @@ use store::Store;
 pub struct Inserted {
     /// Layers with int8 weights.
     pub weighted: usize,
+    /// Those of them that read levels of 16 bits, by [`Node::label`].
+    pub wide: Vec<String>,
     /// Activations dropped because the integer range cuts off by itself.
     pub dropped_activations: usize,
     /// For every tensor that became an integer: the tensor in the new model that holds its value again.
@@ -70,6 +72,9 @@ pub fn insert(
         let wanted = weights::Wanted { channel_axis, input, form, rounded };
         weights::quantize(model, &mut store, &mut ahead, index, wanted)?;
         inserted.weighted += 1;
+        if placement.wide.contains(&index) {
+            inserted.wide.push(label);
+        }
     }
     for index in (0..model.nodes.len()).filter(|&index| placement.roles.get(index) == Some(&Role::Recurrent)) {
         weights::quantize_recurrent(model, &mut store, &mut ahead, index)?;

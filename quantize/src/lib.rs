@@ -74,7 +74,7 @@ pub enum Effort {
     /// Repairs and rounding of weights by their layer's output
     #[default]
     Normal,
-    /// Ranges tensor by tensor and biases layer after layer too, first layers on 16 bits where that saves much: minutes
+    /// Ranges tensor by tensor and biases layer after layer too: minutes
     Best,
 }
 
@@ -212,7 +212,6 @@ fn resolved(model: Model, dims: &Dims) -> Result<Model, QuantizeError> {
     Ok(resolved)
 }
 
-/// Quantizes with the recipe, the ranges and the repairs that `options` tell; gives what is lost too.
 /// What [`build`] makes.
 #[derive(Clone, Debug)]
 pub struct Built {

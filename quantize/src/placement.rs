@@ -68,7 +68,7 @@ impl Placement {
 
 /// Decides for the whole model. `recipe` tells which layers stay in float, and which compute on levels of 16 bits: those
 /// read 16 bits, and what they make has as many as its readers want, or 16 where none of them is an integer layer. What
-/// has no weights and is not listed is as wide as what makes its inputs.
+/// has no weights and is not listed computes on 16 bits where all of its inputs have them.
 /// `outputs` tells whether the model's tail stays in float.
 ///
 /// # Errors
@@ -159,21 +159,24 @@ fn state_nodes(model: &Model, roles: &[Role]) -> Vec<usize> {
     nodes
 }
 
-/// Positions of the nodes that compute on levels of 16 bits. What has no weights and is not listed in the recipe is as wide
-/// as what makes its inputs; what reads a spectrum is wide whatever is listed.
+/// Positions of the nodes that compute on levels of 16 bits. What has no weights and is not listed in the recipe does so
+/// where all of its inputs have 16 bits; what reads a spectrum does whatever is listed.
 fn wide_nodes(model: &Model, roles: &[Role], recipe: &Recipe, spectra: &BTreeSet<usize>) -> BTreeSet<usize> {
     let usual = recipe.usual.precision == Precision::Int16;
     let mut made: BTreeSet<&str> = BTreeSet::new();
     let mut nodes = BTreeSet::new();
     for (index, (node, role)) in model.nodes.iter().zip(roles).enumerate() {
-        let follows = activation_inputs(node).filter_map(|i| node.input(i)).any(|tensor| made.contains(tensor));
+        let computed = |tensor: &&str| !model.initializers.contains_key(*tensor);
+        let read = || activation_inputs(node).filter_map(|i| node.input(i)).filter(computed);
+        let follows = read().any(|tensor| made.contains(tensor));
+        let follows_all = follows && read().all(|tensor| made.contains(tensor));
         let wide = match (role, recipe.layers.get(&node.label())) {
             (Role::Float, _) => false,
             _ if spectra.contains(&index) => true,
             (Role::Move, _) => follows,
             (_, Some(form)) => form.precision == Precision::Int16,
             (Role::Weighted { .. } | Role::Recurrent, None) => usual,
-            (_, None) => usual || follows,
+            (_, None) => usual || follows_all,
         };
         if wide {
             made.extend(node.outputs.iter().map(String::as_str));

@@ -33,6 +33,8 @@ const FINALISTS: usize = 2;
 pub struct Quantizer<'d> {
     data: &'d Data,
     pub(crate) options: Options,
+    /// The recipe that the user's options tell.
+    asked: Recipe,
     original: Model,
     prepared: Prepared,
     seen: Distributions,
@@ -45,8 +47,8 @@ impl<'d> Quantizer<'d> {
     /// Folds, calibrates on all samples of `data` and quantizes by the recipe of `options`; gives what was made too. `step`
     /// is called after each sample.
     ///
-    /// With [`Effort::Best`] and [`Options::mixed`] the first layers compute on 16 bits where that takes much of the loss away and they are a small
-    /// part of the work: what they lose all others build on, and of a spectrum 8 bits keep too little.
+    /// With [`Options::mixed`] the first layers compute on 16 bits where that takes much of the loss away and they are a
+    /// small part of the work: what they lose all others build on, and of a spectrum 8 bits keep too little.
     ///
     /// # Errors
     /// [`QuantizeError`] naming the node, tensor or sample and the mend.
@@ -85,7 +87,8 @@ impl<'d> Quantizer<'d> {
         let (mut built, prepared, seen) = best?;
         let ranges = built.ranges.clone();
         (built.quantized.original, built.quantized.seen) = (original.clone(), seen.clone());
-        let mut quantizer = Quantizer { data, options, original, prepared, seen, judge, ranges };
+        let asked = options.recipe.clone();
+        let mut quantizer = Quantizer { data, options, asked, original, prepared, seen, judge, ranges };
         if let Some(recipe) = quantizer.wider()? {
             let wider = quantizer.made(&recipe, Ranges::candidates(quantizer.options.effort))?;
             if wider.loss.is_below(WIDER, &built.loss) {
@@ -97,17 +100,13 @@ impl<'d> Quantizer<'d> {
 
     /// The recipe with more bits for the first layers, where those promise much and cost little.
     fn wider(&self) -> Result<Option<Recipe>, QuantizeError> {
-        let Options { recipe, mixed, effort, activations, .. } = &self.options;
-        if !mixed
-            || *effort < Effort::Best
-            || *activations == Activations::Int16
-            || recipe.usual.precision != Precision::Int8
-        {
+        let Options { recipe, mixed, activations, outputs, .. } = &self.options;
+        if !mixed || *activations == Activations::Int16 || recipe.usual.precision != Precision::Int8 {
             return Ok(None);
         }
         let layers = search::layers(&self.prepared);
         let all: usize = layers.iter().map(Layer::multiply_accumulates).sum();
-        let (mut wider, mut work) = (search::listed(&self.prepared, &self.options)?, 0);
+        let (mut wider, mut work) = (search::listed(&self.prepared, recipe, *outputs)?, 0);
         let mut least = self.glance(recipe)?;
         let mut best = None;
         // Depthwise layers take long on 16 bits.
@@ -129,6 +128,11 @@ impl<'d> Quantizer<'d> {
     /// The recipe that was taken.
     pub fn recipe(&self) -> &Recipe {
         &self.options.recipe
+    }
+
+    /// The recipe that was asked for; the one taken may have more bits for the first layers.
+    pub fn asked(&self) -> &Recipe {
+        &self.asked
     }
 
     /// The float model as it is quantized.

@@ -11,6 +11,7 @@ use crate::operators::Role;
 use crate::placement::place;
 use crate::recipe::{LayerForm, Precision, Recipe, WeightForm};
 use crate::report::Tried;
+use crate::tail::Outputs;
 use crate::{Built, Options, Prepared, Quantized, Quantizer, engine};
 pub(crate) use order::layers;
 use order::{narrowable, widenable};
@@ -86,7 +87,12 @@ where
     M: FnMut(&Quantized, &Engine) -> Result<Quality, QuantizeError>,
 {
     let mut search = Search { quantizer, goal, measure, tried: Vec::new() };
-    let mut point = search.point("int8", listed(quantizer.prepared(), &quantizer.options)?, Some(first))?;
+    let Options { recipe, outputs, .. } = &quantizer.options;
+    let mut point = search.point("int8", listed(quantizer.prepared(), recipe, *outputs)?, Some(first))?;
+    if goal.max_ram.is_some_and(|most| point.arena_bytes > most) && quantizer.asked() != recipe {
+        let asked = listed(quantizer.prepared(), quantizer.asked(), *outputs)?;
+        point = search.point("first layers on 8 bits", asked, None)?;
+    }
     // More bits and other forms of weights take no less of it.
     if let Some(most) = goal.max_ram.filter(|most| point.arena_bytes > *most) {
         let problem = format!("the arena takes {} bytes, {most} are allowed", point.arena_bytes);
@@ -111,11 +117,10 @@ where
     Ok((point.built.quantized, tried))
 }
 
-/// The recipe of `options` with every layer listed: what is changed of one does not change what else is said of it.
-pub(crate) fn listed(prepared: &Prepared, options: &Options) -> Result<Recipe, QuantizeError> {
+/// `recipe` with every layer listed: what is changed of one does not change what else is said of it.
+pub(crate) fn listed(prepared: &Prepared, recipe: &Recipe, outputs: Outputs) -> Result<Recipe, QuantizeError> {
     let Prepared { model, facts, .. } = prepared;
-    let recipe = &options.recipe;
-    let placement = place(model, facts, recipe, options.outputs)?;
+    let placement = place(model, facts, recipe, outputs)?;
     let mut listed = recipe.clone();
     for (node, role) in model.nodes.iter().zip(&placement.roles) {
         if matches!(role, Role::Weighted { .. }) {

@@ -148,7 +148,8 @@ def make(name):
         path.parent.mkdir(parents=True, exist_ok=True)
     onnx.save(model, float_path)
     np.savez(OUT / f"models/{name}.npz", x=samples(name))
-    quantize([float_path, "--calib", OUT / f"models/{name}.npz", "-o", int8_path])
+    # Whole layers of int8 for all: no layer on 16 bits.
+    quantize([float_path, "--calib", OUT / f"models/{name}.npz", "--no-mixed", "-o", int8_path])
     return True
 
 

@@ -1,8 +1,10 @@
 //! The listening firmware on a laptop: `listen PLAN OUT.pcm RECORDING.wav…` joins the recordings with a second of
 //! silence around each, writes that as the firmware takes it (`CYGNET_SOUND`: raw signed 16-bit samples, little-endian,
 //! mono, at the plan's rate), and hears it: the lines are those that `boards/cortex-m/src/bin/listen.rs` prints for its
-//! words.
+//! words. `listen --sampled …` hears it through the converter of a microphone, as that firmware does with the feature
+//! `played`.
 
+use std::convert::Infallible;
 use std::error::Error;
 use std::ffi::OsString;
 use std::path::Path;
@@ -10,18 +12,53 @@ use std::{env, fs};
 
 use cygnet_core::{Plan, Session};
 use cygnet_sense::{AudioSpec, Resampler};
-use cygnet_sensors::{AudioSource, Change, Listener, RecordedSound};
+use cygnet_sensors::{AudioSource, Change, Listener, RecordedSound, SpiMicrophone};
+use embedded_hal::spi::{ErrorType, Operation, SpiDevice};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let files: Vec<OsString> = env::args_os().skip(1).collect();
+    let mut files: Vec<OsString> = env::args_os().skip(1).collect();
+    let is_sampled = files.first().is_some_and(|first| first == "--sampled");
+    files.drain(..usize::from(is_sampled));
     let [plan, out, recordings @ ..] = &files[..] else {
-        return Err("usage: listen PLAN OUT.pcm RECORDING.wav…".into());
+        return Err("usage: listen [--sampled] PLAN OUT.pcm RECORDING.wav…".into());
     };
     let plan = fs::read(plan)?;
     let spec = Listener::sound(&Plan::parse(&plan)?)?;
     let sound = joined(recordings, spec.sample_rate)?;
     fs::write(out, &sound)?;
+    let sound = if is_sampled { sampled(&sound)? } else { sound };
     listen(&plan, &spec, &sound)
+}
+
+/// A converter whose levels are the samples, cut to twelve bits.
+struct Converter<'s>(RecordedSound<'s>);
+
+impl ErrorType for Converter<'_> {
+    type Error = Infallible;
+}
+
+impl SpiDevice for Converter<'_> {
+    fn transaction(&mut self, operations: &mut [Operation<'_, u8>]) -> Result<(), Infallible> {
+        let mut sample = [0];
+        let Ok(_) = self.0.read(&mut sample);
+        let level = (sample[0] / 16 + 2048).to_be_bytes();
+        for operation in operations {
+            if let Operation::Read(bytes) = operation {
+                bytes.copy_from_slice(&level);
+            }
+        }
+        Ok(())
+    }
+}
+
+/// What a microphone with that converter gives.
+fn sampled(sound: &[u8]) -> Result<Vec<u8>, Infallible> {
+    let mut microphone = SpiMicrophone::new(Converter(RecordedSound::new(sound, 0)));
+    let mut heard = Vec::new();
+    for _ in 0..sound.len() / 2 {
+        heard.extend(microphone.sample()?.to_le_bytes());
+    }
+    Ok(heard)
 }
 
 /// The recordings at one rate, as bytes.

@@ -108,7 +108,7 @@ pub struct Arguments {
     /// stopped goes on
     #[arg(long, value_name = "FOLDER")]
     pub cache: Option<PathBuf>,
-    /// Compute every layer on 8 bits, the first too (with --effort best it takes 16 where that saves much of what is lost)
+    /// Compute every layer on 8 bits, the first too (else it takes 16 where that saves much of what is lost)
     #[arg(long)]
     pub no_mixed: bool,
     /// Leave the channels of the float model as wide as they are (no cross-layer equalization)
@@ -264,6 +264,7 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         is_synthetic: calibration.is_synthetic(),
         bad_samples: std::iter::once(&calibration).chain(&evaluation).map(Data::findings).collect(),
         layers: quantized.inserted.weighted,
+        wide_layers: quantized.inserted.wide.clone(),
         folded: quantized.folded,
         pruned: quantized.pruned.clone(),
         equalized: quantized.equalized.clone(),

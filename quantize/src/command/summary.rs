@@ -42,6 +42,8 @@ pub struct Summary {
     pub bad_samples: Vec<Findings>,
     /// Layers with int8 weights.
     pub layers: usize,
+    /// Those of them that read levels of 16 bits.
+    pub wide_layers: Vec<String>,
     /// What folding did.
     pub folded: Folded,
     /// What pruning did, with --prune.
@@ -129,6 +131,9 @@ impl fmt::Display for Summary {
         }
         let kind = if self.is_synthetic { "synthetic " } else { "" };
         let samples = self.calibration_samples;
+        if !self.wide_layers.is_empty() {
+            writeln!(f, "layers that read 16 bits: {}", self.wide_layers.join(", "))?;
+        }
         writeln!(f, "{} int8 layers, calibrated on {samples} {kind}samples; the noisiest:", self.layers)?;
         for noise in self.noise.iter().take(WORST) {
             writeln!(f, "{:>8.1} dB  {} ({})", noise.decibels, noise.node, noise.operator)?;
