@@ -127,6 +127,7 @@ impl Listen {
             padding: samples(self.padding, usual.padding),
             ..usual
         };
+        spec.check().map_err(cygnet::Error::from)?;
         Ok(memory.with_spec(spec))
     }
 

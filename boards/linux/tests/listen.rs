@@ -146,6 +146,36 @@ fn the_same_events_in_any_pieces_and_in_real_time() {
 }
 
 #[test]
+fn speech_is_the_same_in_any_pieces_and_as_run_tells_it() {
+    let voice = repository("tests/golden/voice/voice.onnx");
+    let (samples, places) = spoken(&["three", "nine", "zero"]);
+    let wav = wav(&samples, 2 * samples.len() as u32);
+    let arguments: [&dyn AsRef<std::ffi::OsStr>; 3] = [&voice, &"-", &"--windows"];
+    let whole = piped(&arguments, &wav, wav.len(), Duration::ZERO);
+    for chunk in [1, 333, 4097] {
+        assert_eq!(piped(&arguments, &wav, chunk, Duration::ZERO), whole, "pieces of {chunk}");
+    }
+    let segments = piped(&arguments[..2], &wav, wav.len(), Duration::ZERO);
+    assert_eq!(labels(&segments), ["speech"; 3], "{segments}");
+    let number = |value: &Value, key: &str| value[key].as_f64().unwrap();
+    let told: Vec<Value> = segments.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    for (segment, (begin, end)) in told.iter().zip(places) {
+        let (start, stop) = (number(segment, "start"), number(segment, "end"));
+        assert!((start - begin).abs() < 0.2 && (stop - end).abs() < 0.3, "{segment}, spoken from {begin} to {end}");
+        assert!(number(segment, "time") >= stop && number(segment, "time") < stop + 0.2, "{segment}");
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("words.wav");
+    fs::write(&path, &wav).unwrap();
+    let run =
+        Command::new(env!("CARGO_BIN_EXE_cygnet")).arg("run").args([&voice, &path]).arg("--json").output().unwrap();
+    let report: Value = serde_json::from_slice(&run.stdout).unwrap();
+    let of_run: Vec<_> = report["samples"][0]["speech"].as_array().unwrap().iter().collect();
+    let bounds = |value: &Value| (number(value, "start"), number(value, "end"), number(value, "score"));
+    assert_eq!(of_run.into_iter().map(bounds).collect::<Vec<_>>(), told.iter().map(bounds).collect::<Vec<_>>());
+}
+
+#[test]
 fn raw_sound_and_a_wav_of_unknown_length_are_the_same_sound() {
     let (samples, _) = spoken(&["one"]);
     let whole = piped(&[&speech(), &"-"], &wav(&samples, 2 * samples.len() as u32), 1 << 16, Duration::ZERO);
@@ -214,7 +244,7 @@ fn failures_say_what_and_the_mend() {
     fs::write(&text, "this is no recording").unwrap();
     fs::write(&empty, wav(&[], 0)).unwrap();
     let fashion = repository("models/fashion/fashion.onnx");
-    let cases: [(&[&dyn AsRef<std::ffi::OsStr>], i32, &str); 8] = [
+    let cases: [(&[&dyn AsRef<std::ffi::OsStr>], i32, &str); 11] = [
         (&[&speech(), &"nothing.wav"], 1, "nothing.wav: No such file"),
         (&[&speech(), &text], 1, "does not begin as a WAV"),
         (&[&speech(), &empty], 1, "no samples"),
@@ -223,6 +253,9 @@ fn failures_say_what_and_the_mend() {
         (&[&speech(), &text, &"--threshold", &"2"], 1, "`threshold` cannot be used"),
         (&[&speech(), &text, &"--gpio", &"chip"], 2, "--gpio-label"),
         (&[&speech(), &text, &"--channels", &"2"], 2, "--rate"),
+        (&[&speech(), &text, &"--padding", &"2"], 1, "--padding is for speech"),
+        (&[&repository("tests/golden/voice/voice.onnx"), &text, &"--hop", &"2"], 1, "--hop is for words"),
+        (&[&repository("tests/golden/voice/voice.onnx"), &empty, &"--padding", &"60"], 1, "half of the least silence"),
     ];
     for (arguments, status, expected) in cases {
         let output = listen(arguments).output().unwrap();
