@@ -118,8 +118,8 @@ def scenes_of(clips, noises, seed):
     random = np.random.default_rng(seed)
     made = []
     for ratio in RATIOS:
-        for noise in noises(random):
-            order = random.permutation(len(clips))[:60]
+        for noise in noises(random) * 6:
+            order = random.permutation(len(clips))[:10]
             made.append((ratio, *scene(random, [clips[index] for index in order], noise, ratio)))
     return made
 

@@ -81,7 +81,7 @@ def main(*efforts):
         print("| net | weights up to | effort | cosine, least | cosine, mean | bytes int8 / float |")
         print("| --- | --- | --- | --- | --- | --- |")
         for kind, linear_before_reset in [("GRU", False), ("GRU", True), ("LSTM", False), ("RNN", False)]:
-            for gain in [1, 2]:
+            for gain in [1, 4]:
                 model = folder / "net.onnx"
                 net(kind, linear_before_reset, gain, model)
                 wanted = answers(model, folder / "eval.npz", folder)
