@@ -2,7 +2,7 @@
 #![cfg(feature = "card")]
 
 use cygnet_sense::card::{AudioInput, Input, Task};
-use cygnet_sense::{Card, CardError, Colour, Features, Filter, Fit, Layout, MelNorm, MelScale};
+use cygnet_sense::{Card, CardError, Colour, Features, Filter, Fit, Layout, MelNorm, MelScale, SpeechSpec};
 
 const OBJECTS: &str = r#"
 name = "objects"
@@ -55,6 +55,30 @@ mean = [-6.0, 1.0, 2.0]
 layout = "time-mel"
 "#;
 
+const VOICE: &str = r#"
+name = "voice"
+task = "other"
+[input]
+kind = "audio"
+sample_rate = 16000
+clip_samples = 576
+features = "waveform"
+[speech]
+hop = 512
+"#;
+
+#[test]
+fn a_card_tells_speech() {
+    let spec = Card::parse(VOICE).unwrap().speech_spec().unwrap();
+    assert_eq!(spec, SpeechSpec::new(16000, 512));
+    assert_eq!((spec.least_speech, spec.least_silence, spec.padding), (4000, 1600, 480));
+    let other = VOICE.replace("hop = 512", "threshold = 0.7\nleast_speech_ms = 10");
+    let spec = Card::parse(&other).unwrap().speech_spec().unwrap();
+    assert_eq!((spec.hop, spec.least_speech, spec.threshold), (576, 160, 0.7));
+    assert!((spec.release - 0.55).abs() < 1e-6);
+    assert_eq!(Card::parse(WORDS).unwrap().speech_spec(), None);
+}
+
 #[test]
 fn a_picture_card() {
     let card = Card::parse(OBJECTS).unwrap();
@@ -96,7 +120,7 @@ fn what_is_left_out_has_its_default() {
 
 #[test]
 fn a_written_card_reads_back() {
-    for text in [OBJECTS, WORDS, "name = \"a\"\ntask = \"other\"\n[input]\nkind = \"tensor\"\nname = \"t\""] {
+    for text in [OBJECTS, WORDS, VOICE, "name = \"a\"\ntask = \"other\"\n[input]\nkind = \"tensor\"\nname = \"t\""] {
         let card = Card::parse(text).unwrap();
         let written = card.to_toml();
         assert_eq!(Card::parse(&written).unwrap(), card, "{written}");
@@ -127,6 +151,13 @@ fn a_message_names_the_field_and_the_mend() {
         (WORDS, "mean = [-6.0, 1.0, 2.0]", "mean = [1.0, 2.0]", "`input.mean` must be one finite number, or"),
         (WORDS, "mel_high_hz = 3800", "mel_high_hz = 4800", "`input.mel_high_hz` must be at most half"),
         (WORDS, "time-mel", "mel-time", "mel-time"),
+        (WORDS, "floor = 1e-7", "pre_emphasis = 2", "`input.pre_emphasis` must be within 0 and 1"),
+        (WORDS, "floor = 1e-7", "convention = \"htk\"", "unknown variant `htk`"),
+        (WORDS, "[input]", "[speech]\n[input]", "`input.features` must be \"waveform\" where there is [speech]"),
+        (VOICE, "hop = 512", "hop = 600", "`speech.hop` must be at most `clip_samples`"),
+        (VOICE, "hop = 512", "padding_ms = 60", "`speech.padding_ms` must be at most half of `least_silence_ms`"),
+        (VOICE, "hop = 512", "threshold = 1.5", "`speech.threshold` must be within 0 and 1"),
+        (VOICE, "hop = 512", "hop = 0", "`speech.hop` must be at least 1"),
     ];
     for (text, from, to, message) in cases {
         assert!(text.contains(from), "{from}");

@@ -2,6 +2,7 @@
 
 use core::f64::consts::PI;
 
+use super::convention::{CosineScale, FloorRule, Spectrum};
 use super::mel::{band_powers, most_weights, write_filters};
 use super::spec::{AudioSpec, Features};
 use crate::Error;
@@ -9,7 +10,7 @@ use crate::Error;
 /// The tables of a spec and the room a frame needs, in the caller's memory.
 #[derive(Debug)]
 pub(super) struct FrameTables<'a> {
-    hann: &'a mut [f32],
+    window: &'a mut [f32],
     spans: &'a mut [f32],
     weights: &'a mut [f32],
     /// One period of the cosine in `4 * mels` steps, for MFCC.
@@ -19,6 +20,10 @@ pub(super) struct FrameTables<'a> {
     power: &'a mut [f32],
     bands: &'a mut [f32],
     row: &'a mut [f32],
+    /// The greatest value of a band so far.
+    greatest: f32,
+    /// The floor: that of the spec, or what the range of a clip makes of it.
+    floor: f32,
 }
 
 const fn sizes(spec: &AudioSpec) -> [usize; 8] {
@@ -56,17 +61,18 @@ impl<'a> FrameTables<'a> {
         if scratch.len() < needed {
             return Err(Error::ScratchLength { needed, given: scratch.len() });
         }
-        let [hann, spans, weights, cosine, spectrum, power, bands, row] =
+        let [window, spans, weights, cosine, spectrum, power, bands, row] =
             sizes(spec).map(|len| take(&mut scratch, len));
-        for (n, value) in hann.iter_mut().enumerate() {
-            *value = (0.5 - 0.5 * libm::cos(2.0 * PI * n as f64 / f64::from(spec.window))) as f32;
+        for (n, value) in window.iter_mut().enumerate() {
+            *value = spec.convention.window_weight(n, spec.window);
         }
         write_filters(spec, spans, weights);
         let period = cosine.len() as f64;
         for (n, value) in cosine.iter_mut().enumerate() {
             *value = libm::cos(2.0 * PI * n as f64 / period) as f32;
         }
-        Ok(FrameTables { hann, spans, weights, cosine, spectrum, power, bands, row })
+        let (greatest, floor) = (0.0, spec.floor);
+        Ok(FrameTables { window, spans, weights, cosine, spectrum, power, bands, row, greatest, floor })
     }
 
     /// The features of `window` samples (of one sample for a waveform).
@@ -78,38 +84,65 @@ impl<'a> FrameTables<'a> {
                 copy(self.row, self.bands);
             }
             Features::Mfcc => {
-                self.log_mel(spec, samples);
-                self.cosine_transform();
+                let energy = self.log_mel(spec, samples);
+                self.cosine_transform(spec);
+                if let (Some(energy), Some(first)) = (energy, self.row.first_mut()) {
+                    *first = energy;
+                }
             }
         }
         spec.normalise(self.row);
         self.row
     }
 
-    fn log_mel(&mut self, spec: &AudioSpec, samples: &[f32]) {
-        self.spectrum.fill(0.0);
-        for (to, (&sample, &weight)) in self.spectrum.iter_mut().zip(samples.iter().zip(self.hann.iter())) {
-            *to = sample * weight;
-        }
-        power_spectrum(self.spectrum, self.power);
-        band_powers(self.power, self.spans, self.weights, self.bands);
-        for band in self.bands.iter_mut() {
-            *band = libm::logf(band.max(spec.floor));
-        }
+    /// Raises the floor to what the range of a clip leaves below the greatest value so far.
+    pub(super) fn keep_range(&mut self, spec: &AudioSpec) {
+        let share = libm::pow(10.0, -f64::from(spec.convention.range_db) / 10.0);
+        self.floor = self.floor.max((f64::from(self.greatest) * share) as f32);
     }
 
-    /// DCT-II: `row[k] = s(k) Σ bands[n] cos(π k (2n + 1) / (2 mels))`, with s making it orthonormal.
-    fn cosine_transform(&mut self) {
+    /// Fills the bands; gives the logarithm of the frame's energy, where the convention tells it.
+    fn log_mel(&mut self, spec: &AudioSpec, samples: &[f32]) -> Option<f32> {
+        let convention = &spec.convention;
+        self.spectrum.fill(0.0);
+        let frame = self.spectrum.get_mut(..self.window.len()).unwrap_or_default();
+        copy(frame, samples);
+        let energy = convention.condition(frame);
+        for (sample, weight) in frame.iter_mut().zip(self.window.iter()) {
+            *sample *= weight;
+        }
+        power_spectrum(self.spectrum, self.power);
+        if convention.spectrum == Spectrum::Magnitude {
+            self.power.iter_mut().for_each(|value| *value = libm::sqrtf(*value));
+        }
+        band_powers(self.power, self.spans, self.weights, self.bands);
+        let scale = convention.log_scale();
+        for band in self.bands.iter_mut() {
+            self.greatest = self.greatest.max(*band);
+            let value = match convention.floor_rule {
+                FloorRule::Least => band.max(self.floor),
+                FloorRule::Added => *band + self.floor,
+            };
+            *band = libm::logf(value) * scale;
+        }
+        energy
+    }
+
+    /// DCT-II: `row[k] = s(k) Σ bands[n] cos(π k (2n + 1) / (2 mels))`, with s as the convention scales and lifts.
+    fn cosine_transform(&mut self, spec: &AudioSpec) {
         let mels = self.bands.len();
-        let first = libm::sqrtf(1.0 / mels as f32);
         let others = libm::sqrtf(2.0 / mels as f32);
+        let first = match spec.convention.cosine_scale {
+            CosineScale::Orthonormal => libm::sqrtf(1.0 / mels as f32),
+            CosineScale::Uniform => others,
+        };
         for (k, to) in self.row.iter_mut().enumerate() {
             let mut sum = 0.0;
             for (n, band) in self.bands.iter().enumerate() {
                 let cosine = self.cosine.get(k * (2 * n + 1) % (4 * mels)).copied().unwrap_or_default();
                 sum += band * cosine;
             }
-            *to = sum * if k == 0 { first } else { others };
+            *to = sum * if k == 0 { first } else { others } * spec.convention.lift(k);
         }
     }
 }

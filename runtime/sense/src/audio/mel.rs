@@ -1,5 +1,6 @@
 //! Triangular mel filters, as their non-zero weights.
 
+use super::convention::Sides;
 use super::spec::{AudioSpec, MelNorm, MelScale};
 
 /// Linear part of Slaney's scale: mels per Hz, and where the logarithmic part begins.
@@ -30,6 +31,11 @@ fn to_hz(mel: f64, scale: MelScale) -> f64 {
     }
 }
 
+/// 1 in the centre, 0 at the sides and less beyond.
+fn triangle(at: f64, left: f64, centre: f64, right: f64) -> f64 {
+    ((at - left) / (centre - left)).min((right - at) / (right - centre))
+}
+
 /// Weights a spectrum of `fft / 2 + 1` bins can have: a bin lies under at most two triangles.
 pub(super) const fn most_weights(fft: usize) -> usize {
     2 * (fft / 2 + 1)
@@ -40,7 +46,8 @@ pub(super) const fn most_weights(fft: usize) -> usize {
 pub(super) fn write_filters(spec: &AudioSpec, spans: &mut [f32], weights: &mut [f32]) {
     let low = to_mel(f64::from(spec.mel_low_hz), spec.mel_scale);
     let high = to_mel(f64::from(spec.mel_high_hz), spec.mel_scale);
-    let edge = |k: usize| to_hz(low + (high - low) * k as f64 / f64::from(spec.mels + 1), spec.mel_scale);
+    let mel = |k: usize| low + (high - low) * k as f64 / f64::from(spec.mels + 1);
+    let edge = |k: usize| to_hz(mel(k), spec.mel_scale);
     let bin_hz = f64::from(spec.sample_rate) / f64::from(spec.fft);
     let mut free = weights.iter_mut();
     let (mut left, mut centre) = (edge(0), edge(1));
@@ -54,7 +61,10 @@ pub(super) fn write_filters(spec: &AudioSpec, spans: &mut [f32], weights: &mut [
         let mut count = 0;
         for bin in 0..=spec.fft as usize / 2 {
             let hz = bin as f64 * bin_hz;
-            let weight = ((hz - left) / (centre - left)).min((right - hz) / (right - centre));
+            let weight = match spec.convention.sides {
+                Sides::Hertz => triangle(hz, left, centre, right),
+                Sides::Mel => triangle(to_mel(hz, spec.mel_scale), mel(band), mel(band + 1), mel(band + 2)),
+            };
             if weight > 0.0
                 && let Some(to) = free.next()
             {

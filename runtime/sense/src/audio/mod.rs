@@ -1,5 +1,6 @@
 //! 16-bit sound to the feature tensor of a model, frame by frame as it arrives or a clip at a time.
 
+mod convention;
 mod frame;
 mod loudest;
 mod mel;
@@ -7,7 +8,8 @@ mod spec;
 mod stream;
 mod windows;
 
+pub use convention::{Convention, CosineScale, FloorRule, Logarithm, Padding, Sides, Spectrum, WindowFunction};
 pub use loudest::loudest_window;
-pub use spec::{AudioSpec, Features, MAX_BANDS, MelNorm, MelScale, PerBand};
+pub use spec::{AudioRecord, AudioSpec, Features, MAX_BANDS, MelNorm, MelScale, PerBand};
 pub use stream::FeatureStream;
 pub use windows::{FeatureWindows, Window};

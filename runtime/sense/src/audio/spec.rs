@@ -1,3 +1,4 @@
+use super::convention::{Convention, Padding};
 use super::frame::tables_len;
 use super::stream::frame_len;
 use crate::Error;
@@ -51,9 +52,9 @@ pub enum MelNorm {
 ///
 /// Samples are divided by 32768. Frames of `window` samples, `hop` apart, begin at the first sample
 /// (nothing is padded in front); each is multiplied by a periodic Hann window, followed by zeros up to
-/// `fft`; `|X|²` of bins 0 to `fft / 2` goes through triangular mel filters. In the end
-/// `feature = (value - mean) * scale`, where `mean` and `scale` have one value or one per value of a
-/// row (per mel band, or per coefficient for MFCC).
+/// `fft`; `|X|²` of bins 0 to `fft / 2` goes through triangular mel filters: all that as long as
+/// `convention` tells nothing else. In the end `feature = (value - mean) * scale`, where `mean` and `scale`
+/// have one value or one per value of a row (per mel band, or per coefficient for MFCC).
 #[derive(Debug, Clone, PartialEq)]
 pub struct AudioSpec {
     /// Samples a second, 1000 to 192000.
@@ -86,17 +87,26 @@ pub struct AudioSpec {
     pub mean: PerBand,
     /// Multiplied then; one or one per value of a row.
     pub scale: PerBand,
+    /// In what the front end differs from others.
+    pub convention: Convention,
 }
 
+/// An encoded [`AudioSpec`].
+pub type AudioRecord = heapless::Vec<u8, { AudioSpec::MOST_BYTES }>;
+
+/// Of the plain convention, which is not written.
 const VERSION: u8 = 1;
+const VERSION_WITH_CONVENTION: u8 = 2;
 const FEATURES: [Features; 3] = [Features::Waveform, Features::LogMel, Features::Mfcc];
 const MEL_SCALES: [MelScale; 2] = [MelScale::Htk, MelScale::Slaney];
 const MEL_NORMS: [MelNorm; 2] = [MelNorm::None, MelNorm::Slaney];
 const HEAD_BYTES: usize = 4 + 7 * 4 + 3 * 4 + 2 * 4;
 
 impl AudioSpec {
-    /// Size of the encoded record.
+    /// Size of the encoded record of the plain convention.
     pub const BYTES: usize = HEAD_BYTES + 2 * MAX_BANDS * 4;
+    /// Size of the encoded record of any other.
+    pub const MOST_BYTES: usize = Self::BYTES + Convention::BYTES;
 
     /// Log-mel features of one second: 32 ms windows (`fft` of 256 at 8 kHz, 512 at 16 kHz) 16 ms
     /// apart, 40 HTK bands from 60 Hz to just under half the rate, floor 1e-6, mean 0, scale 1.
@@ -118,16 +128,28 @@ impl AudioSpec {
             coefficients: 10,
             mean: per_band(0.0),
             scale: per_band(1.0),
+            convention: Convention::PLAIN,
         }
     }
 
-    /// Frames of a clip: `1 + (clip_samples - window) / hop`. A waveform has a frame per sample.
+    /// Frames of a clip: `1 + (clip_samples - window) / hop`, or `1 + clip_samples / hop` with padding. A waveform has a
+    /// frame per sample.
     pub const fn frames(&self) -> usize {
         match self.features {
             Features::Waveform => self.clip_samples as usize,
+            _ if self.is_padded() && self.hop > 0 => (self.clip_samples / self.hop) as usize + 1,
             _ if self.clip_samples < self.window || self.hop == 0 => 0,
             _ => ((self.clip_samples - self.window) / self.hop) as usize + 1,
         }
+    }
+
+    const fn is_padded(&self) -> bool {
+        !matches!(self.convention.padding, Padding::None) && !matches!(self.features, Features::Waveform)
+    }
+
+    /// How many samples of a clip's first frame lie before the clip: the middle of the transform is its first sample.
+    pub(super) fn samples_before(&self) -> usize {
+        if self.is_padded() { (self.fft / 2 - (self.fft - self.window) / 2) as usize } else { 0 }
     }
 
     /// Values of a row: `mels`, `coefficients`, or 1 for a waveform.
@@ -159,6 +181,7 @@ impl AudioSpec {
         }
         if self.features != Features::Waveform {
             self.check_spectrum()?;
+            self.convention.check()?;
         }
         let one_or_each = |values: &PerBand| values.len() == 1 || values.len() == self.row_len();
         if !one_or_each(&self.mean) || !self.mean.iter().all(|v| v.is_finite()) {
@@ -177,6 +200,9 @@ impl AudioSpec {
         }
         if !(2..=self.fft).contains(&self.window) || self.window > self.clip_samples {
             return refuse("window", "at least 2, and at most `fft` and `clip_samples`");
+        }
+        if self.convention.energy && self.features != Features::Mfcc {
+            return refuse("energy", "left out, or `features` be \"mfcc\"");
         }
         if self.hop == 0 || self.hop > 1 << 24 {
             return refuse("hop", "between 1 and 16777216");
@@ -201,11 +227,15 @@ impl AudioSpec {
         Ok(())
     }
 
-    /// The record that a plan stores: little-endian, [`AudioSpec::BYTES`] long, with a version.
-    pub fn to_bytes(&self) -> [u8; Self::BYTES] {
-        let mut bytes = [0; Self::BYTES];
+    /// The record that a plan stores: little-endian, with a version; [`AudioSpec::BYTES`] long, or
+    /// [`AudioSpec::MOST_BYTES`] where the convention is not the plain one.
+    pub fn to_bytes(&self) -> AudioRecord {
+        let is_plain = self.convention == Convention::PLAIN;
+        let mut bytes = AudioRecord::new();
+        // There is room for either.
+        let _ = bytes.resize(if is_plain { Self::BYTES } else { Self::MOST_BYTES }, 0);
         let mut writer = Writer::new(&mut bytes);
-        writer.u8(VERSION);
+        writer.u8(if is_plain { VERSION } else { VERSION_WITH_CONVENTION });
         writer.u8(self.features as u8);
         writer.u8(self.mel_scale as u8);
         writer.u8(self.mel_norm as u8);
@@ -223,6 +253,9 @@ impl AudioSpec {
                 writer.f32(values.get(k).copied().unwrap_or(0.0));
             }
         }
+        if !is_plain {
+            self.convention.write(&mut writer);
+        }
         bytes
     }
 
@@ -231,11 +264,14 @@ impl AudioSpec {
     /// # Errors
     /// [`Error::Encoding`] when it is no such record, [`Error::Spec`] when a field is not usable.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, Error> {
-        let mut reader = Reader::new(bytes, Self::BYTES)?;
-        if reader.u8()? != VERSION {
-            return Err(Error::Encoding { problem: "an unknown version" });
-        }
-        let spec = AudioSpec {
+        let size = match bytes.first() {
+            Some(&VERSION_WITH_CONVENTION) => Self::MOST_BYTES,
+            Some(&VERSION) => Self::BYTES,
+            _ => return Err(Error::Encoding { problem: "an unknown version" }),
+        };
+        let mut reader = Reader::new(bytes, size)?;
+        let _ = reader.u8()?;
+        let mut spec = AudioSpec {
             features: reader.choice(&FEATURES)?,
             mel_scale: reader.choice(&MEL_SCALES)?,
             mel_norm: reader.choice(&MEL_NORMS)?,
@@ -251,15 +287,25 @@ impl AudioSpec {
             floor: reader.f32()?,
             mean: read_per_band(&mut reader)?,
             scale: read_per_band(&mut reader)?,
+            convention: Convention::PLAIN,
         };
+        if size == Self::MOST_BYTES {
+            spec.convention = Convention::read(&mut reader)?;
+        }
         spec.check()?;
         Ok(spec)
     }
 
     /// Values of scratch for a stream and elements of the tensor of the spec in a record, whose fields are not checked.
     pub(super) const fn lens_in(record: &[u8]) -> Option<(usize, usize)> {
-        let Some((&[VERSION, features, _, _, ref words @ ..], _)) = record.split_first_chunk::<HEAD_BYTES>() else {
+        let Some((&[version, features, _, _, ref words @ ..], _)) = record.split_first_chunk::<HEAD_BYTES>() else {
             return None;
+        };
+        let mut convention = Convention::PLAIN;
+        let size = match version {
+            VERSION => Self::BYTES,
+            VERSION_WITH_CONVENTION => Self::MOST_BYTES,
+            _ => return None,
         };
         let mut values = [0; 7];
         let (mut rest, mut k) = (words.as_slice(), 0);
@@ -267,8 +313,11 @@ impl AudioSpec {
             let Some((word, later)) = rest.split_first_chunk::<4>() else { return None };
             (values[k], rest, k) = (u32::from_le_bytes(*word), later, k + 1);
         }
-        if features as usize >= FEATURES.len() || record.len() != Self::BYTES {
+        if features as usize >= FEATURES.len() || record.len() != size {
             return None;
+        }
+        if version == VERSION_WITH_CONVENTION && record[Self::BYTES + Convention::PADDING_BYTE] != Padding::None as u8 {
+            convention.padding = Padding::Zeros;
         }
         let [sample_rate, clip_samples, window, hop, fft, mels, coefficients] = values;
         if features != Features::Waveform as u8 && (fft > 2048 || window > fft || mels as usize > MAX_BANDS) {
@@ -290,6 +339,7 @@ impl AudioSpec {
             floor: 0.0,
             mean: PerBand::new(),
             scale: PerBand::new(),
+            convention,
         };
         let lens = (frame_len(&spec) + tables_len(&spec), spec.tensor_len());
         // Constants drop nothing.

@@ -1,3 +1,4 @@
+use super::convention::Padding;
 use super::frame::{FrameTables, tables_len, take};
 use super::loudest::loudest_window;
 use super::spec::{AudioSpec, Features};
@@ -109,25 +110,59 @@ impl AudioSpec {
     /// [`Error::Spec`] from [`check`](AudioSpec::check); [`Error::OutputLength`],
     /// [`Error::ScratchLength`].
     pub fn prepare(&self, samples: &[i16], out: &mut Output<'_>, scratch: &mut [f32]) -> Result<(), Error> {
-        const SILENCE: [i16; 64] = [0; 64];
         let mut stream = FeatureStream::new(self, scratch)?;
         out.check_len(self.tensor_len())?;
-        let clip = self.clip_samples as usize;
-        let begin = loudest_window(samples, clip);
-        let sound = samples.get(begin..).unwrap_or_default();
-        let sound = sound.get(..clip).unwrap_or(sound);
-        let mut written = 0;
-        let mut write = |row: &[f32]| {
-            out.write(written, row);
-            written += row.len();
-        };
-        stream.push(sound, &mut write);
-        let mut missing = clip - sound.len();
-        while missing > 0 {
-            let block = SILENCE.get(..missing).unwrap_or(&SILENCE);
-            stream.push(block, &mut write);
-            missing -= block.len();
+        let begin = loudest_window(samples, self.clip_samples as usize);
+        let clip = Clip { spec: self, samples: samples.get(begin..).unwrap_or_default() };
+        if self.features != Features::Waveform && self.convention.range_db > 0.0 {
+            clip.push_to(&mut stream, |_| {});
+            stream.tables.keep_range(self);
+            stream.reset();
         }
+        let mut written = 0;
+        let needed = self.tensor_len();
+        clip.push_to(&mut stream, |row| {
+            if written < needed {
+                out.write(written, row);
+                written += row.len();
+            }
+        });
         Ok(())
+    }
+}
+
+/// A clip with what lies around it.
+struct Clip<'a> {
+    spec: &'a AudioSpec,
+    /// Those from its first one on: of longer recordings the rest is no part of it, shorter ones are followed by zeros.
+    samples: &'a [i16],
+}
+
+impl Clip<'_> {
+    fn push_to(&self, stream: &mut FeatureStream<'_>, mut emit: impl FnMut(&[f32])) {
+        let (before, len) = (self.spec.samples_before() as i64, i64::from(self.spec.clip_samples));
+        let behind = if before > 0 { i64::from(self.spec.window) - before } else { 0 };
+        let mut block = [0; 64];
+        let mut at = -before;
+        while at < len + behind {
+            let count = (len + behind - at).min(block.len() as i64);
+            for (to, at) in block.iter_mut().zip(at..at + count) {
+                *to = self.sample(at, len);
+            }
+            stream.push(block.get(..count as usize).unwrap_or_default(), &mut emit);
+            at += count;
+        }
+    }
+
+    /// The sample at a place that may lie before the clip or behind it.
+    fn sample(&self, at: i64, len: i64) -> i16 {
+        let within = (0..len).contains(&at);
+        let at = match self.spec.convention.padding {
+            _ if within => at,
+            Padding::Reflect if at < 0 => -at,
+            Padding::Reflect => 2 * (len - 1) - at,
+            _ => return 0,
+        };
+        usize::try_from(at).ok().and_then(|at| self.samples.get(at)).copied().unwrap_or(0)
     }
 }

@@ -1,0 +1,109 @@
+//! Front ends as librosa, Kaldi and TensorFlow compute them (`golden/conventions.py`), told by cards.
+#![cfg(feature = "card")]
+
+use std::path::Path;
+
+use cygnet_sense::audio::{AudioSpec, Convention, Padding};
+use cygnet_sense::{Card, FeatureWindows, Output};
+
+fn golden(name: &str) -> Vec<f32> {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/golden/conventions/{name}.f32"));
+    std::fs::read(path).unwrap().as_chunks().0.iter().map(|value| f32::from_le_bytes(*value)).collect()
+}
+
+fn sound() -> Vec<i16> {
+    include_bytes!("golden/sound.i16").as_chunks().0.iter().map(|value| i16::from_le_bytes(*value)).collect()
+}
+
+fn spec(fields: &str) -> AudioSpec {
+    let head = "name = \"a\"\ntask = \"other\"\n[input]\nkind = \"audio\"\nsample_rate = 8000\nclip_samples = 4000\n";
+    Card::parse(&format!("{head}{fields}")).unwrap_or_else(|error| panic!("{fields}: {error}")).audio_spec().unwrap()
+}
+
+fn prepare(spec: &AudioSpec, samples: &[i16]) -> Vec<f32> {
+    let mut tensor = vec![f32::NAN; spec.tensor_len()];
+    let mut scratch = vec![f32::NAN; spec.scratch_len()];
+    spec.prepare(samples, &mut Output::F32(&mut tensor), &mut scratch).unwrap();
+    tensor
+}
+
+const LIBROSA: &str = "convention = \"librosa\"\nwindow = 200\nfft = 256\nhop = 100\nmels = 32\n";
+const KALDI: &str = "convention = \"kaldi\"\nwindow = 200\nhop = 80\nmels = 23\n";
+const TENSORFLOW: &str =
+    "convention = \"tensorflow\"\nwindow = 240\nhop = 120\nmels = 40\nmel_low_hz = 80\nmel_high_hz = 3900\n";
+const MFCC: &str = "features = \"mfcc\"\ncoefficients = 13\n";
+const LOG_MEL: &str = "features = \"log-mel\"\n";
+
+fn cases() -> Vec<(&'static str, String)> {
+    let hamming = "window = 256\nhop = 128\nmels = 20\nwindow_function = \"hamming\"\nspectrum = \"magnitude\"\n\
+                   logarithm = \"decimal\"\nfloor = 1e-5\n";
+    vec![
+        ("librosa_zeros", format!("{LIBROSA}{LOG_MEL}")),
+        ("librosa_reflect", format!("{LIBROSA}{LOG_MEL}padding = \"reflect\"")),
+        ("librosa_mfcc_zeros", format!("{LIBROSA}{MFCC}lifter = 22")),
+        ("librosa_mfcc_reflect", format!("{LIBROSA}{MFCC}lifter = 22\npadding = \"reflect\"")),
+        ("librosa_hamming_log10", format!("{hamming}{LOG_MEL}")),
+        ("kaldi_fbank", format!("{KALDI}{LOG_MEL}")),
+        ("kaldi_mfcc", format!("{KALDI}{MFCC}")),
+        ("kaldi_mfcc_energy", format!("{KALDI}{MFCC}energy = true")),
+        ("tensorflow", format!("{TENSORFLOW}{LOG_MEL}")),
+        ("tensorflow_mfcc", format!("{TENSORFLOW}{MFCC}")),
+    ]
+}
+
+#[test]
+fn features_equal_those_of_others() {
+    let mut failing = Vec::new();
+    for (name, fields) in cases() {
+        let (got, expected) = (prepare(&spec(&fields), &sound()), golden(name));
+        assert_eq!(got.len(), expected.len(), "{name}");
+        let difference = |(got, expected): (&f32, &f32)| (got - expected).abs() / expected.abs().max(1.0);
+        let most = got.iter().zip(&expected).map(difference).fold(0.0, f32::max);
+        println!("{name}: at most {most:e}");
+        if most.is_nan() || most > 1e-3 {
+            failing.push((name, most));
+        }
+    }
+    assert!(failing.is_empty(), "{failing:?}");
+}
+
+#[test]
+fn records_read_back_and_plain_ones_stay_as_short_as_they_were() {
+    for (name, fields) in cases() {
+        let spec = spec(&fields);
+        let record = spec.to_bytes();
+        assert_eq!(AudioSpec::from_bytes(&record).as_ref(), Ok(&spec), "{name}");
+        assert_eq!(record.len(), AudioSpec::MOST_BYTES, "{name}");
+        assert_eq!(FeatureWindows::scratch_len_of(&record), FeatureWindows::scratch_len(&spec), "{name}");
+        assert!(AudioSpec::from_bytes(&record[..record.len() - 1]).is_err());
+    }
+    let plain = AudioSpec::new(8000);
+    assert_eq!((plain.to_bytes().len(), plain.convention), (AudioSpec::BYTES, Convention::default()));
+}
+
+#[test]
+fn a_damaged_convention_is_refused_or_read() {
+    let spec = spec(&cases()[1].1);
+    let record = spec.to_bytes();
+    for at in AudioSpec::BYTES..AudioSpec::MOST_BYTES {
+        for value in [1, 2, 6, 0x7f, 0xff] {
+            let mut damaged = record.clone();
+            damaged[at] = value;
+            if let Ok(read) = AudioSpec::from_bytes(&damaged) {
+                assert_eq!(FeatureWindows::scratch_len_of(&damaged), FeatureWindows::scratch_len(&read));
+            }
+        }
+    }
+}
+
+/// Frames that lie within the clip do not know of its edges: those of a stream are the same.
+#[test]
+fn streams_have_no_edges() {
+    let fields = format!("{LIBROSA}{LOG_MEL}range_db = 0");
+    let padded = spec(&fields);
+    assert_eq!((padded.convention.padding, padded.frames()), (Padding::Zeros, 41));
+    let plain = AudioSpec { convention: Convention { padding: Padding::None, ..padded.convention }, ..padded.clone() };
+    let (padded, plain) = (prepare(&padded, &sound()), prepare(&plain, &sound()));
+    // The first frame without padding begins with the first sample: where the second one with padding does.
+    assert_eq!(padded[32..][..38 * 32], plain[..38 * 32]);
+}
