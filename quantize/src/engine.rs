@@ -6,7 +6,7 @@ use cygnet::boards::Board;
 use cygnet::core::Plan;
 use cygnet::core::plan::step::Access;
 use cygnet::core::plan::{MetadataKind, Step};
-use cygnet_onnx::compile::{self, compile};
+use cygnet_onnx::compile::{self, Compiled, Compression, compile};
 use cygnet_onnx::model::{Dim, Model};
 use serde::Serialize;
 
@@ -20,6 +20,19 @@ use crate::facts::Dims;
 /// # Errors
 /// [`QuantizeError::Compile`] naming the node.
 pub fn plan(model: &Model, dims: &Dims, board: Option<&Board>) -> Result<Vec<u8>, QuantizeError> {
+    Ok(compiled(model, dims, board, Compression::default())?.plan)
+}
+
+/// As [`plan`], with weights in fewer bits as `compress` says.
+///
+/// # Errors
+/// As [`plan`].
+pub fn compiled(
+    model: &Model,
+    dims: &Dims,
+    board: Option<&Board>,
+    compress: Compression,
+) -> Result<Compiled, QuantizeError> {
     let mut fixed = model.clone();
     for input in &mut fixed.inputs {
         for (axis, dim) in input.shape.iter_mut().flatten().enumerate() {
@@ -31,11 +44,12 @@ pub fn plan(model: &Model, dims: &Dims, board: Option<&Board>) -> Result<Vec<u8>
         }
     }
     let mut options = compile::Options::default();
+    options.compress = compress;
     if let Some(board) = board {
         options.arena_bytes = Some(board.arena_limit());
         options.scratch_bytes = board.scratch_limit().min(options.scratch_bytes);
     }
-    Ok(compile(&fixed, &options)?.plan)
+    Ok(compile(&fixed, &options)?)
 }
 
 /// What a plan needs, to the byte.
@@ -53,6 +67,10 @@ pub struct Memory {
     pub constant_bytes: usize,
     /// Number of steps.
     pub steps: usize,
+    /// Steps with weights of 4 bits.
+    pub indexed_steps: usize,
+    /// Steps that keep no weights that are 0.
+    pub sparse_steps: usize,
     /// Steps without a native kernel; a device without `std` cannot run them.
     pub fallbacks: Vec<FallbackStep>,
 }
@@ -73,6 +91,7 @@ impl Memory {
     pub fn of(plan: &Plan<'_>) -> Memory {
         let header = plan.header();
         let (mut scratch_bytes, mut steps, mut fallbacks) = (0, 0, Vec::new());
+        let (mut indexed_steps, mut sparse_steps) = (0, 0);
         for record in plan.steps() {
             let mut scratch = 0;
             record.step.visit_tensors(&mut |id, access| {
@@ -81,6 +100,8 @@ impl Memory {
             });
             scratch_bytes = scratch_bytes.max(scratch);
             steps += 1;
+            indexed_steps += usize::from(matches!(record.step, Step::IndexedConvI8(_)));
+            sparse_steps += usize::from(matches!(record.step, Step::SparseConvI8(_)));
             if matches!(record.step, Step::HostStep(_)) {
                 let reason = plan.metadata_of(MetadataKind::FallbackReason, record.index).unwrap_or_default();
                 fallbacks.push(FallbackStep {
@@ -97,6 +118,8 @@ impl Memory {
             plan_bytes: plan.bytes().len(),
             constant_bytes: header.constant_bytes as usize,
             steps,
+            indexed_steps,
+            sparse_steps,
             fallbacks,
         }
     }

@@ -12,6 +12,7 @@ mod weights;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use cygnet_onnx::compile::WEIGHTS_KEY;
 use cygnet_onnx::model::{DType, Model, Node, Tensor};
 
 use crate::error::QuantizeError;
@@ -31,10 +32,26 @@ pub struct Inserted {
     pub weighted: usize,
     /// Those of them that read levels of 16 bits, by [`Node::label`].
     pub wide: Vec<String>,
+    /// Layers with channels that took another scale than their weights ask for.
+    pub guarded: Vec<Guarded>,
     /// Activations dropped because the integer range cuts off by itself.
     pub dropped_activations: usize,
     /// For every tensor that became an integer: the tensor in the new model that holds its value again.
     pub dequantized: BTreeMap<String, String>,
+}
+
+/// A layer with channels whose scale does not come from their weights alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Guarded {
+    /// Its [`Node::label`].
+    pub layer: String,
+    /// Channels without any weight but 0: their scale is 1, or the bias's.
+    pub dead: usize,
+    /// Channels whose weights are so small beside their bias that it would leave 32 bits: their scale is the least with
+    /// which it fits, see [`crate::params::least_scale`].
+    pub held_up: usize,
+    /// All of its channels.
+    pub channels: usize,
 }
 
 /// Inserts the pairs for `placement` with one of `params` for each group, and weights in the form that `forms` has for the
@@ -70,12 +87,14 @@ pub fn insert(
         let form = forms.get(&label).copied().unwrap_or_default();
         let rounded = rounded.get(&label);
         let wanted = weights::Wanted { channel_axis, input, form, rounded };
-        weights::quantize(model, &mut store, &mut ahead, index, wanted)?;
+        let guarded = weights::quantize(model, &mut store, &mut ahead, index, wanted)?;
+        inserted.guarded.extend(guarded.filter(|guarded| guarded.dead + guarded.held_up > 0));
         inserted.weighted += 1;
         if placement.wide.contains(&index) {
             inserted.wide.push(label);
         }
     }
+    note_forms(model, forms);
     for index in (0..model.nodes.len()).filter(|&index| placement.roles.get(index) == Some(&Role::Recurrent)) {
         weights::quantize_recurrent(model, &mut store, &mut ahead, index)?;
         inserted.weighted += 1;
@@ -115,6 +134,16 @@ pub fn insert(
     drop_unused(model);
     model.sort()?;
     Ok(inserted)
+}
+
+/// Notes in which forms weights are, where some are not int8: the compiler keeps what was asked for.
+fn note_forms(model: &mut Model, forms: &BTreeMap<String, WeightForm>) {
+    let names: BTreeSet<&str> = forms.values().map(|form| form.name()).collect();
+    let plain = WeightForm::Int8.name();
+    if names.iter().any(|&name| name != plain) {
+        let names: Vec<&str> = names.into_iter().collect();
+        model.metadata.insert(WEIGHTS_KEY.into(), names.join(","));
+    }
 }
 
 /// What the nodes of states read now, by their first output; outputs of the model, which are renamed where they are

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cygnet_onnx::model::{DType, Model, Node};
+use cygnet_onnx::model::{DType, Model};
 
 use crate::error::QuantizeError;
 use crate::facts::Facts;
@@ -79,6 +79,7 @@ pub fn place(model: &Model, facts: &Facts, recipe: &Recipe, outputs: Outputs) ->
         _ => role(model, node),
     };
     let mut roles: Vec<Role> = model.nodes.iter().map(role_of).collect();
+    float_activations(model, recipe, &mut roles);
     let spectra = Spectra::of(model, &roles);
     spectra.nodes.iter().for_each(|&node| roles[node] = Role::Float);
     let islands = Islands::of(model, &roles);
@@ -217,17 +218,29 @@ fn widen(model: &Model, placement: &mut Placement) {
     }
 }
 
-/// Pairs of a node and the cutting activation that alone reads its output.
+/// What alone reads a layer that is told to stay in float and cuts its values off stays in float with it.
+fn float_activations(model: &Model, recipe: &Recipe, roles: &mut [Role]) {
+    for (layer, activation) in cut_layers(model) {
+        if recipe.form(&model.nodes[layer]).precision == Precision::Float {
+            roles[activation] = Role::Float;
+        }
+    }
+}
+
+/// Integer layers and the cutting activation that alone reads their output.
 fn fused_activations(model: &Model, roles: &[Role]) -> BTreeMap<usize, usize> {
+    cut_layers(model).filter(|(layer, _)| roles[*layer] != Role::Float).collect()
+}
+
+/// Pairs of a node and the cutting activation that alone reads its output.
+fn cut_layers(model: &Model) -> impl Iterator<Item = (usize, usize)> {
     let readers = Readers::of(model);
-    let pair = |(index, node): (usize, &Node)| {
+    model.nodes.iter().enumerate().filter_map(move |(index, node)| {
         let activation = readers.only(node.output(0)?)?;
         let follows = &model.nodes[activation];
         let is_data = follows.input(0) == node.output(0);
-        let fuses = roles[index] != Role::Float && fuses_activation(node);
-        (fuses && is_data && bounds(model, follows).is_some()).then_some((index, activation))
-    };
-    model.nodes.iter().enumerate().filter_map(pair).collect()
+        (fuses_activation(node) && is_data && bounds(model, follows).is_some()).then_some((index, activation))
+    })
 }
 
 fn collect(

@@ -32,6 +32,18 @@ pub enum WeightForm {
     Sparse,
 }
 
+impl WeightForm {
+    /// As the command line and a model's metadata ([`cygnet_onnx::compile::WEIGHTS_KEY`]) name it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Int8 => "int8",
+            Self::Int4 => "int4",
+            Self::Clustered => "clustered",
+            Self::Sparse => "sparse",
+        }
+    }
+}
+
 /// What becomes of one layer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default, serde::Serialize)]
 pub struct LayerForm {

@@ -11,7 +11,7 @@ use cygnet_core::kernels::{Kernels, available};
 use cygnet_core::plan::CHECKSUM_FROM;
 use cygnet_core::plan::step::{IndexedConvI8, SparseConvI8, Step};
 use cygnet_core::{Plan, Session, Team};
-use cygnet_onnx::compile::{Options, compile};
+use cygnet_onnx::compile::{Compression, Options, compile};
 use cygnet_onnx::model::{Model, Node, Tensor};
 use cygnet_tests::run::{arena, arena_bytes};
 
@@ -89,11 +89,11 @@ fn compressed_weights_give_the_bits_of_expanded_ones() {
     let (mut indexed, mut with_factors, mut sparse, mut cut) = (0, 0, 0, 0);
     for (name, model) in models() {
         let mut options = Options::default();
-        options.compress = false;
+        options.compress = Compression::Never;
         let expanded = compile(&model, &options).expect("compiles").plan;
         let expanded = Plan::parse(&expanded).expect("verified");
         let expected = run(expanded, Kernels::portable(), None);
-        options.compress = true;
+        options.compress = Compression::Smallest;
         for scratch in [0, 3 << 10, 64 << 10] {
             options.scratch_bytes = scratch;
             let bytes = compile(&model, &options).expect("compiles").plan;
@@ -137,7 +137,9 @@ enum Found {
 
 /// A compiled golden model, its step, and the words of the step's record behind its head.
 fn compressed(name: &str) -> (Vec<u8>, Found, usize) {
-    let plan = compile(&models()[name], &Options::default()).expect("compiles").plan;
+    let mut options = Options::default();
+    options.compress = Compression::Smallest;
+    let plan = compile(&models()[name], &options).expect("compiles").plan;
     let parsed = Plan::parse(&plan).expect("verified");
     let mut at = parsed.header().step_table.offset as usize;
     for record in parsed.steps() {

@@ -36,9 +36,17 @@ pub static KERNELS: Kernels = Kernels::for_target().only(PLAN);
 /// Bytes of the arena.
 pub const ARENA_BYTES: usize = Plan::arena_bytes_of(include_bytes!(concat!(env!("OUT_DIR"), "/plan.cyg")));
 
-/// The session of the embedded plan, which is read as the bytes that it is: the compiler is to evaluate nothing of it
-/// beforehand, so that the code does not depend on them. There is one session: a second call gives `None`.
+/// The embedded plan, which is read as the bytes that it is: the compiler is to evaluate nothing of it beforehand, so that
+/// the code does not depend on them.
+///
+/// # Errors
+/// Those of [`Plan::parse_with`].
+pub fn plan() -> Result<Plan<'static>, Error> {
+    Plan::parse_with(black_box(PLAN), &KERNELS)
+}
+
+/// The session of [`plan`]. There is one: a second call gives `None`.
 pub fn session() -> Option<Result<Session<'static, 'static>, Error>> {
     let arena: &'static mut Arena<ARENA_BYTES> = cortex_m::singleton!(ARENA: Arena<ARENA_BYTES> = Arena::new())?;
-    Some(Plan::parse(black_box(PLAN)).and_then(|plan| Session::with_kernels(plan, arena.bytes(), &KERNELS)))
+    Some(plan().and_then(|plan| Session::with_kernels(plan, arena.bytes(), &KERNELS)))
 }

@@ -16,15 +16,17 @@ use serde::Serialize;
 use crate::events::seconds;
 use crate::{ModelArguments, print, print_json, table};
 
-/// Run a model on a picture, a recording, tensors or a folder of them.
+/// Run a model on a picture, a recording, a sentence, tensors or a folder of them.
 ///
-/// INPUT is an image (PNG, JPEG, BMP, WebP, PNM), a WAV file, a .npy or .npz of tensors, or a folder.
+/// INPUT is an image (PNG, JPEG, BMP, WebP, PNM), a WAV file, a .npy or .npz of tensors, or a folder. Models that take
+/// text have the lines of a .txt file or sentences themselves: of several it is told how much they are like the first.
 #[derive(Args)]
 pub struct Run {
     #[command(flatten)]
     model: ModelArguments,
-    /// What the model is run on.
-    input: PathBuf,
+    /// What the model is run on; several only where they are sentences.
+    #[arg(required = true, value_name = "INPUT")]
+    inputs: Vec<PathBuf>,
     /// Write all outputs of the model, one array each, the first axis the sample.
     #[arg(short, long, value_name = "OUT.npz")]
     output: Option<PathBuf>,
@@ -131,7 +133,13 @@ impl Run {
     /// Does the work.
     pub fn run(&self) -> anyhow::Result<()> {
         let model = self.model.file.load()?;
-        let data = model.data_set(&self.input)?;
+        let data = match &self.inputs[..] {
+            [input] => model.data_set(input)?,
+            texts => {
+                let texts: Vec<_> = texts.iter().map(|text| text.to_string_lossy().into_owned()).collect();
+                model.data_set_of_texts(&texts)?
+            }
+        };
         let mut session = model.session()?;
         let classify = self.top.is_some() || is_classifier(&model);
         let top = self.top.unwrap_or(if data.len() == 1 { 5 } else { 1 }) as usize;

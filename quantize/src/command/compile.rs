@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use cygnet::boards::{Board, Need};
 use cygnet::core::Plan;
+use cygnet_onnx::compile::Compression;
 use cygnet_onnx::model::Model;
 use quantize::engine::{self, Memory};
 use quantize::facts::Dims;
@@ -28,6 +29,9 @@ pub struct Arguments {
     /// Make the plan fit this board, say what it takes of it, and refuse what cannot fit
     #[arg(long, value_name = "NAME")]
     pub board: Option<&'static Board>,
+    /// Store weights in fewer bits wherever that is much smaller, though slower [default: where the model was quantized so]
+    #[arg(long)]
+    pub compress: bool,
     /// Print one JSON object and nothing else on stdout
     #[arg(long)]
     pub json: bool,
@@ -40,8 +44,15 @@ struct Report {
     plan: String,
     #[serde(flatten)]
     memory: Memory,
+    /// Bytes of weights that `--compress` would save.
+    #[serde(skip_serializing_if = "is_zero")]
+    compressible_bytes: usize,
     #[serde(skip_serializing_if = "Option::is_none")]
     need: Option<Need>,
+}
+
+fn is_zero(bytes: &usize) -> bool {
+    *bytes == 0
 }
 
 /// Compiles and prints the memory table.
@@ -50,20 +61,22 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     super::check_output(&output, &arguments.model)?;
     let mut model = super::read(&arguments.model)?;
     super::card::take(&arguments.model, arguments.card.as_deref(), &mut model)?;
-    let bytes =
-        engine::plan(&model, &Dims::new(), arguments.board).with_context(|| arguments.model.display().to_string())?;
-    let plan = Plan::parse(&bytes)?;
+    let compress = if arguments.compress { Compression::Smallest } else { Compression::AsAsked };
+    let compiled = engine::compiled(&model, &Dims::new(), arguments.board, compress)
+        .with_context(|| arguments.model.display().to_string())?;
+    let plan = Plan::parse(&compiled.plan)?;
     let need = arguments.board.map(|board| Need::of(&plan, board));
     if let Some(refusal) = need.as_ref().and_then(|need| need.refusal(&plan)) {
         bail!("{}: {refusal}", arguments.model.display());
     }
     let mut files = NewFiles::default();
-    files.add(&output, &bytes)?;
+    files.add(&output, &compiled.plan)?;
     files.publish()?;
     let report = Report {
         model: arguments.model.display().to_string(),
         plan: output.display().to_string(),
         memory: Memory::of(&plan),
+        compressible_bytes: compiled.compressible_bytes,
         need,
     };
     if arguments.json { super::tell_json(&report) } else { super::tell(&report.to_string()) }
@@ -108,7 +121,8 @@ impl fmt::Display for Report {
                 }
             }
         }
-        fallbacks(f, &self.memory)
+        fallbacks(f, &self.memory)?;
+        narrow(f, &self.memory, self.compressible_bytes)
     }
 }
 
@@ -121,6 +135,19 @@ pub fn fallbacks(f: &mut fmt::Formatter<'_>, memory: &Memory) -> fmt::Result {
     writeln!(f, "{steps} steps, {} of them through tract, which small boards do not have:", fallbacks.len())?;
     for fallback in fallbacks {
         writeln!(f, "  {} {}: {}", fallback.step, fallback.node, fallback.reason)?;
+    }
+    Ok(())
+}
+
+/// Which steps keep their weights in fewer bits, and whether more could.
+fn narrow(f: &mut fmt::Formatter<'_>, memory: &Memory, compressible_bytes: usize) -> fmt::Result {
+    let Memory { indexed_steps, sparse_steps, .. } = memory;
+    if indexed_steps + sparse_steps > 0 {
+        writeln!(f, "weights: {indexed_steps} steps in 4 bits, {sparse_steps} without their zeros")?;
+    }
+    if compressible_bytes > 0 {
+        let bytes = grouped(compressible_bytes);
+        writeln!(f, "{bytes} bytes less with --compress, which stores weights in fewer bits and is slower")?;
     }
     Ok(())
 }

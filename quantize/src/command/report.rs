@@ -8,6 +8,7 @@ use quantize::coverage::Uncovered;
 use quantize::data::{Data, Findings};
 use quantize::engine::Engine;
 use quantize::equalize::EqualizedSet;
+use quantize::insert::Guarded;
 use quantize::prune::Pruned;
 use quantize::report::flips::{Flips, flips};
 use quantize::report::latency::Latency;
@@ -111,7 +112,26 @@ fn guards(quantized: &Quantized, summary: &Summary) -> Vec<Guard> {
     .chain(summary.bad_samples.iter().filter(|findings| !findings.counts.is_empty()).map(bad_samples))
     .chain(summary.uncovered.iter().take(UNCOVERED).map(uncovered))
     .chain(quantized.equalized.sets.iter().map(equalized))
+    .chain(quantized.inserted.wide.iter().map(wide))
+    .chain(quantized.inserted.guarded.iter().flat_map(scales))
     .collect()
+}
+
+fn wide(layer: &String) -> Guard {
+    let why = "on 8 bits the first layers take a quarter of the loss or more (--no-mixed), or it was asked for";
+    Guard { layer: layer.clone(), what: "reads 16 bits".into(), why: why.into() }
+}
+
+fn scales(of: &Guarded) -> impl Iterator<Item = Guard> + use<> {
+    let Guarded { layer, dead, held_up, channels } = of.clone();
+    let guard = move |(count, what, why): (usize, &str, &str)| {
+        let what = format!("{count} of {channels} channels {what}");
+        (count > 0).then(|| Guard { layer: layer.clone(), what, why: why.into() })
+    };
+    let dead =
+        (dead, "are dead", "all of their weights are 0: they answer with their bias alone, --prune takes them out");
+    let held_up = (held_up, "took a larger scale", "with that of their tiny weights the bias would leave 32 bits");
+    [dead, held_up].into_iter().filter_map(guard)
 }
 
 fn pruned(pruned: &Pruned) -> Guard {

@@ -2,6 +2,7 @@
 
 use cygnet_onnx::model::{Attribute, Model, Node, Tensor};
 
+use super::Guarded;
 use super::store::Store;
 use crate::error::QuantizeError;
 use crate::graph::constant;
@@ -25,28 +26,28 @@ pub(super) struct Wanted<'a> {
     pub rounded: Option<&'a LayerWeights>,
 }
 
-/// Replaces weights and bias of the node at `index` by integers and DequantizeLinear nodes, which go to `ahead`.
+/// Replaces weights and bias of the node at `index` by integers and DequantizeLinear nodes, which go to `ahead`; tells how
+/// many channels took another scale than their weights ask for.
 pub(super) fn quantize(
     model: &mut Model,
     store: &mut Store,
     ahead: &mut Vec<Node>,
     index: usize,
     Wanted { channel_axis, input, form, rounded }: Wanted<'_>,
-) -> Result<(), QuantizeError> {
+) -> Result<Option<Guarded>, QuantizeError> {
     let node = model.nodes[index].clone();
-    let Some(weights) = constant(model, &node, 1).cloned() else { return Ok(()) };
+    let Some(weights) = constant(model, &node, 1).cloned() else { return Ok(None) };
     let values = weights.to_f32s()?;
     let bias = constant(model, &node, 2).map(Tensor::to_f32s).transpose()?;
     if !values.iter().chain(bias.iter().flatten()).all(|v| v.is_finite()) {
         return Err(QuantizeError::node(&node, "its weights or bias hold NaN or infinity; the training went astray"));
     }
     let layout = Layout::of(&weights.shape, channel_axis);
+    let least: Vec<f32> = bias.iter().flatten().map(|&b| least_scale(b, input)).collect();
+    let guarded = guarded(&node, &values, layout, &least);
     let LayerWeights { weights: narrow, bias } = match rounded {
         Some(rounded) => rounded.clone(),
-        None => {
-            let least: Vec<f32> = bias.iter().flatten().map(|&b| least_scale(b, input)).collect();
-            LayerWeights { weights: Narrow::of(form, &values, layout, &least, &[]), bias }
-        }
+        None => LayerWeights { weights: Narrow::of(form, &values, layout, &least, &[]), bias },
     };
     let mut writer = Writer { model, store, ahead, name: &node.inputs[1] };
     let stored = writer.weights(&narrow, layout);
@@ -66,7 +67,25 @@ pub(super) fn quantize(
         model.nodes[index].inputs.truncate(2);
         model.nodes[index].inputs.push(dequantized);
     }
-    Ok(())
+    Ok(Some(guarded))
+}
+
+/// The channels of `node` whose weights are nothing, or ask for a smaller scale than `least` allows.
+fn guarded(node: &Node, weights: &[f32], layout: Layout<'_>, least: &[f32]) -> Guarded {
+    let channels = layout.channels();
+    let inner: usize = layout.shape.iter().skip(layout.channel_axis + 1).product();
+    let mut largest = vec![0f32; channels];
+    for (run, weights) in weights.chunks(inner.max(1)).enumerate() {
+        let largest = &mut largest[run % channels.max(1)];
+        *largest = weights.iter().fold(*largest, |largest, weight| largest.max(weight.abs()));
+    }
+    let held_up = |(largest, least): &(&f32, &f32)| **largest > 0.0 && *largest / 127.0 < **least;
+    Guarded {
+        layer: node.label(),
+        dead: largest.iter().filter(|largest| **largest == 0.0).count(),
+        held_up: largest.iter().zip(least).filter(held_up).count(),
+        channels,
+    }
 }
 
 /// Replaces the weights of the recurrent layer at `index`, of its inputs and of its state, `[directions, rows, columns]`, by
@@ -212,5 +231,19 @@ impl Writer<'_> {
         }
         self.ahead.push(node);
         output
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn channels_with_a_scale_of_another_making_are_counted() {
+        // Three channels of two weights: one as usual, one dead, one whose bias asks for a scale of 0.5 and not of 0.1.
+        let weights = [1.27, -0.5, 0.0, 0.0, 12.7, 3.0];
+        let node = Node::new("Conv", "layer", &["x", "w"], &["y"]);
+        let found = guarded(&node, &weights, Layout::of(&[3, 2], 0), &[0.0, 0.5, 0.5]);
+        assert_eq!(found, Guarded { layer: "layer".into(), dead: 1, held_up: 1, channels: 3 });
     }
 }

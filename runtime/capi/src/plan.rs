@@ -12,6 +12,7 @@ use cygnet_core::plan::{MetadataKind, Port, Step, Tensor};
 use crate::boundary::{Outcome, answer, apart, at, check, elements, put, span};
 use crate::mapping::{self, Mapping};
 use crate::seal::{self, Seal};
+use crate::session::kernels;
 use crate::status::CygnetStatus;
 use crate::tensor::{CygnetTensor, CygnetText};
 
@@ -124,7 +125,7 @@ pub unsafe extern "C" fn cygnet_plan_open(plan: *mut CygnetPlan, bytes: *const u
         // SAFETY: the caller's duty, as said above.
         let (memory, bytes) = unsafe { (PlanMemory::at(plan)?, elements(bytes, length)?) };
         apart(&span(plan, 1), &span(bytes.as_ptr(), length))?;
-        memory.open(|| Ok((Plan::parse(bytes)?, None)))
+        memory.open(|| Ok((Plan::parse_with(bytes, kernels())?, None)))
     })
 }
 
@@ -145,7 +146,7 @@ pub unsafe extern "C" fn cygnet_plan_load(plan: *mut CygnetPlan, path: *const c_
             let bytes = mapping::bytes(&mapping);
             // SAFETY: a mapping stays where it is when its owner moves, and the owner lives until the plan is closed.
             let bytes = unsafe { core::slice::from_raw_parts(bytes.as_ptr(), bytes.len()) };
-            Ok((Plan::parse(bytes)?, Some(mapping)))
+            Ok((Plan::parse_with(bytes, kernels())?, Some(mapping)))
         })
     })
 }

@@ -41,13 +41,13 @@ struct Begun {
 
 /// The fastest kernels of this CPU.
 #[cfg(not(target_os = "none"))]
-fn kernels() -> &'static Kernels {
+pub(crate) fn kernels() -> &'static Kernels {
     Kernels::best()
 }
 
 /// The kernels of the core, perhaps only those of the one plan that the library is built for.
 #[cfg(target_os = "none")]
-fn kernels() -> &'static Kernels {
+pub(crate) fn kernels() -> &'static Kernels {
     #[cfg(not(cygnet_plan))]
     static KERNELS: Kernels = Kernels::for_target();
     #[cfg(cygnet_plan)]

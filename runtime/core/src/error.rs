@@ -72,7 +72,7 @@ pub enum Error {
         /// Its index in the list of steps.
         step: u32,
     },
-    /// The kernels were chosen for another plan and have none for the step; see [`crate::kernels::Kernels::only`].
+    /// The kernels were chosen for another plan and know nothing of the step; see [`crate::kernels::Kernels::only`].
     NoKernel {
         /// Its index in the list of steps.
         step: u32,

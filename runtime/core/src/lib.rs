@@ -27,6 +27,7 @@ compile_error!("plans are little-endian and read in place: Cygnet needs a little
 pub mod bytes;
 mod error;
 pub mod kernels;
+mod kinds;
 pub mod math;
 pub mod plan;
 pub mod quantization;

@@ -140,6 +140,13 @@ impl<E: Stored> TargetOf<E> {
         (self.low, self.high, self.zero_point)
     }
 
+    /// Least and greatest result, and the zero point.
+    #[must_use]
+    #[inline(always)]
+    pub fn stored_limits(self) -> (i32, i32, i32) {
+        (self.least + self.zero_point, self.greatest + self.zero_point, self.zero_point)
+    }
+
     /// `clamp(round_half_even(value) + zero_point)`, `value` in units of the output scale.
     ///
     /// Clamping before rounding gives the same result, because the limits are whole numbers, and

@@ -118,7 +118,7 @@ impl<'p, 'a> Session<'p, 'a> {
         if !arena.as_ptr().addr().is_multiple_of(ALIGNMENT) && needed > 0 {
             return Err(Error::ArenaMisaligned);
         }
-        if let Some(step) = plan.outside(kernels.steps) {
+        if let Some(step) = plan.outside(kernels.kinds.set()) {
             return Err(Error::NoKernel { step });
         }
         log::debug!("{} steps in an arena of {needed} bytes, {} kernels", plan.header().steps, kernels.name);

@@ -3,11 +3,11 @@
 //! other, every value written before it is read, shapes and types of each step consistent,
 //! accumulators unable to overflow.
 
-mod shapes;
+pub(crate) mod demands;
 
 use crate::bytes::{Record, Span};
 use crate::error::Error;
-use crate::plan::step::{Access, StepRecord};
+use crate::plan::step::{Access, StepRecord, opcode};
 use crate::plan::{ALIGNMENT, DType, HEADER_BYTES, MAX_RANK, Metadata, Plan, Port, Tensor, TensorId};
 
 /// Checks a plan whose header has been decoded.
@@ -209,8 +209,12 @@ fn steps(plan: &Plan<'_>) -> Result<(), Error> {
         if record.name.of(plan.bytes()).is_none() {
             return Err(rule("its name lies outside the file"));
         }
-        shapes::check(plan, &record.step).map_err(rule)?;
+        plan.kinds().demand(&record.step)(plan, &record.step).map_err(rule)?;
         count += 1;
+    }
+    let opcode = steps.opcode();
+    if (1..opcode::COUNT).contains(&opcode) && !plan.kinds().set().has_any(opcode) {
+        return Err(Error::NoKernel { step: count });
     }
     if steps.remaining_bytes() != 0 || count != plan.header().steps {
         return Err(Error::Table { what: "step table" });

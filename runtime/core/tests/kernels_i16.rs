@@ -52,8 +52,8 @@ fn case(window: impl Strategy<Value = Window>) -> impl Strategy<Value = Case> {
         let values = (
             vec(extreme(), x),
             vec(prop_oneof![Just(i8::MIN), Just(i8::MAX), any::<i8>()], channels * window.taps() * window.group_in()),
-            vec(prop_oneof![-100_000..100_000_i64, -(1_i64 << 40)..1 << 40], channels),
-            vec(prop_oneof![1e-9..1e-6_f32, 1e-6..1e-3_f32, Just(3.0_f32)], channels),
+            vec(prop_oneof![-100_000..100_000_i64, -(1_i64 << 40)..1 << 40, -(1_i64 << 60)..1 << 60], channels),
+            vec(prop_oneof![1e-9..1e-6_f32, 1e-6..1e-3_f32, Just(3.0_f32), Just(1e-30), Just(1e20)], channels),
         );
         let zero_point = || prop_oneof![Just(0), -32768..=32767_i32];
         let limits = prop_oneof![Just((-32768, 32767)), (-32768..=0_i32, 0..=32767_i32)];
@@ -224,6 +224,58 @@ fn deep() -> impl Strategy<Value = Window> {
     })
 }
 
+/// Several lines of so many channels that the sums of a position need 64 bits, or those of a kernel row.
+fn deep_lines() -> impl Strategy<Value = Window> {
+    (40..160_u32, 1..36_u32, 1..=3_u32, 1..=3_u32, 1..=3_u32, 0..=1_u32).prop_map(
+        |(in_c, out_c, kernel_h, kernel_w, in_h, pad)| Window {
+            batch: 1,
+            in_h: in_h + 1,
+            in_w: 8,
+            in_c,
+            out_h: in_h + 2 + 2 * pad - kernel_h.min(in_h + 1),
+            out_w: 9 + 2 * pad - kernel_w,
+            out_c,
+            kernel_h: kernel_h.min(in_h + 1),
+            kernel_w,
+            stride_h: 1,
+            stride_w: 1,
+            dilation_h: 1,
+            dilation_w: 1,
+            pad_top: pad,
+            pad_left: pad,
+            groups: 1,
+        },
+    )
+}
+
+/// Depthwise windows of many channels, small and large.
+fn depthwise() -> impl Strategy<Value = Window> {
+    let kernel = prop_oneof![Just((3, 3)), Just((5, 5)), Just((1, 3)), Just((2, 2)), Just((7, 7)), Just((9, 8))];
+    (kernel, 2..70_u32, 1..=2_u32, 1..=2_u32, 0..=4_u32, (1..=7_u32, 1..=9_u32)).prop_map(
+        |((kernel_h, kernel_w), in_c, stride, dilation, pad, (out_h, out_w))| {
+            let seen = |out: u32, kernel: u32| (out - 1) * stride + (kernel - 1) * dilation + 1;
+            Window {
+                batch: 1,
+                in_h: seen(out_h, kernel_h).saturating_sub(pad).max(1),
+                in_w: seen(out_w, kernel_w).saturating_sub(pad).max(1),
+                in_c,
+                out_h,
+                out_w,
+                out_c: in_c,
+                kernel_h,
+                kernel_w,
+                stride_h: stride,
+                stride_w: stride,
+                dilation_h: dilation,
+                dilation_w: dilation,
+                pad_top: pad / 2,
+                pad_left: pad / 2,
+                groups: in_c,
+            }
+        },
+    )
+}
+
 const NO: TensorId = TensorId::NONE;
 
 proptest! {
@@ -231,6 +283,11 @@ proptest! {
 
     #[test]
     fn convolutions_follow_their_formula(case in case(window())) {
+        case.check()?;
+    }
+
+    #[test]
+    fn depthwise_convolutions_follow_their_formula(case in case(depthwise())) {
         case.check()?;
     }
 
@@ -419,7 +476,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(40))]
 
     #[test]
-    fn sums_of_more_than_32_bits_follow_their_formula(case in case(deep())) {
+    fn sums_of_more_than_32_bits_follow_their_formula(case in case(prop_oneof![deep(), deep_lines()])) {
         case.check()?;
     }
 }

@@ -1,7 +1,9 @@
 //! What the verifier lets through, in plans made by hand.
 
+use cygnet_core::Error;
 use cygnet_core::bytes::{Record, Span, checksum};
-use cygnet_core::plan::step::{Pool, PoolKind, Window};
+use cygnet_core::kernels::Kernels;
+use cygnet_core::plan::step::{Pool, PoolKind, Table, Window};
 use cygnet_core::plan::{
     CHECKSUM_FROM, DType, HEADER_BYTES, Header, MAGIC, Plan, Port, Step, Tensor, TensorId, VERSION,
 };
@@ -65,10 +67,8 @@ fn plan(step: &Step, shapes: [[u32; 4]; 2]) -> Vec<u8> {
     file
 }
 
-#[test]
-fn pooling_of_a_whole_picture_has_no_weights_to_be_too_many() {
-    // What is left of a picture of 448 × 448 behind ResNet-50.
-    let (side, channels) = (14, 2048);
+/// A mean over the whole of a square picture.
+fn pooling(side: u32, channels: u32) -> Vec<u8> {
     let window = Window {
         batch: 1,
         in_h: side,
@@ -89,6 +89,26 @@ fn pooling_of_a_whole_picture_has_no_weights_to_be_too_many() {
     };
     let (x, y) = (TensorId(0), TensorId(1));
     let step = Step::Pool(Pool { x, y, window, kind: PoolKind::Average, multiplier: 1.0, pad_end: [0; 2] });
-    let file = plan(&step, [[1, side, side, channels], [1, 1, 1, channels]]);
+    plan(&step, [[1, side, side, channels], [1, 1, 1, channels]])
+}
+
+#[test]
+fn pooling_of_a_whole_picture_has_no_weights_to_be_too_many() {
+    // What is left of a picture of 448 × 448 behind ResNet-50.
+    let file = pooling(14, 2048);
     assert_eq!(Plan::parse(&file).map(|plan| plan.header().steps), Ok(1));
+}
+
+#[test]
+fn steps_that_the_kernels_were_not_chosen_for_are_refused_by_number() {
+    let pooling = pooling(4, 16);
+    let step = Step::Table(Table { x: TensorId(0), y: TensorId(1), table: Span { offset: 0, len: 256 } });
+    // The rest of the file is long enough to be its table.
+    let table = plan(&step, [[1, 4, 4, 1], [1, 4, 4, 1]]);
+    assert!(table.len() >= 256 && Plan::parse(&table).is_ok());
+    let restricted = |plan: &[u8]| -> &'static Kernels { Box::leak(Box::new(Kernels::PORTABLE.only(plan))) };
+    for (own, other) in [(&pooling, &table), (&table, &pooling)] {
+        assert_eq!(Plan::parse_with(own, restricted(own)).map(|plan| plan.header().steps), Ok(1));
+        assert_eq!(Plan::parse_with(own, restricted(other)).map(|_| ()), Err(Error::NoKernel { step: 0 }));
+    }
 }

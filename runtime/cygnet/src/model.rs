@@ -263,14 +263,32 @@ impl Model {
             #[cfg(feature = "text")]
             return crate::input::text::data_set(path, &self.0.folder, text, self.inputs());
             #[cfg(not(feature = "text"))]
-            return Err(InputError::Card(format!(
-                "the model takes text through the tokenizer {}, and this build has none: build it with the feature \"text\"",
-                text.tokenizer
-            )));
+            return Err(no_tokenizer(text));
         }
         let prepared = self.0.preparations.iter().find(|preparation| **preparation != Preparation::Tensor);
         let preparation = prepared.cloned().unwrap_or(Preparation::Tensor);
         DataSet::open_prepared(path, preparation, None, self.labels(), self.inputs())
+    }
+
+    /// Texts as samples, one from each, for a model whose card says that it takes text.
+    ///
+    /// # Errors
+    /// [`InputError::Card`] where the model takes none or this build lacks the feature `text`; [`InputError`] naming the
+    /// tokenizer where it cannot be used.
+    pub fn data_set_of_texts(&self, texts: &[String]) -> Result<DataSet, InputError> {
+        let Some(text) = self.card().and_then(Card::text_input) else {
+            return Err(InputError::Card(
+                "it tells of no text, and only texts may be several: put files into a folder, or write `kind = \"text\"`"
+                    .to_string(),
+            ));
+        };
+        #[cfg(feature = "text")]
+        return crate::input::text::of_texts(texts, &self.0.folder, text, self.inputs());
+        #[cfg(not(feature = "text"))]
+        {
+            let _ = texts;
+            Err(no_tokenizer(text))
+        }
     }
 
     /// Names and shapes of the inputs.
@@ -336,6 +354,14 @@ impl Model {
 pub(crate) fn first_host_step(plan: &Plan<'_>) -> Option<u32> {
     let is_host = |record: &cygnet_core::plan::StepRecord| matches!(record.step, cygnet_core::plan::Step::HostStep(_));
     plan.steps().find(is_host).map(|record| record.index)
+}
+
+#[cfg(not(feature = "text"))]
+fn no_tokenizer(text: &cygnet_sense::card::TextInput) -> InputError {
+    InputError::Card(format!(
+        "the model takes text through the tokenizer {}, and this build has none: build it with the feature \"text\"",
+        text.tokenizer
+    ))
 }
 
 fn kernels_of_environment() -> Result<&'static Kernels, Error> {

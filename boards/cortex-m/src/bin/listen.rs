@@ -86,7 +86,7 @@ fn open(mut board: Board, spec: &AudioSpec) -> Option<(impl AudioSource, Lamp)> 
 }
 
 fn listen(mut board: Board) -> Result<(), Stop> {
-    let plan = Plan::parse(embedded::PLAN).map_err(ModelError::Run)?;
+    let plan = embedded::plan().map_err(ModelError::Run)?;
     let spec = Listener::sound(&plan)?;
     let ignored = Listener::background(&plan);
     let scratch = cortex_m::singleton!(VALUES: [f32; SCRATCH] = [0.0; SCRATCH]).ok_or(Stop::Board)?;

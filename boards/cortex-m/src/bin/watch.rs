@@ -72,7 +72,7 @@ fn open(board: Board, _: &ImageSpec) -> Result<(impl FrameSource, Lamp), &'stati
 
 fn watch(board: Board) -> Result<(), &'static str> {
     let run = |error| say(ModelError::Run(error));
-    let plan = Plan::parse(embedded::PLAN).map_err(run)?;
+    let plan = embedded::plan().map_err(run)?;
     let spec = Watcher::picture(&plan).map_err(say)?;
     let twice = "the board was started before";
     let scores = cortex_m::singleton!(SCORES: [f32; CLASSES] = [0.0; CLASSES]).ok_or(twice)?;

@@ -1,6 +1,6 @@
 //! Depthwise convolutions in blocks of neighbouring channels, for cores that multiply 16 at once.
 
-use crate::kernels::ConvI8Args;
+use crate::kernels::rows::Operands;
 use crate::kernels::source::Source;
 use crate::kernels::strips::for_each_strip;
 use crate::kernels::view::copy;
@@ -9,40 +9,40 @@ use crate::kernels::view::i8s;
 use crate::weights::BLOCK;
 
 /// Up to 16 channels of a depthwise convolution at all positions of a strip.
-pub(crate) struct Block<'a> {
-    bytes: &'a [i8],
+pub(crate) struct Block<'a, E = i8> {
+    elements: &'a [E],
     /// First channel.
     pub channel: usize,
-    /// Channels stored; bytes behind them can be read up to 16, but mean nothing.
+    /// Channels stored; elements behind them can be read up to 16, but mean nothing.
     pub lanes: usize,
     /// Output lines.
     pub lines: usize,
     /// Output columns.
     pub columns: usize,
-    /// Bytes from one tap to its right neighbour.
+    /// Elements from one tap to its right neighbour.
     pub column_step: usize,
-    /// Bytes from one tap to the one below.
+    /// Elements from one tap to the one below.
     pub row_step: usize,
-    /// Bytes from an output line's first tap to that of the next.
+    /// Elements from an output line's first tap to that of the next.
     pub line_step: usize,
     /// The output position of the first row.
     pub first: usize,
 }
 
-impl Block<'_> {
+impl<E> Block<'_, E> {
     /// Where the first column of output line `line` finds its taps of kernel row `row`.
     #[inline(always)]
-    pub fn pointer(&self, line: usize, row: usize) -> *const i8 {
+    pub fn pointer(&self, line: usize, row: usize) -> *const E {
         debug_assert!(line < self.lines);
-        // SAFETY: `for_each_block` has seen that all taps of all positions lie inside the bytes.
-        unsafe { self.bytes.as_ptr().add(line * self.line_step + row * self.row_step + self.channel) }
+        // SAFETY: `for_each_block` has seen that all taps of all positions lie inside the elements.
+        unsafe { self.elements.as_ptr().add(line * self.line_step + row * self.row_step + self.channel) }
     }
 
     /// The weights of tap `tap`, behind those of the block zeros.
     #[cfg(target_arch = "x86_64")]
     #[inline(always)]
-    pub fn weights(&self, args: &ConvI8Args<'_>, tap: usize) -> [i8; BLOCK] {
-        let stored = &i8s(args.weights)[tap * args.window.out_c as usize + self.channel..][..self.lanes];
+    pub fn weights<'a>(&self, args: &impl Operands<'a>, tap: usize) -> [i8; BLOCK] {
+        let stored = &i8s(args.weights())[tap * args.window().out_c as usize + self.channel..][..self.lanes];
         if let Ok(all) = stored.try_into() {
             return all;
         }
@@ -54,17 +54,17 @@ impl Block<'_> {
 
 /// Calls `visit` with blocks that cover a depthwise convolution whose output has the channels of its input.
 /// Of 16 channels or more, the last block begins early enough to be full; of fewer, the source is
-/// [`Source::Lines`], behind which 16 bytes can be read.
+/// [`Source::Lines`], behind which 16 elements can be read.
 #[inline(always)]
-pub(crate) fn for_each_block<'a>(mut args: ConvI8Args<'a>, mut visit: impl FnMut(&mut ConvI8Args<'a>, &Block<'_>)) {
-    let window = *args.window;
+pub(crate) fn for_each_block<'a, A: Operands<'a>>(mut args: A, mut visit: impl FnMut(&mut A, &Block<'_, A::Element>)) {
+    let window = *args.window();
     let channels = window.in_c as usize;
-    let scratch = core::mem::take(&mut args.scratch);
-    let (x, source) = (args.x, Source::of_depthwise(&window));
+    let scratch = args.take_scratch();
+    let ((x, x_zero_point), source) = (args.input(), Source::of_depthwise(&window));
     let columns = window.out_w as usize;
     let position_step = window.stride_w as usize * channels;
     let column_step = window.dilation_w as usize * channels;
-    for_each_strip(&window, source, x, args.x_zero_point, scratch, copy, |strip| {
+    for_each_strip(&window, source, x, x_zero_point, scratch, copy, |strip| {
         let line_step = window.stride_h as usize * strip.pitch;
         let row_step = window.dilation_h as usize * strip.pitch;
         let last_column = (columns - 1) * position_step + (window.kernel_w as usize - 1) * column_step;
@@ -73,7 +73,7 @@ pub(crate) fn for_each_block<'a>(mut args: ConvI8Args<'a>, mut visit: impl FnMut
         for start in (0..channels).step_by(BLOCK) {
             let channel = start.min(channels.saturating_sub(BLOCK));
             let block = Block {
-                bytes: strip.elements,
+                elements: strip.elements,
                 channel,
                 lanes: channels.min(BLOCK),
                 lines: strip.lines,

@@ -19,6 +19,7 @@ pub mod portable;
 mod restricted;
 mod rows;
 pub mod source;
+mod square_root;
 mod strips;
 pub mod view;
 #[cfg(target_arch = "x86_64")]
@@ -27,11 +28,11 @@ mod x86;
 use core::cell::Cell;
 
 use crate::bytes::{F32s, I32s, I64s};
+use crate::kinds::Kinds;
 use crate::math::Function;
 use crate::plan::StepSet;
 use crate::plan::step::{Attention, BinaryOp, LayerNorm, MatMul, Pool, Reduce, Softmax, Window};
 use crate::quantization::{Stored, Target, TargetI16, TargetOf};
-use crate::session::executors::Executors;
 use crate::weights::compressed::{Factors, LEVELS};
 
 /// Where a convolution puts its results.
@@ -317,8 +318,7 @@ pub struct Kernels {
     /// The name that `CYGNET_ISA` takes.
     pub name: &'static str,
     /// The kinds of steps that the set has kernels for.
-    pub(crate) steps: StepSet,
-    pub(crate) executors: Executors,
+    pub(crate) kinds: Kinds,
     /// [`crate::plan::step::ConvI8`].
     pub conv_i8: fn(ConvI8Args<'_>),
     /// [`crate::plan::step::ConvI8`] whose groups have one input channel.
@@ -395,12 +395,16 @@ impl Kernels {
     }
 
     /// The set restricted to the steps of a plan, for firmware: what is not needed is not linked. To be called in a
-    /// constant with the bytes that are embedded.
+    /// constant with the bytes that are embedded, which then are read with [`Plan::parse_with`](crate::Plan::parse_with).
     ///
     /// ```
     /// use cygnet_core::kernels::Kernels;
+    /// use cygnet_core::{Error, Plan, Session};
     /// static PLAN: &[u8] = &[]; // include_bytes!("model.cyg")
     /// static KERNELS: Kernels = Kernels::PORTABLE.only(PLAN);
+    /// fn session(arena: &mut [u8]) -> Result<Session<'static, '_>, Error> {
+    ///     Session::with_kernels(Plan::parse_with(PLAN, &KERNELS)?, arena, &KERNELS)
+    /// }
     /// ```
     #[must_use]
     pub const fn only(self, plan: &[u8]) -> Self {

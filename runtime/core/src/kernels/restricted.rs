@@ -3,16 +3,14 @@
 use super::{Kernels, KernelsI16};
 use crate::plan::step::opcode;
 use crate::plan::{Form, StepSet};
-use crate::session::executors;
 
 /// `kernels` without those of the steps outside `set`. [`crate::Session`] takes no plan that has such a step, so what
 /// stands in their place is never called.
 pub(super) const fn restrict(kernels: Kernels, set: StepSet) -> Kernels {
     // What was left out before is not there any more.
-    let set = kernels.steps.and(set);
     let mut few = kernels;
-    few.steps = set;
-    few.executors = executors::only(set);
+    few.kinds = kernels.kinds.only(set);
+    let set = few.kinds.set();
     let (indexed, sparse) = (set.has(opcode::IndexedConvI8, Form::I8), set.has(opcode::SparseConvI8, Form::I8));
     if !indexed {
         few.expand_indexed = |_| {};
@@ -148,8 +146,9 @@ mod tests {
         let once = Kernels::PORTABLE.only(&conv);
         // Number 2 · opcode, and ConvI8 is 1.
         for kernels in [once, once.only(&conv)] {
-            assert!(kernels.steps.has_number(2) && kernels.steps.len() == 1);
+            let set = kernels.kinds.set();
+            assert!(set.has_number(2) && set.len() == 1);
         }
-        assert!(Kernels::PORTABLE.only(&fill).only(&conv).steps.is_empty());
+        assert!(Kernels::PORTABLE.only(&fill).only(&conv).kinds.set().is_empty());
     }
 }

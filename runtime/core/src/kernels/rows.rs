@@ -93,6 +93,15 @@ impl Reach {
     #[inline(always)]
     pub fn for_each_run(&self, mut visit: impl FnMut(usize, &Reach, usize)) {
         const RUN: usize = WIDE_RUN / GROUP;
+        let line = self.columns * self.quads;
+        if line <= RUN {
+            let most = RUN / line.max(1);
+            for first in (0..self.rows).step_by(most) {
+                let run = Reach { rows: most.min(self.rows - first), ..*self };
+                visit(first * self.row_step, &run, first * line);
+            }
+            return;
+        }
         let mut before = 0;
         self.for_each_segment(|offset| {
             for first in (0..self.quads).step_by(RUN) {

@@ -9,13 +9,14 @@
 //! All offsets count from the first byte of the file. The file may lie at any address.
 
 mod records;
-mod recurrent;
 pub mod step;
 mod step_set;
 mod tensor;
 
 use crate::bytes::{Reader, Record, Span, U32s, checksum};
 use crate::error::Error;
+use crate::kernels::Kernels;
+use crate::kinds::Kinds;
 pub use step::{Step, StepRecord};
 pub(crate) use step_set::Form;
 pub use step_set::StepSet;
@@ -95,6 +96,7 @@ crate::record! {
 pub struct Plan<'p> {
     bytes: &'p [u8],
     header: Header,
+    kinds: &'static Kinds,
 }
 
 impl<'p> Plan<'p> {
@@ -103,8 +105,21 @@ impl<'p> Plan<'p> {
     /// # Errors
     /// [`Error`] when the bytes are not a plan, damaged, of another version, or break a rule that
     /// makes running them safe: see the crate's verifier.
-    #[inline(never)]
     pub fn parse(bytes: &'p [u8]) -> Result<Self, Error> {
+        Self::read(bytes, &Kernels::portable().kinds)
+    }
+
+    /// As [`Self::parse`], for firmware, which runs the plan with `kernels`: steps of other kinds than theirs are refused,
+    /// and what knows of those is not linked.
+    ///
+    /// # Errors
+    /// As [`Self::parse`], and [`Error::NoKernel`].
+    pub fn parse_with(bytes: &'p [u8], kernels: &'static Kernels) -> Result<Self, Error> {
+        Self::read(bytes, &kernels.kinds)
+    }
+
+    #[inline(never)]
+    fn read(bytes: &'p [u8], kinds: &'static Kinds) -> Result<Self, Error> {
         let start = bytes.get(..HEADER_BYTES).ok_or(Error::NotAPlan)?;
         if start[..4] != MAGIC || start[6..8] != [0xff, 0xfe] {
             return Err(Error::NotAPlan);
@@ -124,7 +139,7 @@ impl<'p> Plan<'p> {
             return Err(Error::Checksum);
         }
         let header = Header::decode(&mut reader).ok_or(Error::NotAPlan)?;
-        let plan = Self { bytes: file, header };
+        let plan = Self { bytes: file, header, kinds };
         crate::verify::verify(&plan)?;
         Ok(plan)
     }
@@ -215,6 +230,11 @@ impl<'p> Plan<'p> {
         self.steps().any(|record| crate::team::pays(&record.step))
     }
 
+    /// What is known of the kinds of its steps.
+    pub(crate) fn kinds(&self) -> &'static Kinds {
+        self.kinds
+    }
+
     /// The first step whose kind is not in `set`.
     pub(crate) fn outside(&self, set: StepSet) -> Option<u32> {
         let form = |step: &Step| Form::of(step.deciding_tensor().and_then(|id| self.tensor(id)).map(|t| t.dtype));
@@ -300,7 +320,7 @@ impl<'p> Plan<'p> {
     /// the verifier refuses.
     #[must_use]
     pub fn steps(&self) -> step::Steps<'p> {
-        step::Steps::new(self.constant(self.header.step_table))
+        step::Steps::new(self.kinds, self.constant(self.header.step_table))
     }
 
     /// Whether the last step that changes the values of an output is a softmax (not its logarithm).

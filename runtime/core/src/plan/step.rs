@@ -3,9 +3,15 @@
 //! A record is: opcode and number of words, name, then the fields of the step's struct.
 
 pub use super::records::*;
-pub use super::recurrent::{Activation, Recurrent};
 use super::tensor::{MAX_RANK, TensorId};
 use crate::bytes::{Reader, Record, Span, U32s};
+use crate::kinds::Kinds;
+
+/// Reads the fields of a record of its kind.
+pub(crate) type Decoder = fn(&mut Reader<'_>) -> Option<Step>;
+
+/// By opcode.
+pub(crate) type Decoders = [Decoder; opcode::COUNT];
 
 macro_rules! steps {
     ($($opcode:literal $variant:ident($record:ident)),* $(,)?) => {
@@ -35,6 +41,13 @@ macro_rules! steps {
             )*
         }
 
+        /// All of them.
+        pub(crate) const DECODERS: Decoders = {
+            let mut table: Decoders = [|_| None; opcode::COUNT];
+            $(table[$opcode] = |reader| $record::decode(reader).map(Step::$variant);)*
+            table
+        };
+
         impl Step {
             /// The kind of step, as bench tables name it.
             #[must_use]
@@ -49,13 +62,6 @@ macro_rules! steps {
             pub fn opcode(&self) -> u32 {
                 match self {
                     $(Self::$variant(_) => $opcode,)*
-                }
-            }
-
-            fn decode(opcode: u32, reader: &mut Reader<'_>) -> Option<Self> {
-                match opcode {
-                    $($opcode => $record::decode(reader).map(Self::$variant),)*
-                    _ => None,
                 }
             }
 
@@ -335,13 +341,19 @@ pub struct StepRecord {
 /// Iterator over the steps of a plan.
 #[derive(Clone, Debug)]
 pub struct Steps<'p> {
+    kinds: &'static Kinds,
     words: &'p [u8],
     index: u32,
 }
 
 impl<'p> Steps<'p> {
-    pub(super) fn new(words: &'p [u8]) -> Self {
-        Self { words, index: 0 }
+    pub(super) fn new(kinds: &'static Kinds, words: &'p [u8]) -> Self {
+        Self { kinds, words, index: 0 }
+    }
+
+    /// The opcode of the next record; 0, which no kind has, at the end.
+    pub(crate) fn opcode(&self) -> usize {
+        U32s::new(self.words).get(0) as usize & 0xffff
     }
 
     /// Bytes not decoded yet.
@@ -365,7 +377,7 @@ impl Iterator for Steps<'_> {
         let record = self.words.get(4..words.checked_mul(4)?)?;
         let mut reader = Reader::new(record);
         let name = Span::decode(&mut reader)?;
-        let step = Step::decode(head.get(0) & 0xffff, &mut reader)?;
+        let step = self.kinds.decoder(head.get(0) & 0xffff)?(&mut reader)?;
         let index = self.index;
         self.index += 1;
         self.words = &self.words[words * 4..];

@@ -83,6 +83,12 @@ impl StepSet {
         self.has_number(number(opcode, form) as u32)
     }
 
+    /// Whether the kind of an opcode is in the set in any form.
+    #[must_use]
+    pub(crate) fn has_any(self, opcode: usize) -> bool {
+        Form::ALL.into_iter().any(|form| self.has(opcode, form))
+    }
+
     /// The kinds that are in both sets.
     #[must_use]
     pub(crate) const fn and(self, other: Self) -> Self {

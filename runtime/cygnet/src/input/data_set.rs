@@ -43,7 +43,7 @@ pub struct Sample {
 #[derive(Debug)]
 enum Source {
     /// One array for each input, the first axis the sample.
-    Arrays { arrays: Vec<Option<Array>>, count: usize, labels: Vec<usize>, starts: Vec<bool> },
+    Arrays { arrays: Vec<Option<Array>>, count: usize, labels: Vec<usize>, starts: Vec<bool>, names: Vec<String> },
     /// One file for each sample.
     Files { preparation: Preparation, files: Vec<Labelled> },
     /// Many samples for each file, one behind the other.
@@ -122,14 +122,20 @@ impl DataSet {
         path.is_dir() || FileKind::of(path) == Some(FileKind::Arrays)
     }
 
-    /// Samples that are made already: one array for each input, in order.
+    /// Samples that a tokenizer made of texts: one array for each input, in order.
     #[cfg(feature = "text")]
-    pub(crate) fn of_arrays(path: &Path, arrays: Vec<Array>, inputs: Vec<InputSpec>) -> Result<Self, InputError> {
-        let mut count = 0;
+    pub(crate) fn of_texts(
+        tokenizer: &Path,
+        texts: &[String],
+        arrays: Vec<Array>,
+        inputs: Vec<InputSpec>,
+    ) -> Result<Self, InputError> {
         for (array, input) in arrays.iter().zip(&inputs) {
-            count = sample_count(array, input, path)?;
+            sample_count(array, input, tokenizer)?;
         }
-        Ok(Self { path: path.to_path_buf(), inputs, source: Source::Arrays { arrays, count, labels: Vec::new() } })
+        let (arrays, names) = (arrays.into_iter().map(Some).collect(), texts.to_vec());
+        let source = Source::Arrays { arrays, count: texts.len(), labels: Vec::new(), starts: Vec::new(), names };
+        Ok(Self { path: tokenizer.to_path_buf(), inputs, source })
     }
 
     /// Number of samples.
@@ -160,8 +166,13 @@ impl DataSet {
         (0..self.len()).map(|index| self.sample(index))
     }
 
-    /// What sample `index` is called: its file, with its number where a file holds many.
+    /// What sample `index` is called: its file, with its number where a file holds many; its text, where it is made of one.
     pub fn name(&self, index: usize) -> String {
+        if let Source::Arrays { names, .. } = &self.source
+            && let Some(name) = names.get(index)
+        {
+            return name.clone();
+        }
         let path = match &self.source {
             Source::Arrays { .. } => &*self.path,
             Source::Files { files, .. } => files.get(index).map_or(&self.path, |(path, _)| path),
@@ -224,7 +235,7 @@ impl DataSet {
     pub fn sample(&self, index: usize) -> Result<Sample, InputError> {
         let missing = || InputError::data(&self.path, format!("there is no sample {index}; it has {}", self.len()));
         match &self.source {
-            Source::Arrays { arrays, count, labels, starts } => {
+            Source::Arrays { arrays, count, labels, starts, .. } => {
                 if index >= *count {
                     return Err(missing());
                 }
@@ -405,7 +416,7 @@ fn arrays(path: &Path, inputs: &[InputSpec], classes: &[String]) -> Result<Sourc
         None => Vec::new(),
         Some(y) => label_indices(y, count, classes, path)?,
     };
-    Ok(Source::Arrays { arrays, count, labels, starts })
+    Ok(Source::Arrays { arrays, count, labels, starts, names: Vec::new() })
 }
 
 /// How many samples an array holds.

@@ -49,17 +49,27 @@ pub(crate) fn data_set(
     spec: &TextInput,
     inputs: Vec<InputSpec>,
 ) -> Result<DataSet, InputError> {
-    let lines: Vec<String> = if path.is_file() {
-        let text = std::fs::read_to_string(path).map_err(InputError::file(path))?;
-        text.lines().filter(|line| !line.trim().is_empty()).map(str::to_string).collect()
-    } else {
-        vec![path.to_string_lossy().into_owned()]
-    };
+    if !path.is_file() {
+        return of_texts(&[path.to_string_lossy().into_owned()], folder, spec, inputs);
+    }
+    let text = std::fs::read_to_string(path).map_err(InputError::file(path))?;
+    let lines: Vec<String> = text.lines().filter(|line| !line.trim().is_empty()).map(str::to_string).collect();
     if lines.is_empty() {
         return Err(InputError::data(path, "it has no line of text"));
     }
-    let arrays = tokens(&folder.join(&spec.tokenizer), spec, &inputs, &lines)?;
-    DataSet::of_arrays(path, arrays, inputs)
+    of_texts(&lines, folder, spec, inputs)
+}
+
+/// A sample from each text, named after it.
+pub(crate) fn of_texts(
+    texts: &[String],
+    folder: &Path,
+    spec: &TextInput,
+    inputs: Vec<InputSpec>,
+) -> Result<DataSet, InputError> {
+    let tokenizer = folder.join(&spec.tokenizer);
+    let arrays = tokens(&tokenizer, spec, &inputs, texts)?;
+    DataSet::of_texts(&tokenizer, texts, arrays, inputs)
 }
 
 /// One array for each input, `[lines, tokens]`.

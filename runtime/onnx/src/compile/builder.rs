@@ -53,6 +53,8 @@ pub(crate) struct Builder {
     pub metadata: Vec<(MetadataKind, u32, Vec<u8>)>,
     /// Why a host step is one, by its index among `steps` while they grow.
     pub reasons: Vec<(usize, String)>,
+    /// Bytes of weights that could be stored in fewer bits, but that nobody asked for it.
+    pub compressible_bytes: usize,
     constants: Vec<u8>,
     known: HashMap<Vec<u8>, Span>,
 }

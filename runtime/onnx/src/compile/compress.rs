@@ -5,10 +5,43 @@ use cygnet_core::plan::step::Window;
 use cygnet_core::weights::compressed::{LEVELS, PIECE, expanded_bytes, factor_count};
 use cygnet_core::weights::{BLOCK, GROUP, Segments, block_width};
 
+use super::{Compression, WEIGHTS_KEY};
+use crate::model::Model;
+
+/// Which forms may stand for packed weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Allowed {
+    /// Indices of 16 levels.
+    pub indexed: bool,
+    /// Masks.
+    pub sparse: bool,
+}
+
+impl Allowed {
+    /// Every form.
+    pub const ALL: Self = Self { indexed: true, sparse: true };
+
+    /// What `compression` allows for the weights of `model`. Of 4 bits tells the type of its constants, of weights made
+    /// zero on purpose nothing but a note: int8 weights as training leaves them have zeros, too.
+    pub fn of(compression: Compression, model: &Model) -> Self {
+        let noted = |form: &str| {
+            let note = model.metadata.get(WEIGHTS_KEY).map(String::as_str).unwrap_or_default();
+            note.split(',').any(|noted| noted.trim() == form)
+        };
+        let is_packed = || model.initializers.values().any(|tensor| tensor.dtype.is_packed());
+        match compression {
+            Compression::Never => Self { indexed: false, sparse: false },
+            Compression::AsAsked => {
+                Self { indexed: is_packed() || noted("int4") || noted("clustered"), sparse: noted("sparse") }
+            }
+            Compression::Smallest => Self::ALL,
+        }
+    }
+}
+
 /// How weights are stored: see [`cygnet_core::weights::compressed`].
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Form {
-    Packed(Vec<u8>),
     Indexed {
         indices: Vec<u8>,
         levels: [u8; LEVELS],
@@ -19,25 +52,24 @@ pub(super) enum Form {
     Sparse(Vec<u8>),
 }
 
-/// Bytes that a compressed form must save: its step is larger and slower, and needs room to expand.
+/// Bytes that a compressed form must save beside a quarter: its step is larger and slower, and needs room to expand.
 const LEAST_SAVED: usize = 256;
 
 impl Form {
-    /// The smallest form for packed weights. `factors` are as many, packed the same way (the factor that is inside each
-    /// weight), or none.
-    pub fn of(window: &Window, packed: Vec<u8>, factors: &[u8]) -> Self {
+    /// The smallest of the allowed forms for packed weights; `None` where none is much smaller than they are. `factors` are
+    /// as many, packed the same way (the factor that is inside each weight), or none.
+    pub fn smaller(window: &Window, packed: &[u8], factors: &[u8], allowed: Allowed) -> Option<Self> {
         let plain = packed.len();
-        let candidates = [indexed(&packed), factored(window, &packed, factors), Some(sparse(&packed))];
-        let best = candidates.into_iter().flatten().min_by_key(Self::len);
-        // Three quarters: int8 weights as training leaves them have some zeros, too.
+        let indexed = allowed.indexed.then(|| [indexed(packed), factored(window, packed, factors)]);
+        let sparse = allowed.sparse.then(|| sparse(packed));
+        let best = indexed.into_iter().flatten().flatten().chain(sparse).min_by_key(Self::len);
         best.filter(|form| form.len() <= plain / 4 * 3 && form.len() + LEAST_SAVED <= plain)
-            .unwrap_or(Self::Packed(packed))
     }
 
     /// Stored bytes.
-    fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         match self {
-            Self::Packed(bytes) | Self::Sparse(bytes) => bytes.len(),
+            Self::Sparse(bytes) => bytes.len(),
             Self::Indexed { indices, factors, .. } => indices.len() + LEVELS + factors.len(),
         }
     }
@@ -146,6 +178,7 @@ pub(super) fn scratch_bytes(window: &Window, channels: u32, limit: usize) -> usi
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::{DType, Tensor};
 
     fn window(in_c: u32, out_c: u32) -> Window {
         Window {
@@ -174,7 +207,7 @@ mod tests {
         let window = window(64, 16);
         let weights =
             |level: &dyn Fn(usize) -> i8| (0..1024).map(|place| level(place).cast_unsigned()).collect::<Vec<u8>>();
-        let form = |packed: Vec<u8>| Form::of(&window, packed, &[]);
+        let form = |packed: &[u8], allowed| Form::smaller(&window, packed, &[], allowed);
         type Case<'c> = (&'c str, &'c dyn Fn(usize) -> i8, usize);
         let cases: [Case<'_>; 4] = [
             // Half a byte each and 16 levels.
@@ -186,14 +219,36 @@ mod tests {
             ("packed", &|place| if place % 10 < 7 { (place % 97) as i8 + 1 } else { 0 }, 1024),
         ];
         for (name, level, bytes) in cases {
-            let found = form(weights(level));
+            let packed = weights(level);
+            let found = form(&packed, Allowed::ALL);
             let kind = match found {
-                Form::Packed(_) => "packed",
-                Form::Indexed { .. } => "indexed",
-                Form::Sparse(_) => "sparse",
+                None => "packed",
+                Some(Form::Indexed { .. }) => "indexed",
+                Some(Form::Sparse(_)) => "sparse",
             };
-            assert_eq!((kind, found.len()), (name, bytes));
+            assert_eq!((kind, found.map_or(packed.len(), |form| form.len())), (name, bytes));
+            assert_eq!(form(&packed, Allowed { indexed: false, sparse: false }), None);
+            let other = Allowed { indexed: name == "sparse", sparse: name == "indexed" };
+            assert_eq!(form(&packed, other), None, "{name}");
         }
+    }
+
+    #[test]
+    fn zeros_alone_ask_for_nothing() {
+        let mut model = Model::default();
+        let allowed = |model: &Model| {
+            let of = Allowed::of(Compression::AsAsked, model);
+            (of.indexed, of.sparse)
+        };
+        assert_eq!(allowed(&model), (false, false));
+        model.initializers.insert("zeros".into(), Tensor::from_i8(vec![4096], &[0; 4096]));
+        assert_eq!(allowed(&model), (false, false));
+        model.metadata.insert(WEIGHTS_KEY.into(), "int8, sparse".into());
+        assert_eq!(allowed(&model), (false, true));
+        let mut packed = Tensor::from_i8(vec![2], &[0; 1]);
+        packed.dtype = DType::I4;
+        model.initializers.insert("packed".into(), packed);
+        assert_eq!(allowed(&model), (true, true));
     }
 
     #[test]

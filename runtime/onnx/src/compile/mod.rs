@@ -29,6 +29,19 @@ pub use states::states;
 
 use crate::model::{Model, ModelError};
 
+/// When weights are stored in fewer bits: the plan is smaller, its steps are slower, and the arena has room to expand the
+/// weights, within [`Options::scratch_bytes`] where that is enough for 16 channels.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// Never.
+    Never,
+    /// Where the model asks for it: it has constants of 4 bits, or a note under [`WEIGHTS_KEY`].
+    #[default]
+    AsAsked,
+    /// Wherever that is much smaller.
+    Smallest,
+}
+
 /// What [`compile`] is asked for.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
@@ -43,9 +56,8 @@ pub struct Options {
     /// Bytes of RAM that the arena should not exceed: for it, scratch becomes less, then chains of steps run in strips.
     /// The arena is larger where neither is enough.
     pub arena_bytes: Option<usize>,
-    /// Whether weights of dense int8 convolutions may be stored in fewer bits where their values allow it: the plan is
-    /// smaller, and the arena has room to expand them, within `scratch_bytes` where that is enough for 16 channels.
-    pub compress: bool,
+    /// Whether weights of dense int8 convolutions are stored in fewer bits where their values allow it.
+    pub compress: Compression,
     /// Extents of open axes, by the name of the axis or `input:axis`; those that the card tells need not be here.
     pub dims: BTreeMap<String, usize>,
 }
@@ -57,7 +69,7 @@ impl Default for Options {
             fallback: true,
             scratch_bytes: 64 << 10,
             arena_bytes: None,
-            compress: true,
+            compress: Compression::default(),
             dims: BTreeMap::new(),
         }
     }
@@ -69,6 +81,8 @@ impl Default for Options {
 pub struct Compiled {
     /// The bytes of a `.cyg` file.
     pub plan: Vec<u8>,
+    /// Bytes of weights that [`Compression::Smallest`] would save beside what was saved.
+    pub compressible_bytes: usize,
 }
 
 /// Why a model cannot be compiled.
@@ -132,9 +146,10 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
         builder.metadata.push((cygnet_core::plan::MetadataKind::State, input as u32, data));
     }
     metadata(&model, options, &mut builder)?;
+    let compressible_bytes = builder.compressible_bytes;
     let plan = builder.finish()?;
     Plan::parse(&plan).map_err(CompileError::Refused)?;
-    Ok(Compiled { plan })
+    Ok(Compiled { plan, compressible_bytes })
 }
 
 /// The model with open axes fixed, and without `If` nodes whose condition follows from shapes.
@@ -160,6 +175,10 @@ fn card(model: &Model, options: &Options) -> Result<Option<cygnet_sense::Card>, 
 
 /// The key under which quantize keeps a model's card in its ONNX metadata.
 pub const CARD_KEY: &str = "cygnet.card";
+
+/// The key under which quantize notes the forms of weights in a model's ONNX metadata, with commas between them: `int8`,
+/// `int4`, `clustered`, `sparse`.
+pub const WEIGHTS_KEY: &str = "cygnet.weights";
 
 fn metadata(model: &Model, options: &Options, builder: &mut builder::Builder) -> Result<(), CompileError> {
     use cygnet_core::plan::MetadataKind;

@@ -7,6 +7,8 @@ mod dsp;
 #[cfg(feature = "helium")]
 mod helium;
 #[cfg(any(feature = "dsp", feature = "helium"))]
+mod joined;
+#[cfg(any(feature = "dsp", feature = "helium"))]
 mod plain;
 
 use super::Kernels;

@@ -2,7 +2,7 @@
 
 use crate::bytes::F32s;
 use crate::kernels::lanes::sum;
-use crate::math::sqrt;
+use crate::kernels::square_root::sqrt;
 use crate::plan::step::LayerNorm;
 
 /// See [`LayerNorm`]; `y` holds the sums of input and residual.

@@ -22,8 +22,7 @@ pub use resize::resize_linear;
 pub use softmax::softmax_f32;
 
 use super::{Kernels, KernelsI16};
-use crate::plan::StepSet;
-use crate::session::executors;
+use crate::kinds::Kinds;
 
 /// Cores without an operating system have little flash and no vectors.
 const SMALL: bool = cfg!(target_os = "none");
@@ -34,8 +33,7 @@ pub static KERNELS: Kernels = PORTABLE;
 /// The portable set, to be restricted in a constant.
 pub(crate) const PORTABLE: Kernels = Kernels {
     name: "portable",
-    steps: StepSet::ALL,
-    executors: executors::ALL,
+    kinds: Kinds::ALL,
     conv_i8: conv::conv,
     depthwise_i8: depthwise::depthwise,
     expand_indexed: expand::indexed,

@@ -7,10 +7,12 @@
 mod add;
 mod conv_i16;
 mod cpu;
+mod depthwise_i16;
 mod depthwise_madd;
 mod depthwise_vnni;
 mod expand;
 mod finish;
+mod finish_i16;
 mod float;
 mod madd;
 mod table;
@@ -19,7 +21,9 @@ mod ymm;
 
 use core::cell::Cell;
 
-use super::portable::{PORTABLE, conv, depthwise, depthwise_i16, elementwise, layer_norm, pool, softmax};
+use super::portable::{
+    PORTABLE, conv, depthwise, depthwise_i16 as portable_depthwise_i16, elementwise, layer_norm, pool, softmax,
+};
 use super::{ConvI8Args, ConvI16Args, Kernels, KernelsI16, ReduceArgs, ReduceI8Args, Row, RowI8};
 use crate::bytes::F32s;
 use crate::math::Function;
@@ -68,7 +72,7 @@ macro_rules! all_portable_for {
             extent = elementwise::extent: (x: &[f32]) -> [f32; 2],
             quantize = elementwise::quantize: (x: &[f32], scale: f32, y: &mut [i8], target: Target),
             dequantize = elementwise::dequantize: (x: &[i8], scale: f32, zero_point: i32, y: &mut [f32]),
-            depthwise_i16 = depthwise_i16::depthwise: (args: ConvI16Args<'_>),
+            depthwise_i16 = portable_depthwise_i16::depthwise: (args: ConvI16Args<'_>),
             matmul_i16 = pool::matmul_i16:
                 (s: &MatMul, a: &[i16], b: &[i16], zero_points: [i32; 2], y: &mut [i16], target: TargetI16),
             binary_i16 = elementwise::binary_i16: (op: BinaryOp, row: &Row<'_, i16>),
@@ -88,7 +92,7 @@ all_portable_for!(avx2, "avx2");
 all_portable_for!(avx512, "avx512f,avx512bw,avx512vl,avx512dq,avx2");
 
 macro_rules! kernels {
-    ($name:literal, $module:ident, conv_i8: $conv:path, depthwise_i8: $depthwise:path, add_i8: $add:path, conv_i16: $conv_i16:path, table: $table:path) => {
+    ($name:literal, $module:ident, conv_i8: $conv:path, depthwise_i8: $depthwise:path, add_i8: $add:path, conv_i16: $conv_i16:path, depthwise_i16: $depthwise_i16:path, table: $table:path) => {
         Kernels {
             name: $name,
             conv_i8: $conv,
@@ -114,7 +118,7 @@ macro_rules! kernels {
             dequantize: $module::dequantize,
             i16: KernelsI16 {
                 conv: $conv_i16,
-                depthwise: $module::depthwise_i16,
+                depthwise: $depthwise_i16,
                 matmul: $module::matmul_i16,
                 binary: $module::binary_i16,
                 pool: $module::pool_i16,
@@ -136,6 +140,7 @@ static AVX2: Kernels = kernels!(
     depthwise_i8: depthwise_madd::depthwise,
     add_i8: add::add_256,
     conv_i16: conv_i16::conv_avx2,
+    depthwise_i16: depthwise_i16::depthwise_avx2,
     table: table::table_avx2
 );
 static AVX_VNNI: Kernels = kernels!(
@@ -144,7 +149,8 @@ static AVX_VNNI: Kernels = kernels!(
     conv_i8: ymm::conv_vnni,
     depthwise_i8: depthwise_madd::depthwise,
     add_i8: add::add_256,
-    conv_i16: conv_i16::conv_avx2,
+    conv_i16: conv_i16::conv_vnni,
+    depthwise_i16: depthwise_i16::depthwise_vnni,
     table: table::table_avx2
 );
 static AVX512_VNNI: Kernels = kernels!(
@@ -154,6 +160,7 @@ static AVX512_VNNI: Kernels = kernels!(
     depthwise_i8: depthwise_vnni::depthwise,
     add_i8: add::add_512,
     conv_i16: conv_i16::conv_avx512,
+    depthwise_i16: depthwise_i16::depthwise_avx512,
     table: table::table_avx512
 );
 

@@ -1,7 +1,8 @@
 //! Int8 convolution with VPDPBUSD: up to 12 rows times 32 output channels in registers.
 //!
-//! VPDPBUSD multiplies unsigned by signed bytes, so 128 is added to the input on the way (an exclusive
-//! or) and `128·Σw` taken off the bias, once for all rows.
+//! VPDPBUSD multiplies unsigned by signed bytes, so 128 is added to one of the two on the way (an exclusive or): to the
+//! input of many rows, and `128·Σw` is taken off the bias, once for all of them; or to the weights where the rows are few,
+//! and `128·Σx` is taken off the row, once for all channels.
 
 use core::arch::asm;
 use core::arch::x86_64::*;
@@ -13,6 +14,12 @@ use crate::weights::{BLOCK, GROUP, block_width};
 
 /// Rows multiplied at once.
 const ROWS: usize = 12;
+
+/// Most rows that are few.
+const FEW: usize = 64;
+
+/// What is added to the products of each of a few rows with weights to which 128 was added; [`ROWS`] can be read from each.
+type Shares = [i32; FEW + ROWS];
 
 /// One or two blocks of channels, for all rows.
 struct Blocks<const B: usize> {
@@ -59,15 +66,18 @@ fn all_blocks(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u8]) {
             done += BLOCK;
         }
     }
+    // Adding up a row costs as much as adding up the weights of a channel.
+    let shares = (rows.lines * rows.columns <= FEW.min(group_out)).then(|| shares(rows));
+    let shares = shares.as_ref();
     for start in (done..group_out).step_by(2 * BLOCK) {
         let width = block_width(start, group_out);
         if start + BLOCK >= group_out {
-            return blocks(args, rows, start, [rest], width);
+            return blocks(args, rows, start, [rest], width, shares);
         }
         let (first, behind) = rest.split_at(block_bytes);
         let width = block_width(start + BLOCK, group_out);
         let (second, behind) = behind.split_at(width * rows.reach.packed_len());
-        blocks(args, rows, start, [first, second], width);
+        blocks(args, rows, start, [first, second], width, shares);
         rest = behind;
     }
 }
@@ -104,9 +114,38 @@ fn one_row<const B: usize>(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, start: us
     }
 }
 
-/// All rows with `B` blocks of channels from `start` of the group on, the last of them `width` wide.
+/// `-128·Σx` of each of up to [`FEW`] rows.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2")]
-fn blocks<const B: usize>(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, start: usize, weights: [&[u8]; B], width: usize) {
+fn shares(rows: &Rows<'_>) -> Shares {
+    const REGISTER: usize = 64;
+    let length = rows.reach.quads * GROUP;
+    let mut shares = [0; FEW + ROWS];
+    for (place, share) in shares.iter_mut().enumerate().take(rows.lines * rows.columns) {
+        let x = rows.pointer(place / rows.columns, place % rows.columns);
+        let mut sums = _mm512_setzero_si512();
+        rows.reach.for_each_segment(|offset| {
+            for first in (0..length).step_by(REGISTER) {
+                let mask = u64::MAX >> (REGISTER - REGISTER.min(length - first));
+                // SAFETY: the mask lets only the segment be read.
+                let part = unsafe { _mm512_maskz_loadu_epi8(mask, x.add(offset + first)) };
+                sums = _mm512_dpbusd_epi32(sums, _mm512_set1_epi8(1), part);
+            }
+        });
+        *share = _mm512_reduce_add_epi32(sums).wrapping_mul(-128);
+    }
+    shares
+}
+
+/// All rows with `B` blocks of channels from `start` of the group on, the last of them `width` wide; a few rows have shares.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2")]
+fn blocks<const B: usize>(
+    args: &mut ConvI8Args<'_>,
+    rows: &Rows<'_>,
+    start: usize,
+    weights: [&[u8]; B],
+    width: usize,
+    shares: Option<&Shares>,
+) {
     let y_step = args.y_step;
     let group_out = args.window.group_out();
     let channel = rows.group * group_out + start;
@@ -120,54 +159,94 @@ fn blocks<const B: usize>(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, start: usi
     for (block, (weights, finish)) in weights.into_iter().zip(&mut finish).enumerate() {
         let width = if block + 1 == B { width } else { BLOCK };
         assert!(weights.len() >= quads * width * GROUP);
-        let mut totals = _mm512_setzero_si512();
+        if shares.is_some() {
+            continue;
+        }
+        // Several sums: none of them waits for the one before.
+        let mut totals = [_mm512_setzero_si512(); 4];
         for quad in 0..quads {
             // SAFETY: the mask lets only the `width` groups of this quad be read, which are there as asserted.
             let w = unsafe {
                 let mask = u16::MAX >> (BLOCK - width);
                 _mm512_maskz_loadu_epi32(mask, weights.as_ptr().add(quad * width * GROUP).cast())
             };
-            totals = _mm512_dpbusd_epi32(totals, _mm512_set1_epi8(1), w);
+            let [first, others @ ..] = totals;
+            let [a, b, c] = others;
+            totals = [a, b, c, _mm512_dpbusd_epi32(first, _mm512_set1_epi8(1), w)];
         }
-        finish.bias = _mm512_sub_epi32(finish.bias, _mm512_slli_epi32::<7>(totals));
+        let [a, b, c, d] = totals;
+        let total = _mm512_add_epi32(_mm512_add_epi32(a, b), _mm512_add_epi32(c, d));
+        finish.bias = _mm512_sub_epi32(finish.bias, _mm512_slli_epi32::<7>(total));
     }
     let weights = weights.map(<[u8]>::as_ptr);
     let ahead = B * BLOCK * reach.packed_len();
     let blocks = Blocks { reach, step: rows.step, weights, mask, quad_step: width * GROUP, finish, y_step, ahead };
     rows.for_each_run::<ROWS>(|x, count, position| {
         let place = position * y_step + channel;
-        let multiply = match count {
-            1 => products::<1, B>,
-            2 => products::<2, B>,
-            3 => products::<3, B>,
-            4 => products::<4, B>,
-            5 => products::<5, B>,
-            6 => products::<6, B>,
-            7 => products::<7, B>,
-            8 => products::<8, B>,
-            9 => products::<9, B>,
-            10 => products::<10, B>,
-            11 => products::<11, B>,
-            _ => products::<12, B>,
-        };
+        let shares = shares.and_then(|shares| shares[position - rows.first..].first_chunk());
         // SAFETY: the rows can be read as far as the reach, and the output has their positions.
-        unsafe { multiply(&blocks, x, place) };
+        unsafe {
+            match shares {
+                Some(shares) => run::<B, true>(&blocks, x, count, place, shares),
+                None => run::<B, false>(&blocks, x, count, place, &[0; ROWS]),
+            }
+        }
     });
 }
 
-/// Multiplies `R` rows from `x` on, and stores the results from element `place` of the output on.
+/// Multiplies `count` rows: see [`products`].
+///
+/// # Safety
+/// As there.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2")]
+#[inline]
+unsafe fn run<const B: usize, const FEW_ROWS: bool>(
+    blocks: &Blocks<B>,
+    x: *const i8,
+    count: usize,
+    place: usize,
+    shares: &[i32; ROWS],
+) {
+    let multiply = match count {
+        1 => products::<1, B, FEW_ROWS>,
+        2 => products::<2, B, FEW_ROWS>,
+        3 => products::<3, B, FEW_ROWS>,
+        4 => products::<4, B, FEW_ROWS>,
+        5 => products::<5, B, FEW_ROWS>,
+        6 => products::<6, B, FEW_ROWS>,
+        7 => products::<7, B, FEW_ROWS>,
+        8 => products::<8, B, FEW_ROWS>,
+        9 => products::<9, B, FEW_ROWS>,
+        10 => products::<10, B, FEW_ROWS>,
+        11 => products::<11, B, FEW_ROWS>,
+        _ => products::<12, B, FEW_ROWS>,
+    };
+    // SAFETY: the caller's promise.
+    unsafe { multiply(blocks, x, place, shares) }
+}
+
+/// Multiplies `R` rows from `x` on, and stores the results from element `place` of the output on. 128 is added to the
+/// weights when the rows are few, and their shares to the sums; to the input otherwise.
 ///
 /// # Safety
 /// The rows can be read as far as the reach; the output has their positions.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2")]
 #[inline(never)]
-unsafe fn products<const R: usize, const B: usize>(blocks: &Blocks<B>, x: *const i8, place: usize) {
+unsafe fn products<const R: usize, const B: usize, const FEW_ROWS: bool>(
+    blocks: &Blocks<B>,
+    x: *const i8,
+    place: usize,
+    shares: &[i32; ROWS],
+) {
     let flip = _mm512_set1_epi8(-128);
     let reach = &blocks.reach;
     let mut sums = [[_mm512_setzero_si512(); B]; R];
-    for sums in &mut sums {
+    for (sums, share) in sums.iter_mut().zip(shares) {
         for (block, sum) in sums.iter_mut().enumerate() {
             *sum = blocks.finish[block].bias;
+            if FEW_ROWS {
+                *sum = _mm512_add_epi32(*sum, _mm512_set1_epi32(*share));
+            }
         }
     }
     let mut w = blocks.weights;
@@ -188,13 +267,17 @@ unsafe fn products<const R: usize, const B: usize>(blocks: &Blocks<B>, x: *const
                         w[block] = w[block].add(BLOCK * GROUP);
                     }
                 }
+                if FEW_ROWS {
+                    loaded[block] = _mm512_xor_si512(loaded[block], flip);
+                }
             }
             for (row, sums) in sums.iter_mut().enumerate() {
                 // SAFETY: the segment has `quads` groups of 4 bytes.
                 let quad = unsafe { spread(x.add(row * blocks.step + offset + quad * GROUP)) };
-                let quad = _mm512_xor_si512(quad, flip);
+                let quad = if FEW_ROWS { quad } else { _mm512_xor_si512(quad, flip) };
                 for block in 0..B {
-                    sums[block] = _mm512_dpbusd_epi32(sums[block], quad, loaded[block]);
+                    let (unsigned, signed) = if FEW_ROWS { (loaded[block], quad) } else { (quad, loaded[block]) };
+                    sums[block] = _mm512_dpbusd_epi32(sums[block], unsigned, signed);
                 }
             }
         }

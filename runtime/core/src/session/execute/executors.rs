@@ -1,4 +1,4 @@
-//! What runs each kind of step, in a table: firmware leaves out the kinds that its plan has not.
+//! What runs each kind of step, in a table.
 
 use core::cell::Cell;
 
@@ -9,7 +9,7 @@ use crate::kernels::portable::{self, movement};
 use crate::kernels::view::{f32_cells, f32s, f32s_mut, i8_cells, i8s, i8s_mut, i16_cells, i16s, i16s_mut};
 use crate::kernels::{Bias, ConvF32Args, ConvI16Args, ConvI16Output, Operand, ReduceArgs, ReduceI8Args, Row, RowI8};
 use crate::plan::step::{BinaryOp, ConvI16, MAX_HOST_TENSORS, Step, opcode};
-use crate::plan::{DType, Form, MAX_RANK, StepSet, TensorId};
+use crate::plan::{DType, Form, MAX_RANK, TensorId};
 use crate::quantization::{Target, TargetI16};
 use crate::session::{Host, HostTensor};
 use crate::team;
@@ -59,23 +59,6 @@ pub(crate) const ALL: Executors = {
     table
 };
 
-/// Those of the kinds in `set`.
-pub(crate) const fn only(set: StepSet) -> Executors {
-    let mut table = ALL;
-    let mut kind = 0;
-    while kind < opcode::COUNT {
-        let mut form = 0;
-        while form < Form::COUNT {
-            if !set.has(kind, Form::ALL[form]) {
-                table[kind][form] = refuse;
-            }
-            form += 1;
-        }
-        kind += 1;
-    }
-    table
-}
-
 /// Runs a step that is no int8 convolution.
 #[inline(never)]
 pub(super) fn run(context: &mut Context<'_, '_>, step: &Step, host: &mut dyn Host) -> Result<(), Error> {
@@ -83,17 +66,12 @@ pub(super) fn run(context: &mut Context<'_, '_>, step: &Step, host: &mut dyn Hos
         Some(id) => Form::of(Some(context.tensor(id)?.dtype)),
         None => Form::I8,
     };
-    let forms = context.kernels.executors.get(step.opcode() as usize).ok_or(context.refused())?;
-    let [plain, real, wide] = forms;
-    let executor = match form {
-        Form::I8 => plain,
-        Form::F32 => real,
-        Form::I16 => wide,
-    };
+    let executor = context.kernels.kinds.executor(step, form);
     executor(context, step, host)
 }
 
-fn refuse(context: &mut Context<'_, '_>, _: &Step, _: &mut dyn Host) -> Result<(), Error> {
+/// Stands for the kinds that are left out.
+pub(crate) fn refuse(context: &mut Context<'_, '_>, _: &Step, _: &mut dyn Host) -> Result<(), Error> {
     Err(Error::NoKernel { step: context.index })
 }
 

@@ -5,7 +5,7 @@ use cygnet_core::plan::step::{ConvI8, IndexedConvI8, SparseConvI8, Step};
 use cygnet_core::weights;
 
 use super::Lowering;
-use crate::compile::compress::{Form, channels_at_once, scratch_bytes};
+use crate::compile::compress::{Allowed, Form, channels_at_once, scratch_bytes};
 
 /// A number of a convolution's weights: by output channel, tap row, tap column, input channel of the group.
 pub(super) type OfWeight<'w> = dyn Fn(usize, usize, usize, usize) -> i8 + 'w;
@@ -27,7 +27,7 @@ impl Lowering<'_> {
         })
     }
 
-    /// A dense step: weights packed, or in fewer bits where that saves enough. `factor` gives what is inside each weight
+    /// A dense step: weights packed, or in fewer bits where that is allowed and saves enough. `factor` gives what is inside each weight
     /// as a factor that neighbours share; 0 where nothing is known of that.
     pub(super) fn dense_i8(&mut self, conv: ConvI8, weight: &OfWeight<'_>, factor: &OfWeight<'_>, label: &str) -> Step {
         let window = conv.window;
@@ -39,14 +39,13 @@ impl Lowering<'_> {
         };
         let packed = packed_by(weight);
         let narrow = is_narrow(&packed);
-        let form = match self.options.compress {
-            true => Form::of(&window, packed, &packed_by(factor)),
-            false => Form::Packed(packed),
-        };
-        if let Form::Packed(packed) = form {
+        let factors = packed_by(factor);
+        let Some(form) = Form::smaller(&window, &packed, &factors, self.allowed) else {
+            let smaller = Form::smaller(&window, &packed, &factors, Allowed::ALL);
+            self.builder.compressible_bytes += smaller.map_or(0, |form| packed.len() - form.len());
             let scratch = useful_scratch(&window, false, limit).map(|bytes| self.builder.scratch(bytes, label));
             return Step::ConvI8(ConvI8 { scratch, weights: self.builder.constant(packed), narrow, ..conv });
-        }
+        };
         let channels = channels_at_once(&window, limit);
         let scratch = Some(self.builder.scratch(scratch_bytes(&window, channels, limit), label));
         let conv = ConvI8 { scratch, narrow, ..conv };
@@ -58,7 +57,7 @@ impl Lowering<'_> {
                 factors: self.builder.constant(factors),
                 factor_quads,
             }),
-            Form::Sparse(stored) | Form::Packed(stored) => {
+            Form::Sparse(stored) => {
                 let conv = ConvI8 { weights: self.builder.constant(stored), ..conv };
                 Step::SparseConvI8(SparseConvI8 { conv, channels })
             }

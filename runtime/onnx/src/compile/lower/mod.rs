@@ -32,6 +32,7 @@ use std::rc::Rc;
 use cygnet_core::plan::{DType, TensorId};
 
 use super::builder::Builder;
+use super::compress::Allowed;
 use super::recognise::DOMAIN;
 use super::{CompileError, Options};
 use crate::model::{self, Model, Node, Tensor};
@@ -76,6 +77,8 @@ pub(super) fn wrong<T>(problem: impl Into<String>) -> Lowered<T> {
 pub(super) struct Lowering<'m> {
     model: &'m Model,
     options: &'m Options,
+    /// Forms that weights may be stored in.
+    allowed: Allowed,
     builder: Builder,
     values: HashMap<String, Value>,
     /// Which nodes read a tensor.
@@ -156,6 +159,7 @@ impl<'m> Lowering<'m> {
         let mut state = Lowering {
             model,
             options,
+            allowed: Allowed::of(options.compress, model),
             builder: Builder::default(),
             values: HashMap::new(),
             consumers,

@@ -2,8 +2,9 @@
 
 use core::arch::naked_asm;
 
+use crate::kernels::cortex_m::joined;
 use crate::kernels::portable::conv_i16::{store, store_wide};
-use crate::kernels::rows::{Tile, for_each_rows};
+use crate::kernels::rows::{Reach, Tile, for_each_rows};
 use crate::kernels::{Bias, ConvI16Args};
 use crate::weights::{BLOCK, GROUP, LANES, WIDE_RUN, block_width};
 
@@ -25,6 +26,10 @@ pub(super) fn conv(args: ConvI16Args<'_>) {
 /// Multiplies the rows of a tile with all blocks of a group and stores the results.
 fn multiply(args: &mut ConvI16Args<'_>, tile: &Tile<'_, ROWS, i16>, group: usize, weights: &[u8]) {
     let (group_out, out_c) = (args.window.group_out(), args.window.out_c as usize);
+    let mut room = joined::room();
+    let ([row, other], reach) = joined::rows(tile, &mut room);
+    // A tile of one row multiplies it twice.
+    let rows = [row, if tile.count < ROWS { row } else { other }];
     let mut rest = weights;
     for start in (0..group_out).step_by(BLOCK) {
         let width = block_width(start, group_out);
@@ -43,14 +48,14 @@ fn multiply(args: &mut ConvI16Args<'_>, tile: &Tile<'_, ROWS, i16>, group: usize
         match args.bias {
             Bias::I32(bias) => {
                 let mut sums = [[0; 2 * ROWS]; BLOCK / 2];
-                products(tile, block, width, usize::MAX, &mut sums, |_| {});
+                products(rows, &reach, block, width, usize::MAX, &mut sums, |_| {});
                 for row in 0..tile.count {
                     store(&mut args.y, place(row), &of_row(&sums, row), bias.slice(channel, lanes), multipliers);
                 }
             }
             Bias::I64(bias) => {
                 let mut totals = [[0_i64; BLOCK]; ROWS];
-                products(tile, block, width, RUN, &mut [[0; 2 * ROWS]; BLOCK / 2], |sums| {
+                products(rows, &reach, block, width, RUN, &mut [[0; 2 * ROWS]; BLOCK / 2], |sums| {
                     for (row, totals) in totals.iter_mut().enumerate() {
                         totals.iter_mut().zip(of_row(sums, row)).for_each(|(total, sum)| *total += i64::from(sum));
                     }
@@ -64,11 +69,12 @@ fn multiply(args: &mut ConvI16Args<'_>, tile: &Tile<'_, ROWS, i16>, group: usize
     }
 }
 
-/// Adds the products of a tile's rows with a block to `sums`; calls `flush` behind every `run` groups of four, and at the
+/// Adds the products of what two rows reach with a block to `sums`; calls `flush` behind every `run` groups of four, and at the
 /// end of each segment.
 #[inline(always)]
 fn products(
-    tile: &Tile<'_, ROWS, i16>,
+    rows: [*const i16; ROWS],
+    reach: &Reach,
     block: &[u8],
     width: usize,
     run: usize,
@@ -81,11 +87,9 @@ fn products(
         3 => two_rows_of_12,
         _ => two_rows_of_16,
     };
-    let quads = tile.reach.quads;
-    // A tile of one row multiplies it twice.
-    let rows = [tile.pointer(0), tile.pointer(tile.count.saturating_sub(1).min(ROWS - 1))];
+    let quads = reach.quads;
     let mut weights = block.as_ptr();
-    tile.reach.for_each_segment(|offset| {
+    reach.for_each_segment(|offset| {
         for first in (0..quads).step_by(run.min(quads).max(1)) {
             let count = run.min(quads - first);
             let [x, other] = rows.map(|row| row.wrapping_add(offset + first * GROUP));

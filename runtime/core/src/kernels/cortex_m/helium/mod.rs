@@ -1,9 +1,11 @@
 //! Armv8.1-M cores with Helium, the M-profile vector extension with floats: Cortex-M55 and M85.
 //!
 //! VMLADAVA multiplies 16 bytes with 16 others and adds the products to one general register; a gathering VLDRW
-//! picks 16 weights of one channel, four by four, out of the one layout of weights.
+//! picks 16 weights of one channel, four by four, out of the one layout of weights. Of int16 it multiplies eight, and a
+//! gathering VLDRB makes weights as wide.
 
 mod conv;
+mod conv_i16;
 mod copy;
 mod depthwise;
 mod elementwise;
@@ -15,8 +17,8 @@ mod pool;
 mod taps;
 mod tile;
 
-use crate::kernels::Kernels;
 use crate::kernels::portable::PORTABLE;
+use crate::kernels::{Kernels, KernelsI16};
 
 static KERNELS: Kernels = HELIUM;
 
@@ -30,6 +32,7 @@ pub(super) const HELIUM: Kernels = Kernels {
     table: elementwise::table,
     pool_i8: pool::pool,
     reduce_i8: pool::reduce,
+    i16: KernelsI16 { conv: conv_i16::conv, ..PORTABLE.i16 },
     ..PORTABLE
 };
 

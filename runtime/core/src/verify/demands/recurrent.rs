@@ -1,14 +1,29 @@
 //! What recurrent layers demand.
 
-use super::{Rule, constant, each_magnitude, factors, product, require, sized, tensor, typed};
+use super::operands::{constant, factors, require, sized, tensor, typed};
+use super::sums::each_magnitude;
+use super::{Rule, rules};
 use crate::bytes::{I32s, I64s};
 use crate::plan::step::Recurrent;
 use crate::plan::{DType, Plan};
+use crate::verify::product;
 use crate::weights;
+
+rules! {
+    lstm(plan, s: Lstm) {
+        check(plan, s, 4)
+    }
+    gru(plan, s: Gru) {
+        check(plan, s, 3)
+    }
+    rnn(plan, s: Rnn) {
+        check(plan, s, 1)
+    }
+}
 
 /// Checks a layer whose cells have so many gates.
 #[inline(never)]
-pub(super) fn check(plan: &Plan<'_>, s: &Recurrent, gates: u32) -> Rule {
+fn check(plan: &Plan<'_>, s: &Recurrent, gates: u32) -> Rule {
     let units = product(&[gates, s.hidden, 4]).filter(|&units| units > 0).ok_or("it has no usable number of units")?;
     let sides =
         [Some((s.x, gates)), s.h.map(|id| (id, 1)), s.c.map(|id| (id, 1)), Some((s.y, 1)), s.y_c.map(|id| (id, 1))];

@@ -1,9 +1,9 @@
 //! The record of recurrent layers.
 
-use super::records::Window;
-use super::tensor::TensorId;
+use super::Window;
 use crate::bytes::Span;
 use crate::math::Function;
+use crate::plan::TensorId;
 
 crate::record! {
     /// A function inside a cell.
@@ -25,9 +25,9 @@ crate::record! {
     ///
     /// `x` holds `W·x + Wb` of all gates; the step adds `R·h + Rb`, with `h` what the step before has made, and applies the
     /// cell's formula, each operation rounded to f32. Where `state` is float32, the weights are, and sums are those of
-    /// [`super::step::ConvF32`]. Where it is int16, the weights are int8 and
+    /// [`crate::plan::step::ConvF32`]. Where it is int16, the weights are int8 and
     /// `R·h + Rb = f32(Σ level·w + bias) × multiplier`, with `level = clamp(round(h × 2¹⁵))`, as in
-    /// [`super::step::ConvI16`]: a state outside of -1..1 is cut off there.
+    /// [`crate::plan::step::ConvI16`]: a state outside of -1..1 is cut off there.
     Recurrent {
         /// Inputs of the gates, float32 `[steps, batch, gates · hidden]`.
         x: TensorId,
@@ -60,7 +60,7 @@ crate::record! {
         multipliers: Span,
         /// `Rb`, f32; with int8 weights in units of the multipliers, i32, or i64 where `wide` is 1.
         bias: Span,
-        /// As in [`super::step::ConvI16`].
+        /// As in [`crate::plan::step::ConvI16`].
         wide: u32,
         /// LSTM only: weights from the cells to the gates, f32 `[3, hidden]` (input, output, forget); or absent.
         peepholes: Span,
@@ -77,7 +77,7 @@ crate::record! {
 
 impl Recurrent {
     /// Of one run.
-    pub(super) fn multiply_accumulates(&self, gates: u64) -> u64 {
+    pub(in crate::plan) fn multiply_accumulates(&self, gates: u64) -> u64 {
         u64::from(self.steps) * u64::from(self.batch) * gates * u64::from(self.hidden) * u64::from(self.hidden)
     }
 
