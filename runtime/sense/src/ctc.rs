@@ -99,7 +99,7 @@ pub fn search_ctc(
     }
     let mut logarithm = 0.0;
     for scores in scores.chunks_exact(classes.max(1)) {
-        moment.copy_from_slice(scores);
+        moment.iter_mut().zip(scores).for_each(|(to, score)| *to = *score);
         if !are_probabilities(moment) {
             softmax_in_place(moment);
         }

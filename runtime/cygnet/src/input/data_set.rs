@@ -82,7 +82,7 @@ impl DataSet {
         match (card.and_then(Card::speech_spec), &set.source) {
             (Some(speech), Source::Files { preparation: Preparation::Audio(spec), files }) => {
                 let paths = files.iter().map(|(path, _)| path.clone()).collect();
-                let source = Source::Frames(Frames::read(paths, spec, speech.hop)?);
+                let source = Source::Frames(Frames::of(paths, spec, speech.hop)?);
                 Ok(Self { source, ..set })
             }
             _ => Ok(set),
@@ -260,8 +260,9 @@ impl DataSet {
                 Ok(Sample { name: self.name(index), inputs, label: *label, starts: true })
             }
             Source::Frames(frames) => {
-                let (values, (_, frame)) = frames.get(index).zip(frames.place(index)).ok_or_else(missing)?;
-                let of = |input: &InputSpec| if input.kept { Vec::new() } else { values.to_vec() };
+                let values = frames.tensor(index)?.ok_or_else(missing)?;
+                let (_, frame) = frames.place(index).ok_or_else(missing)?;
+                let of = |input: &InputSpec| if input.kept { Vec::new() } else { values.clone() };
                 let inputs = self.inputs.iter().map(of).collect();
                 Ok(Sample { name: self.name(index), inputs, label: None, starts: frame == 0 })
             }

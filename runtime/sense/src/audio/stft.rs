@@ -184,7 +184,7 @@ fn transformed(signal: &mut [f32], spectrum: &mut [[f32; 2]]) {
 /// imaginary parts of the first and the last bin do not count.
 fn put_hartley(spectrum: &[[f32; 2]], signal: &mut [f32]) {
     let [zero, middle @ .., nyquist] = spectrum else { return };
-    let (low, high) = signal.split_at_mut(middle.len() + 1);
+    let Some((low, high)) = signal.split_at_mut_checked(middle.len() + 1) else { return };
     let ([first, rising @ ..], [centre, falling @ ..]) = (low, high) else { return };
     (*first, *centre) = (zero[0], nyquist[0]);
     for ([re, im], to) in middle.iter().zip(rising) {
