@@ -5,6 +5,7 @@ pub mod compile;
 pub mod demo;
 #[cfg(feature = "distill")]
 pub mod distill;
+pub mod dynamic;
 pub mod goal;
 pub mod progress;
 pub mod quantize;

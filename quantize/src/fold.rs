@@ -33,6 +33,11 @@ pub struct Folded {
     pub transposed: usize,
 }
 
+/// Replaces nodes that read constants only by their value; tells how many went.
+pub fn constants(model: &mut Model) -> usize {
+    constants::fold(model)
+}
+
 /// Runs all passes. `dims` fixes open axes, see [`crate::facts::dims_of`].
 ///
 /// # Errors

@@ -7,6 +7,7 @@
 //! levels, `t_dq` the value again, `t_s` the scale; `z7` is the zero point 7. Long names are shortened to their end,
 //! equal scales are one, named after the first tensor that has it.
 
+pub mod dynamic;
 mod store;
 mod weights;
 
@@ -157,13 +158,17 @@ fn state_readers(model: &Model, placement: &Placement) -> BTreeMap<String, Vec<S
 
 /// Whether a node of an island picks rows of a large constant table by indices that are computed.
 fn is_embedding(model: &Model, node: &Node, placement: &Placement) -> bool {
-    let is_island = node.output(0).is_some_and(|output| placement.islands.contains(output));
+    node.output(0).is_some_and(|output| placement.islands.contains(output)) && is_table(model, node)
+}
+
+/// Whether a node picks rows of a large constant table by indices that are computed.
+fn is_table(model: &Model, node: &Node) -> bool {
     let computed = node.input(1).is_some_and(|indices| !model.initializers.contains_key(indices));
     let table = constant(model, node, 0);
     let large = table.is_some_and(|table| {
         table.dtype == DType::F32 && table.shape.len() == 2 && table.len() >= EMBEDDING && table.shape[1] > 1
     });
-    is_island && computed && large && node.is("Gather") && node.int("axis").unwrap_or(0) == 0
+    computed && large && node.is("Gather") && node.int("axis").unwrap_or(0) == 0
 }
 
 /// Elements from which on a table's rows become int8.

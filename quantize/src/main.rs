@@ -24,6 +24,8 @@ struct Cli {
 enum Command {
     /// Turns an int8 or float ONNX model into a plan.
     Compile(command::compile::Arguments),
+    /// Gives products int8 weights and levels made while the model runs: no samples are needed.
+    Dynamic(command::dynamic::Arguments),
     /// Goes the whole way on the bundled models.
     Demo(command::demo::Arguments),
     /// Trains the quantized model, or a smaller one, to answer as the float model does.
@@ -41,12 +43,13 @@ fn main() -> ExitCode {
     }
     let result = match (cli.command, cli.quantize) {
         (Some(Command::Compile(arguments)), _) => command::compile::run(&arguments),
+        (Some(Command::Dynamic(arguments)), _) => command::dynamic::run(&arguments),
         (Some(Command::Demo(arguments)), _) => command::demo::run(&arguments),
         #[cfg(feature = "distill")]
         (Some(Command::Distill(arguments)), _) => command::distill::run(&arguments),
         (None, Some(arguments)) => command::quantize::run(&arguments),
         (None, None) => {
-            eprintln!("quantize: give a model and --calib, or `compile`, or `demo`; see --help");
+            eprintln!("quantize: give a model and --calib, or `compile`, `dynamic` or `demo`; see --help");
             return ExitCode::from(2);
         }
     };

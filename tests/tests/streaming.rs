@@ -1,4 +1,4 @@
-//! A recurrent layer fed piece by piece, its state kept by the session, answers as the same layer fed with the whole.
+//! A layer fed piece by piece, its state or its cache kept by the session, answers as the same layer fed with the whole.
 
 use std::collections::BTreeMap;
 
@@ -121,4 +121,83 @@ fn a_reset_begins_anew_and_a_written_state_counts() {
     session.write_f32(1, &first[&1]).expect("written");
     session.write_f32(2, &first[&2]).expect("written");
     assert_eq!(run(&mut session), second);
+}
+
+/// A causal convolution of 3 moments with levels of 8 bits over `steps` moments. What lies before the first one comes in,
+/// and what lies before the next piece goes out.
+fn causal(steps: usize) -> Vec<u8> {
+    const CHANNELS: usize = 4;
+    let port = |name: &str, moments: usize| {
+        let shape = Some([1, CHANNELS, moments].map(Dim::Known).to_vec());
+        ValueInfo { name: name.into(), dtype: DType::F32, shape }
+    };
+    let mut model = Model { ir_version: 8, opsets: [(String::new(), 17)].into(), ..Model::default() };
+    let stored: Vec<i8> = numbers(CHANNELS * CHANNELS * 3, 5).iter().map(|value| (value * 127.0) as i8).collect();
+    let ints = |values: &[i64]| {
+        let data = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        Tensor { dtype: DType::I64, shape: vec![values.len()], data }
+    };
+    let constants = [
+        ("s", Tensor::scalar_f32(0.02)),
+        ("z", Tensor::from_u8(vec![], &[120])),
+        ("ws", Tensor::scalar_f32(0.01)),
+        ("wz", Tensor::from_i8(vec![], &[0])),
+        ("ys", Tensor::scalar_f32(0.05)),
+        ("w", Tensor::from_i8(vec![CHANNELS, CHANNELS, 3], &stored)),
+        ("from", ints(&[steps as i64])),
+        ("to", ints(&[steps as i64 + 2])),
+        ("time", ints(&[2])),
+    ];
+    model.initializers = constants.map(|(name, tensor)| (name.to_string(), tensor)).into();
+    let pair = |model: &mut Model, value: &str, scale: &str, real: &str| {
+        let levels = format!("{value}/q");
+        model.nodes.push(Node::new("QuantizeLinear", "", &[value, scale, "z"], &[&levels]));
+        model.nodes.push(Node::new("DequantizeLinear", "", &[&levels, scale, "z"], &[real]));
+    };
+    pair(&mut model, "x", "s", "x/dq");
+    pair(&mut model, "cache_in", "s", "cache_in/dq");
+    let node = Node::new("Concat", "", &["cache_in/dq", "x/dq"], &["whole"]);
+    model.nodes.push(node.with("axis", Attribute::Int(2)));
+    pair(&mut model, "whole", "s", "whole/dq");
+    model.nodes.push(Node::new("DequantizeLinear", "", &["w", "ws", "wz"], &["w/dq"]));
+    model.nodes.push(Node::new("Conv", "", &["whole/dq", "w/dq"], &["sums"]));
+    pair(&mut model, "sums", "ys", "y");
+    model.nodes.push(Node::new("Slice", "", &["whole/dq", "from", "to", "time"], &["rest"]));
+    pair(&mut model, "rest", "s", "cache_out");
+    model.inputs = vec![port("x", steps), port("cache_in", 2)];
+    model.outputs = vec![port("y", steps), port("cache_out", 2)];
+    compile(&model, &Options::default()).expect("compiles").plan
+}
+
+#[test]
+fn caches_of_convolutions_are_kept_as_levels_and_lose_nothing() {
+    const MOMENTS: usize = 1200;
+    const CHANNELS: usize = 4;
+    // All channels of a moment, moment after moment.
+    let x = numbers(MOMENTS * CHANNELS, 6);
+    let answers = |steps: usize| {
+        let bytes = causal(steps);
+        let plan = Plan::parse(&bytes).expect("a plan");
+        assert_eq!(plan.states().collect::<Vec<_>>(), [(1, 1)]);
+        for port in [plan.input(1), plan.output(1)] {
+            let port = port.expect("a state");
+            assert_eq!(plan.tensor(port.tensor).expect("its tensor").dtype, cygnet_core::DType::I8);
+        }
+        let mut memory = arena(plan.arena_bytes());
+        let mut session = Session::new(plan, arena_bytes(&mut memory)).expect("a session");
+        let (mut all, mut y) = (Vec::new(), vec![0.0; CHANNELS * steps]);
+        for piece in x.chunks_exact(CHANNELS * steps) {
+            let turned: Vec<f32> = (0..CHANNELS * steps).map(|n| piece[n % steps * CHANNELS + n / steps]).collect();
+            session.write_f32(0, &turned).expect("written");
+            session.run().expect("runs");
+            session.read_f32(0, &mut y).expect("read");
+            all.extend((0..CHANNELS * steps).map(|n| y[n % CHANNELS * steps + n / CHANNELS]));
+        }
+        all
+    };
+    let whole = answers(MOMENTS);
+    assert!(whole.iter().any(|value| *value > 1.0) && whole.iter().any(|value| *value < -1.0));
+    for steps in [1, 2, 5, 100] {
+        assert!(answers(steps) == whole, "pieces of {steps}");
+    }
 }

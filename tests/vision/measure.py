@@ -93,8 +93,26 @@ def compare_boxes(name, model, photos, folder):
             overlaps.append(overlap(box, best))
         more += len(left)
     mean = sum(overlaps) / max(1, len(overlaps))
+    all_boxes = sum(overlaps) / max(1, boxes)
     print(f"{name}: {boxes} boxes of the float model, {len(overlaps)} found again with a mean IoU of {mean:.3f}, "
-          f"{missed} missed, {more} more; fallback steps: float {fallbacks(model)}, int8 {fallbacks(small)}")
+          f"{missed} missed ({all_boxes:.3f} with 0 for them), {more} more; fallback steps: float {fallbacks(model)}, "
+          f"int8 {fallbacks(small)}")
+
+
+def edits(a, b):
+    """Characters to put in, take out or change so that `a` becomes `b` (Levenshtein 1966)."""
+    row = list(range(len(b) + 1))
+    for i, left in enumerate(a, 1):
+        before, row[0] = row[0], i
+        for j, right in enumerate(b, 1):
+            before, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, before + (left != right))
+    return row[-1]
+
+
+def characters(answers, texts):
+    """Share of characters that are right, spaces left out."""
+    pairs = [(answer.replace(" ", ""), text.replace(" ", "")) for answer, text in zip(answers, texts)]
+    return 1 - sum(edits(answer, text) for answer, text in pairs) / sum(len(text) for _, text in pairs)
 
 
 def compare_text(name, model, folder):
@@ -107,7 +125,9 @@ def compare_text(name, model, folder):
     letters = sum(a.replace(" ", "") == b.replace(" ", "") for a, b in pairs)
     right = [sum(a.replace(" ", "") == b.replace(" ", "") for a, b in zip(answer, texts)) for answer in answers]
     print(f"{name}: {equal} of {len(pairs)} lines equal the float model's, {letters} but for spaces; right but for "
-          f"spaces: float {right[0]}, int8 {right[1]}; fallback steps: float {fallbacks(model)}, int8 {fallbacks(small)}")
+          f"spaces: float {right[0]}, int8 {right[1]}; characters right: float "
+          f"{characters(answers[0], texts):.2%}, int8 {characters(answers[1], texts):.2%}; "
+          f"fallback steps: float {fallbacks(model)}, int8 {fallbacks(small)}")
 
 
 def main(zoo, photos, fastestdet):

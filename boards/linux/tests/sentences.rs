@@ -98,7 +98,8 @@ fn what_is_no_sentence_and_has_no_tokenizer_is_refused() {
     std::fs::remove_file(folder.path().join("words.json")).unwrap();
     let (_, errors) = run(&model, &["red"]);
     assert!(errors.contains("words.json") && errors.contains("the tokenizer cannot be used"), "{errors}");
-    std::fs::write(folder.path().join("colours.toml"), "name = \"colours\"\ntask = \"features\"\n").unwrap();
+    let card = "name = \"colours\"\ntask = \"features\"\n[input]\nkind = \"tensor\"\n";
+    std::fs::write(folder.path().join("colours.toml"), card).unwrap();
     let (_, errors) = run(&model, &["red", "green"]);
     assert!(errors.contains("only texts may be several"), "{errors}");
 }

@@ -165,3 +165,34 @@ fn what_does_not_suit_the_model_is_refused_with_the_mend() {
         assert!(message.contains(expected), "{message}");
     }
 }
+
+#[test]
+fn recordings_become_the_frames_that_a_voice_activity_model_hears() {
+    let folder = tempfile::tempdir().unwrap();
+    for (name, count) in [("a.wav", 6_u32), ("b.wav", 4)] {
+        let samples: Vec<u8> = (1..=count as i16).flat_map(|n| (n * 1024).to_le_bytes()).collect();
+        let mut wav = b"RIFF".to_vec();
+        wav.extend((36 + 2 * count).to_le_bytes());
+        wav.extend(b"WAVEfmt \x10\0\0\0\x01\0\x01\0");
+        wav.extend([8000_u32, 16000].iter().flat_map(|word| word.to_le_bytes()));
+        wav.extend(b"\x02\0\x10\0data");
+        wav.extend((2 * count).to_le_bytes());
+        wav.extend(samples);
+        fs::write(folder.path().join(name), wav).unwrap();
+    }
+    let audio = "kind = \"audio\"\nsample_rate = 8000\nclip_samples = 6\nfeatures = \"waveform\"\n[speech]\nhop = 4\n";
+    let state = InputSpec { kept: true, ..spec("state", &[1, 2]) };
+    let set = DataSet::open(folder.path(), Some(&card(audio)), vec![spec("x", &[1, 6]), state]).unwrap();
+    let samples: Vec<_> = set.samples().map(Result::unwrap).collect();
+    let found: Vec<_> = samples.iter().map(|s| (&*s.name, s.starts, s.inputs[0].clone(), s.inputs[1].len())).collect();
+    // 1024 / 32768 is a 32nd. Two samples of the frame before stand in front, silence before and behind the recording.
+    let frame = |values: [u8; 6]| values.map(|value| f32::from(value) / 32.0).to_vec();
+    let expected = [
+        ("a.wav[0]", true, frame([0, 0, 1, 2, 3, 4]), 0),
+        ("a.wav[1]", false, frame([3, 4, 5, 6, 0, 0]), 0),
+        ("b.wav[0]", true, frame([0, 0, 1, 2, 3, 4]), 0),
+    ];
+    assert_eq!(found, expected);
+    assert_eq!(set.file(2), Some(&*folder.path().join("b.wav")));
+    assert!(set.sample(3).is_err() && !set.is_labelled());
+}

@@ -151,6 +151,14 @@ pub struct Text {
     /// With `ctc`: the class that stands for no character; 0 when not given.
     #[serde(default)]
     pub blank: u32,
+    /// With `ctc`: how many texts the search keeps, see [`search_ctc`](crate::ctc::search_ctc); where it is not given, or
+    /// 0, the likeliest class of each moment is taken.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub beams: u16,
+}
+
+fn is_zero(number: &u16) -> bool {
+    *number == 0
 }
 
 /// The form of an output that is text.

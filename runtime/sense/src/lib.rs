@@ -13,6 +13,7 @@
 //! | [`events`] | scores of overlapping windows | words with a beginning and an end |
 //! | [`speech`] | how likely frames hold speech | segments of speech |
 //! | [`answers`] | scores, boxes | the best classes, probabilities, boxes that remain, text |
+//! | [`ctc`] | scores for each moment | the likeliest text |
 //! | [`boxes`] | outputs of a detector | boxes and keypoints |
 //! | `card` | `MODEL.toml` | the specs above, labels, source and accuracy |
 //!
@@ -40,6 +41,7 @@ pub mod audio;
 pub mod boxes;
 #[cfg(feature = "card")]
 pub mod card;
+pub mod ctc;
 mod encoding;
 mod error;
 pub mod events;

@@ -3,6 +3,7 @@
 use cygnet_sense::Placement;
 use cygnet_sense::answers::read_ctc;
 use cygnet_sense::card::TextDecoder;
+use cygnet_sense::ctc::{Beam, CtcRoom, Prefix, search_ctc};
 
 use super::Session;
 use crate::error::Error;
@@ -26,8 +27,9 @@ impl Session {
         Ok(Some(boxes(&decoder, &outputs, placement, label)?))
     }
 
-    /// The text that the first output tells and how sure the model is of it, the mean over its characters; `None` where
-    /// the card does not say how the output becomes text.
+    /// The text that the first output tells and how sure the model is of it, the mean over its characters (with beams the
+    /// geometric mean, of the probability of the whole text); `None` where the card does not say how the output becomes
+    /// text.
     ///
     /// # Errors
     /// [`Error::NoScores`] where the model has no output.
@@ -41,9 +43,22 @@ impl Session {
         }
         let labels = model.labels();
         let (mut text, mut sum, mut count) = (String::new(), 0.0, 0);
+        let label = |class: usize| labels.get(class).map_or("\u{fffd}", String::as_str);
         match wanted.decoder {
+            TextDecoder::Ctc if wanted.beams > 0 => {
+                let (width, moments) = (usize::from(wanted.beams), scores.len() / classes);
+                let mut beams = vec![Beam::default(); 2 * width];
+                let mut prefixes = vec![Prefix::default(); CtcRoom::prefixes(moments, width)];
+                let mut moment = vec![0.0; classes];
+                let room = CtcRoom { beams: &mut beams, prefixes: &mut prefixes, moment: &mut moment };
+                let sure = search_ctc(&scores, classes, wanted.blank as usize, room, |class| {
+                    text.push_str(label(class));
+                    count += 1;
+                })?;
+                return Ok(Some((text, if count == 0 { 0.0 } else { (sure / count as f64).exp() as f32 })));
+            }
             TextDecoder::Ctc => read_ctc(&scores, classes, wanted.blank as usize, |class, score| {
-                text.push_str(labels.get(class).map_or("\u{fffd}", String::as_str));
+                text.push_str(label(class));
                 sum += score;
                 count += 1;
             }),

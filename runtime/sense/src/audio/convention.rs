@@ -100,6 +100,22 @@ choices! {
     }
 }
 
+impl WindowFunction {
+    /// The weight of sample `n` of a window of `len`.
+    pub(super) fn weight(self, n: usize, len: u32) -> f32 {
+        let cosine = |period: f64| libm::cos(2.0 * PI * n as f64 / period.max(1.0));
+        let (periodic, symmetric) = (f64::from(len), f64::from(len) - 1.0);
+        (match self {
+            WindowFunction::Hann => 0.5 - 0.5 * cosine(periodic),
+            WindowFunction::HannSymmetric => 0.5 - 0.5 * cosine(symmetric),
+            WindowFunction::Hamming => 0.54 - 0.46 * cosine(periodic),
+            WindowFunction::HammingSymmetric => 0.54 - 0.46 * cosine(symmetric),
+            WindowFunction::Povey => libm::pow(0.5 - 0.5 * cosine(symmetric), 0.85),
+            WindowFunction::Rectangular => 1.0,
+        }) as f32
+    }
+}
+
 /// In what front ends differ; the default is the plainest one.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Convention {
@@ -212,20 +228,6 @@ impl Convention {
             return refuse("lifter_from", "0 or 1");
         }
         Ok(())
-    }
-
-    /// The weight of sample `n` of a window of `len`.
-    pub(super) fn window_weight(&self, n: usize, len: u32) -> f32 {
-        let cosine = |period: f64| libm::cos(2.0 * PI * n as f64 / period.max(1.0));
-        let (periodic, symmetric) = (f64::from(len), f64::from(len) - 1.0);
-        (match self.window {
-            WindowFunction::Hann => 0.5 - 0.5 * cosine(periodic),
-            WindowFunction::HannSymmetric => 0.5 - 0.5 * cosine(symmetric),
-            WindowFunction::Hamming => 0.54 - 0.46 * cosine(periodic),
-            WindowFunction::HammingSymmetric => 0.54 - 0.46 * cosine(symmetric),
-            WindowFunction::Povey => libm::pow(0.5 - 0.5 * cosine(symmetric), 0.85),
-            WindowFunction::Rectangular => 1.0,
-        }) as f32
     }
 
     /// What happens to the samples of a frame before the window; gives the logarithm of their energy, where that is told.

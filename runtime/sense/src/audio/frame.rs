@@ -64,7 +64,7 @@ impl<'a> FrameTables<'a> {
         let [window, spans, weights, cosine, spectrum, power, bands, row] =
             sizes(spec).map(|len| take(&mut scratch, len));
         for (n, value) in window.iter_mut().enumerate() {
-            *value = spec.convention.window_weight(n, spec.window);
+            *value = spec.convention.window.weight(n, spec.window);
         }
         write_filters(spec, spans, weights);
         let period = cosine.len() as f64;
@@ -153,21 +153,23 @@ fn copy(to: &mut [f32], from: &[f32]) {
     }
 }
 
-/// `|X|²` of the real `signal` (overwritten), bins 0 to half its length.
-fn power_spectrum(signal: &mut [f32], power: &mut [f32]) {
+/// The bins 0 to half its length of the real `signal`, which is overwritten; the first one holds the real last one as its
+/// imaginary part. `None` where its length is none of those that a checked spec has.
+pub(super) fn real_transform(signal: &mut [f32]) -> Option<&[microfft::Complex32]> {
     macro_rules! transform {
         ($($len:literal => $rfft:ident),*) => {
             match signal.len() {
-                $($len => <&mut [f32; $len]>::try_from(signal).map(|signal| &microfft::real::$rfft(signal)[..]),)*
-                // No checked spec has another length.
-                _ => return,
+                $($len => <&mut [f32; $len]>::try_from(signal).ok().map(|signal| &microfft::real::$rfft(signal)[..]),)*
+                _ => None,
             }
         };
     }
-    let bins = transform!(
-        64 => rfft_64, 128 => rfft_128, 256 => rfft_256, 512 => rfft_512, 1024 => rfft_1024, 2048 => rfft_2048
-    );
-    let Ok([first, others @ ..]) = bins else { return };
+    transform!(64 => rfft_64, 128 => rfft_128, 256 => rfft_256, 512 => rfft_512, 1024 => rfft_1024, 2048 => rfft_2048)
+}
+
+/// `|X|²` of the real `signal` (overwritten), bins 0 to half its length.
+fn power_spectrum(signal: &mut [f32], power: &mut [f32]) {
+    let Some([first, others @ ..]) = real_transform(signal) else { return };
     let [zero, middle @ .., nyquist] = power else { return };
     // Both are real, and share the first element.
     *zero = first.re * first.re;

@@ -5,11 +5,13 @@ mod frame;
 mod loudest;
 mod mel;
 mod spec;
+mod stft;
 mod stream;
 mod windows;
 
 pub use convention::{Convention, CosineScale, FloorRule, Logarithm, Padding, Sides, Spectrum, WindowFunction};
 pub use loudest::loudest_window;
 pub use spec::{AudioRecord, AudioSpec, Features, MAX_BANDS, MelNorm, MelScale, PerBand};
+pub use stft::Stft;
 pub use stream::FeatureStream;
 pub use windows::{FeatureWindows, Window};

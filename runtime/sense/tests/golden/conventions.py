@@ -37,6 +37,19 @@ def of_librosa(y):
     save("librosa_hamming_log10", np.log10(np.maximum(magnitude, 1e-5)).T)
 
 
+def spectra(y):
+    """Complex numbers as pairs, frame after frame, and the sound of them without their upper half."""
+    y = y[:1600].astype(np.float64)
+    for name, center in [("zeros", True), ("reflect", True), ("none", False)]:
+        window = 200 if center else 256
+        settings = dict(n_fft=256, hop_length=100, win_length=window, center=center)
+        pad_mode = "reflect" if name == "reflect" else "constant"
+        found = librosa.stft(y, pad_mode=pad_mode, **settings)
+        save(f"stft_{name}", found.T.copy().view(np.float64))
+        found[64:] = 0
+        save(f"istft_{name}", librosa.istft(found, length=len(y), **settings))
+
+
 def of_kaldi(samples):
     waves = samples.astype(np.float32)
     for kind, energy in [("fbank", False), ("mfcc", False), ("mfcc", True)]:
@@ -71,5 +84,6 @@ def of_tensorflow(y):
 
 samples = np.frombuffer((HERE / "sound.i16").read_bytes(), "<i2")
 of_librosa(samples.astype(np.float32) / 32768)
+spectra(samples.astype(np.float64) / 32768)
 of_kaldi(samples)
 of_tensorflow(samples.astype(np.float64) / 32768)

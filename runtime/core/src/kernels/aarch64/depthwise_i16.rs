@@ -8,6 +8,7 @@ use crate::kernels::ConvI16Args;
 use crate::kernels::channel_blocks::{Block, for_each_block};
 use crate::kernels::portable::depthwise_i16 as portable;
 use crate::kernels::source::Source;
+use crate::weights::BLOCK;
 
 /// Taps that there is room for.
 const MOST_TAPS: usize = 64;
@@ -35,7 +36,7 @@ fn taps<const TAPS: usize>(args: &mut ConvI16Args<'_>, block: &Block<'_, i16>) {
     for (tap, (weights, offset)) in weights.iter_mut().zip(&mut offsets).enumerate().take(taps) {
         // SAFETY: NEON; an array of 16 bytes.
         unsafe {
-            let bytes = vld1q_s8(block.weights(args, tap).as_ptr());
+            let bytes = vld1q_s8(block.weights::<BLOCK>(args, tap).as_ptr());
             *weights = [vmovl_s8(vget_low_s8(bytes)), vmovl_high_s8(bytes)];
         }
         *offset = tap / columns * block.row_step + tap % columns * block.column_step;

@@ -51,6 +51,29 @@ impl Finish {
         }
     }
 
+    /// Adds a number to the bias of each channel.
+    pub fn add_to_bias(&mut self, numbers: &[i32; BLOCK]) {
+        // SAFETY: NEON; 16 words.
+        unsafe {
+            let numbers = numbers.as_ptr().cast::<[int32x4_t; 4]>().read_unaligned();
+            for (bias, numbers) in self.bias.iter_mut().zip(numbers) {
+                *bias = vaddq_s32(*bias, numbers);
+            }
+            self.wide_bias = self.with_sums(numbers);
+        }
+    }
+
+    /// Sums with the bias of 64 bits.
+    #[inline(always)]
+    fn with_sums(&self, sums: [int32x4_t; 4]) -> [int64x2_t; 8] {
+        let mut totals = self.wide_bias;
+        for (totals, sums) in totals.as_chunks_mut::<2>().0.iter_mut().zip(sums) {
+            // SAFETY: NEON.
+            *totals = unsafe { [vaddw_s32(totals[0], vget_low_s32(sums)), vaddw_high_s32(totals[1], sums)] };
+        }
+        totals
+    }
+
     /// Stores the results of one position from element `place` of the output on; `sums` are without bias.
     ///
     /// # Safety
@@ -71,13 +94,7 @@ impl Finish {
     #[inline(never)]
     unsafe fn store_wide(&self, place: usize, sums: [int32x4_t; 4]) {
         // SAFETY: NEON; and the caller's promise.
-        unsafe {
-            let mut totals = self.wide_bias;
-            for (totals, sums) in totals.as_chunks_mut::<2>().0.iter_mut().zip(sums) {
-                *totals = [vaddw_s32(totals[0], vget_low_s32(sums)), vaddw_high_s32(totals[1], sums)];
-            }
-            self.finish_totals(place, totals);
-        }
+        unsafe { self.finish_totals(place, self.with_sums(sums)) };
     }
 
     /// [`Self::store`] of sums of 64 bits.

@@ -38,8 +38,13 @@ static NEON: Kernels = Kernels {
     ..super::portable::PORTABLE
 };
 
-static NEON_DOTPROD: Kernels =
-    Kernels { name: "neon-dotprod", conv_i8: dot::conv, depthwise_i8: depthwise_dot::depthwise, ..NEON };
+static NEON_DOTPROD: Kernels = Kernels {
+    name: "neon-dotprod",
+    conv_i8: dot::conv,
+    depthwise_i8: depthwise_dot::depthwise,
+    i16: KernelsI16 { conv: conv_i16::conv_dot, ..NEON.i16 },
+    ..NEON
+};
 
 /// The sets that this CPU can run, the slowest first.
 pub(super) fn available() -> impl Iterator<Item = &'static Kernels> {

@@ -106,11 +106,9 @@ macro_rules! walk {
                     if at_once {
                         // SAFETY: the rows can be read as far as the reach, for which there are weights.
                         unsafe { multiply(&blocks, &reach, weights, x, &mut sums) };
-                        for (row, sums) in sums.iter().enumerate().take(count) {
-                            for (block, (finish, sums)) in finish.iter().zip(sums).enumerate() {
-                                // SAFETY: the output has the positions of the rows.
-                                unsafe { finish.store_sums(place + row * out_c + block * BLOCK, sums) };
-                            }
+                        for (block, finish) in finish.iter().enumerate() {
+                            // SAFETY: the output has the positions of the rows.
+                            unsafe { finish.store_rows(place + block * BLOCK, out_c, &sums[..count], block) };
                         }
                         return;
                     }

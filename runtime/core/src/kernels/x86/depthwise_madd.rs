@@ -7,6 +7,7 @@ use super::finish::Finish256;
 use crate::kernels::ConvI8Args;
 use crate::kernels::channel_blocks::{Block, for_each_block};
 use crate::kernels::source::Source;
+use crate::weights::BLOCK;
 
 /// Pairs of rows of 16 channels: for each pair the first 8 channels, then the others.
 type Column<const G: usize> = [[__m256i; 2]; G];
@@ -60,7 +61,7 @@ fn slide<const H: usize, const G: usize, const W: usize, const STRIDE: usize>(
         let mut rows = [_mm_setzero_si128(); H];
         for (row, out) in rows.iter_mut().enumerate() {
             // SAFETY: an array of 16 bytes.
-            *out = unsafe { _mm_loadu_si128(block.weights(args, row * W + column).as_ptr().cast()) };
+            *out = unsafe { _mm_loadu_si128(block.weights::<BLOCK>(args, row * W + column).as_ptr().cast()) };
         }
         *weights = pairs::<H, G>(rows);
     }

@@ -9,6 +9,7 @@ use super::finish::Finish512;
 use crate::kernels::ConvI8Args;
 use crate::kernels::channel_blocks::{Block, for_each_block};
 use crate::kernels::source::Source;
+use crate::weights::BLOCK;
 
 /// [`crate::plan::step::ConvI8`], depthwise.
 pub(super) fn depthwise(args: ConvI8Args<'_>) {
@@ -38,7 +39,7 @@ fn slide<const H: usize, const G: usize, const W: usize, const STRIDE: usize>(
         let mut rows = [_mm_setzero_si128(); H];
         for (row, out) in rows.iter_mut().enumerate() {
             // SAFETY: an array of 16 bytes.
-            *out = unsafe { _mm_loadu_si128(block.weights(args, row * W + column).as_ptr().cast()) };
+            *out = unsafe { _mm_loadu_si128(block.weights::<BLOCK>(args, row * W + column).as_ptr().cast()) };
         }
         *weights = interleave::<H, G>(rows);
         for group in weights {

@@ -58,12 +58,52 @@ impl Finish512 {
     pub unsafe fn store_sums(&self, place: usize, sums: &[i32; BLOCK]) {
         // SAFETY: 16 words; and the caller's promise.
         unsafe {
-            let sums = _mm512_loadu_si512(sums.as_ptr().cast());
+            self.store(place, _mm512_loadu_si512(sums.as_ptr().cast()));
+        }
+    }
+
+    /// [`Self::store_sums`] from a register.
+    ///
+    /// # Safety
+    /// As for [`Self::store_sums`].
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+    #[inline]
+    pub unsafe fn store(&self, place: usize, sums: __m512i) {
+        // SAFETY: the caller's promise.
+        unsafe {
             if self.is_wide {
                 let left = _mm512_cvtepi32_epi64(_mm512_castsi512_si256(sums));
                 return self.finish_totals(place, [left, _mm512_cvtepi32_epi64(_mm512_extracti64x4_epi64::<1>(sums))]);
             }
-            self.put(place, _mm512_cvtepi32_ps(_mm512_add_epi32(sums, self.bias)));
+            self.put(place, self.scaled(sums));
+        }
+    }
+
+    /// [`Self::store_sums`] of block `block` of several rows, whose results lie `step` elements apart.
+    ///
+    /// # Safety
+    /// As for [`Self::store_sums`], for all rows.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+    #[inline]
+    pub unsafe fn store_rows(&self, place: usize, step: usize, rows: &[[[i32; BLOCK]; 2]], block: usize) {
+        // A copy stays in registers.
+        let finish = *self;
+        // SAFETY: the caller's promise.
+        unsafe {
+            match finish.results {
+                Results::I16(y) if finish.mask == u16::MAX && !finish.is_wide => {
+                    for (row, sums) in rows.iter().enumerate() {
+                        let scaled = finish.scaled(_mm512_loadu_si512(sums[block].as_ptr().cast()));
+                        let words = _mm512_cvtepi32_epi16(finish.stored(scaled));
+                        _mm256_storeu_si256(y.add(place + row * step).cast(), words);
+                    }
+                }
+                _ => {
+                    for (row, sums) in rows.iter().enumerate() {
+                        finish.store_sums(place + row * step, &sums[block]);
+                    }
+                }
+            }
         }
     }
 
@@ -87,16 +127,32 @@ impl Finish512 {
         let left = _mm512_cvtepi64_ps(_mm512_add_epi64(left, self.wide_bias[0]));
         let right = _mm512_cvtepi64_ps(_mm512_add_epi64(right, self.wide_bias[1]));
         // SAFETY: the caller's promise.
-        unsafe { self.put(place, _mm512_insertf32x8::<1>(_mm512_castps256_ps512(left), right)) };
+        unsafe {
+            let sums = _mm512_insertf32x8::<1>(_mm512_castps256_ps512(left), right);
+            self.put(place, _mm512_mul_ps(sums, self.multipliers));
+        }
+    }
+
+    /// Sums with the bias, in units of the result.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+    #[inline]
+    fn scaled(&self, sums: __m512i) -> __m512 {
+        _mm512_mul_ps(_mm512_cvtepi32_ps(_mm512_add_epi32(sums, self.bias)), self.multipliers)
+    }
+
+    /// `clamp(round_half_even(value)) + zero_point`, as [`crate::quantization::TargetOf::store`] has it.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
+    #[inline]
+    fn stored(&self, values: __m512) -> __m512i {
+        let clamped = _mm512_min_ps(_mm512_max_ps(values, self.low), self.high);
+        let rounded = _mm512_cvt_roundps_epi32::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(clamped);
+        _mm512_add_epi32(rounded, self.zero_point)
     }
 
     #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq")]
     #[inline]
-    unsafe fn put(&self, place: usize, sums: __m512) {
-        let scaled = _mm512_mul_ps(sums, self.multipliers);
-        let clamped = _mm512_min_ps(_mm512_max_ps(scaled, self.low), self.high);
-        let rounded = _mm512_cvt_roundps_epi32::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(clamped);
-        let stored = _mm512_add_epi32(rounded, self.zero_point);
+    unsafe fn put(&self, place: usize, scaled: __m512) {
+        let stored = self.stored(scaled);
         // SAFETY: the mask lets only those channels be written that are there, as the caller promises.
         unsafe {
             match self.results {
@@ -171,6 +227,19 @@ impl Finish256 {
         unsafe {
             let sums = sums.as_ptr().cast::<__m256i>();
             self.store(place, [sums.read_unaligned(), sums.add(1).read_unaligned()]);
+        }
+    }
+
+    /// [`Self::store_sums`] of block `block` of several rows, whose results lie `step` elements apart.
+    ///
+    /// # Safety
+    /// As for [`Self::store_sums`], for all rows.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    pub unsafe fn store_rows(&self, place: usize, step: usize, rows: &[[[i32; BLOCK]; 2]], block: usize) {
+        for (row, sums) in rows.iter().enumerate() {
+            // SAFETY: the caller's promise.
+            unsafe { self.store_sums(place + row * step, &sums[block]) };
         }
     }
 

@@ -12,7 +12,6 @@ use crate::model::{self, Dim};
 impl Lowering<'_> {
     /// Makes model input `index`.
     pub(super) fn input(&mut self, index: usize, input: &model::ValueInfo) -> Lowered {
-        let is_state = self.builder.states.iter().any(|&(state, _)| state == index);
         let Some(dims) = &input.shape else {
             return wrong("the model does not tell its shape; export it with one");
         };
@@ -46,9 +45,8 @@ impl Lowering<'_> {
         let layout = Layout::ordered(&shape, &order);
         let extents: Vec<usize> = order.iter().map(|&axis| shape[axis]).collect();
         let (stored, kind, quantization) = match dtype {
-            DType::F32 if is_state => (DType::F32, Kind::Float, None),
-            DType::F32 => match self.common_quantization(&input.name)? {
-                // Quantized by the caller's write: the QuantizeLinear nodes find it done.
+            DType::F32 => match self.quantization_of_input(index, &input.name)? {
+                // Quantized by the caller's write, or by the run before: the QuantizeLinear nodes find it done.
                 Some(quantization) => (DType::I8, Kind::Quantized { table: None }, Some(quantization)),
                 None => (DType::F32, Kind::Float, None),
             },
@@ -62,6 +60,32 @@ impl Lowering<'_> {
         let port = PortDraft { tensor, dtype, shape, order, name: input.name.clone() };
         self.builder.inputs.push(port);
         Ok(())
+    }
+
+    /// Scale and zero point of a float input that is held as int8. What a session keeps is, where the output that becomes it
+    /// only leaves out levels of the same scale: then it loses nothing.
+    fn quantization_of_input(&self, index: usize, name: &str) -> Lowered<Option<(f32, i32)>> {
+        let common = self.common_quantization(name)?;
+        let Some(&(_, output)) = self.builder.states.iter().find(|&&(state, _)| state == index) else {
+            return Ok(common);
+        };
+        let output = self.model.outputs.get(output).map(|output| output.name.as_str());
+        Ok(common.filter(|&levels| output.is_some_and(|output| self.holds_levels(output, levels))))
+    }
+
+    /// Whether a tensor holds levels of this scale and zero point only, made real and moved.
+    fn holds_levels(&self, name: &str, levels: (f32, i32)) -> bool {
+        let maker = self.model.nodes.iter().find(|node| node.outputs.iter().any(|output| output == name));
+        let Some(node) = maker.filter(|node| node.domain.is_empty()) else { return false };
+        let holds = |input: &String| self.holds_levels(input, levels);
+        match node.op_type.as_str() {
+            "DequantizeLinear" => self.is_of_levels(node, levels),
+            "Identity" | "Slice" | "Transpose" | "Reshape" | "Squeeze" | "Unsqueeze" | "Split" | "Gather" => {
+                node.inputs.first().is_some_and(holds)
+            }
+            "Concat" => node.inputs.iter().all(holds),
+            _ => false,
+        }
     }
 
     /// Whether a symbol names the first axis of some input: the batch.
@@ -159,7 +183,13 @@ impl Lowering<'_> {
         if val.layout.shape != input.shape {
             return Err(fail(format!("its shape is {:?}, not {:?}", val.layout.shape, input.shape)));
         }
-        let val = if input.dtype == DType::F32 { self.float(val).map_err(known)? } else { val };
+        let val = match self.builder.draft(input.tensor).clone() {
+            held if held.dtype == DType::I8 && input.dtype == DType::F32 => {
+                self.as_levels(val, held.quantization, name).map_err(known)?
+            }
+            _ if input.dtype == DType::F32 => self.float(val).map_err(known)?,
+            _ => val,
+        };
         let dtype = self.builder.draft(val.tensor).dtype;
         if dtype != self.builder.draft(input.tensor).dtype {
             return Err(fail(format!("its elements are {dtype}")));

@@ -101,6 +101,22 @@ impl Lowering<'_> {
         Ok(common)
     }
 
+    /// Whether a DequantizeLinear reads 8-bit levels of this scale and zero point.
+    pub(super) fn is_of_levels(&self, node: &Node, levels: (f32, i32)) -> bool {
+        let found = self.parameters(node);
+        found.is_ok_and(|found| found.held != Held::I16 && (found.scale, found.zero_point) == levels)
+    }
+
+    /// A real value as int8 of this scale and zero point.
+    pub(super) fn as_levels(&mut self, val: Val, levels: Option<(f32, i32)>, name: &str) -> Lowered<Val> {
+        let Some((scale, zero_point)) = levels else { return wrong("its levels have no scale") };
+        if val.is_quantized() && self.builder.draft(val.tensor).quantization == levels {
+            return Ok(val);
+        }
+        let val = self.quantized(val, Parameters { scale, zero_point, held: Held::I8 }, name, name)?;
+        Ok(Val { kind: Kind::Quantized { table: None }, ..val })
+    }
+
     /// Follows the result `name` of an operator through Relu and Clip to QuantizeLinear, when nothing
     /// else reads anything on the way.
     pub(super) fn target(&self, name: &str) -> Option<Target> {
