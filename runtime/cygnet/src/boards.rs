@@ -81,8 +81,8 @@ impl Measured {
     /// Code for the steps of a plan, at most: code that kinds share is counted for each.
     fn code_of(&self, plan: &Plan<'_>) -> usize {
         let set = StepSet::of(plan.bytes());
-        // Measured one by one; together the compiler shares and places a little otherwise: 260 bytes is the most seen.
-        const TOGETHER: usize = 512;
+        // Measured one by one; together the compiler shares and places a little otherwise.
+        const TOGETHER: usize = 256;
         TOGETHER
             + self.base
             + self.code.iter().filter(|(number, _)| set.has_number(*number)).map(|(_, bytes)| bytes).sum::<usize>()
