@@ -61,7 +61,7 @@ fn model() -> Model {
 
 fn data(model: &Model) -> Data {
     let pixels = SIDE * SIDE;
-    let loud = |(place, value): (usize, f32)| if place / pixels % 2 == 0 { 16.0 * value } else { value };
+    let loud = |(place, value): (usize, f32)| if (place / pixels).is_multiple_of(2) { 16.0 * value } else { value };
     let values = numbers(3).take(SAMPLES * 2 * pixels).enumerate().map(loud);
     let bytes = values.flat_map(f32::to_le_bytes).collect();
     let array = Array { name: "x".into(), dtype: ElementType::F32, shape: vec![SAMPLES, 2, SIDE, SIDE], data: bytes };

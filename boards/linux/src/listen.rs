@@ -21,7 +21,7 @@ use crate::retry::Retry;
 use hearing::{Blocks, Ear, Ending, Teller};
 use source::{Place, Sound};
 use speech::SpeechEar;
-use words::{Memory, WordEar};
+use words::{Memory, WordEar, Words};
 
 /// What is heard where nobody says what to listen to.
 const DEFAULT_SOURCE: &str = if cfg!(feature = "microphone") { "alsa:default" } else { "-" };
@@ -109,7 +109,8 @@ impl Listen {
         let events = self.events(spec, step_rows as u64 * row_samples(spec));
         let classes = session.scores()?.len();
         let mut memory = Memory::new(spec, &events, classes);
-        let mut ear = WordEar::new(session, input, spec, step_rows, &events, &ignored, &mut memory, teller)?;
+        let words = Words { step_rows, events: &events, ignored: &ignored };
+        let mut ear = WordEar::new(session, input, spec, &words, &mut memory, teller)?;
         self.listen(place, &mut ear)
     }
 

@@ -112,14 +112,14 @@ fn guards(quantized: &Quantized, summary: &Summary) -> Vec<Guard> {
     .chain(summary.bad_samples.iter().filter(|findings| !findings.counts.is_empty()).map(bad_samples))
     .chain(summary.uncovered.iter().take(UNCOVERED).map(uncovered))
     .chain(quantized.equalized.sets.iter().map(equalized))
-    .chain(quantized.inserted.wide.iter().map(wide))
+    .chain(quantized.inserted.wide.iter().map(|layer| wide(layer)))
     .chain(quantized.inserted.guarded.iter().flat_map(scales))
     .collect()
 }
 
-fn wide(layer: &String) -> Guard {
+fn wide(layer: &str) -> Guard {
     let why = "on 8 bits the first layers take a quarter of the loss or more (--no-mixed), or it was asked for";
-    Guard { layer: layer.clone(), what: "reads 16 bits".into(), why: why.into() }
+    Guard { layer: layer.into(), what: "reads 16 bits".into(), why: why.into() }
 }
 
 fn scales(of: &Guarded) -> impl Iterator<Item = Guard> + use<> {

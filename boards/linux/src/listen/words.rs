@@ -26,6 +26,16 @@ impl Memory {
     }
 }
 
+/// What counts as a word.
+pub struct Words<'a> {
+    /// Windows move by so many rows.
+    pub step_rows: usize,
+    /// When one begins and ends.
+    pub events: &'a EventSpec,
+    /// Classes that are none.
+    pub ignored: &'a [usize],
+}
+
 /// A model that tells words.
 pub struct WordEar<'a> {
     spec: &'a AudioSpec,
@@ -79,7 +89,7 @@ impl Clock {
 }
 
 impl<'a> WordEar<'a> {
-    /// Windows move by `step_rows` rows; the classes in `ignored` are no words.
+    /// The model's input `input` takes sound as `spec` has it.
     ///
     /// # Errors
     /// [`Error::Prepare`] where the options cannot be used.
@@ -87,12 +97,11 @@ impl<'a> WordEar<'a> {
         session: &'a mut Session,
         input: usize,
         spec: &'a AudioSpec,
-        step_rows: usize,
-        events: &EventSpec,
-        ignored: &'a [usize],
+        words: &Words<'a>,
         memory: &'a mut Memory,
         teller: Teller,
     ) -> Result<Self, Error> {
+        let Words { step_rows, events, ignored } = *words;
         let Memory { windows, events: room, tensor, scores } = memory;
         let clock = Clock {
             rate: f64::from(spec.sample_rate),

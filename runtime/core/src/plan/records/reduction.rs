@@ -64,7 +64,7 @@ crate::record! {
     Reduce {
         /// Input, int8, int16 or float32.
         x: TensorId,
-        /// Output, of the same type; of [`Step::ReduceToFloat`](super::step::Step::ReduceToFloat) float32.
+        /// Output, of the same type; of [`Step::ReduceToFloat`](crate::plan::step::Step::ReduceToFloat) float32.
         y: TensorId,
         /// Which.
         kind: ReduceKind,
