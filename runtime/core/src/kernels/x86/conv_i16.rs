@@ -4,10 +4,10 @@
 //! input, spread over a register: VPMADDWD multiplies and adds both, and VPDPWSSD adds up too. A word of a register
 //! of sums is that of one channel. Sums go to memory, and from there with bias and multipliers to the results.
 
-use core::arch::asm;
 use core::arch::x86_64::*;
 
 use super::finish_i16::{Finish256, Finish512};
+use super::pairs::{add_pairs, add_pairs_512, add_pairs_vnni};
 use crate::kernels::rows::{Reach, Rows, for_each_rows};
 use crate::kernels::{Bias, ConvI16Args};
 use crate::weights::{BLOCK, GROUP, LANES, WIDE_RUN, block_width};
@@ -198,57 +198,6 @@ walk!(
     avx512, "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2", zmm, Finish512, multiply: add_pairs_512,
     blocks: 2, rows: 10, fewer: 1 2 3 4 5 6 7 8 9
 );
-
-/// Instructions that multiply pairs of words and add both products, and what each of them adds to. In assembly, because
-/// compilers see through the shuffles in front of the multiplication and make several slow ones of it, and an addition of
-/// its own where the instruction has one.
-macro_rules! pairs {
-    ($($(#[$doc:meta])* $name:ident, $features:literal, $register:ty, $class:ident, $instruction:literal;)*) => {$(
-        $(#[$doc])*
-        #[target_feature(enable = $features)]
-        #[inline]
-        pub(super) fn $name(mut sums: $register, x: $register, w: $register) -> $register {
-            // SAFETY: the instruction reads and writes registers.
-            unsafe {
-                asm!(
-                    concat!($instruction, " {sums}, {x}, {w}"),
-                    sums = inout($class) sums,
-                    x = in($class) x,
-                    w = in($class) w,
-                    options(pure, nomem, nostack, preserves_flags),
-                );
-            }
-            sums
-        }
-    )*};
-}
-
-pairs! {
-    /// `sums + x·w` with AVX-VNNI.
-    add_pairs_vnni, "avx2,avxvnni", __m256i, ymm_reg, "{{vex}} vpdpwssd";
-    /// `sums + x·w` with AVX-512-VNNI, of 32 bytes.
-    add_pairs_256, "avx512f,avx512vl,avx512vnni", __m256i, ymm_reg, "vpdpwssd";
-    /// `sums + x·w` with AVX-512-VNNI.
-    add_pairs_512, "avx512f,avx512vnni", __m512i, zmm_reg, "vpdpwssd";
-}
-
-/// `sums + x·w` with AVX2.
-#[target_feature(enable = "avx2")]
-#[inline]
-pub(super) fn add_pairs(sums: __m256i, x: __m256i, w: __m256i) -> __m256i {
-    let products;
-    // SAFETY: the instruction reads and writes registers.
-    unsafe {
-        asm!(
-            "vpmaddwd {products}, {x}, {w}",
-            products = lateout(ymm_reg) products,
-            x = in(ymm_reg) x,
-            w = in(ymm_reg) w,
-            options(pure, nomem, nostack, preserves_flags),
-        );
-    }
-    _mm256_add_epi32(sums, products)
-}
 
 /// Which byte of a group of four becomes the high half of which word, of the first pair and of the second.
 const PAIRS: [[i8; 16]; 2] = [

@@ -3,8 +3,8 @@
 
 use core::arch::x86_64::*;
 
-use super::conv_i16::{add_pairs, add_pairs_256, add_pairs_512, add_pairs_vnni};
 use super::finish_i16::{Finish256, Finish512};
+use super::pairs::{add_pairs, add_pairs_256, add_pairs_512, add_pairs_vnni};
 use crate::kernels::ConvI16Args;
 use crate::kernels::channel_blocks::{Block, for_each_block_of};
 use crate::kernels::source::Source;

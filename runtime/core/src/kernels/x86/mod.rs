@@ -15,6 +15,7 @@ mod finish;
 mod finish_i16;
 mod float;
 mod madd;
+mod pairs;
 mod table;
 mod vnni;
 mod ymm;
