@@ -5,7 +5,7 @@
     target/accuracy-environment/bin/python tests/speech/compare.py target/zoo/silero-vad.onnx [EFFORT …]
 
 Speech are the Google Speech Commands of ../shared/data, cut up by speakers: some to calibrate on, others to measure on.
-Recordings that nothing was chosen by are added by `--confirm FOLDER`, as those of Debian's pocketsphinx-testdata (16 kHz,
+Recordings of another set are added by `--confirm FOLDER`, as those of Debian's pocketsphinx-testdata (16 kHz,
 .wav and .raw). Which frames hold speech is told by the loudness of the recordings before noise is added. Needs the
 programs of `cargo build --release --workspace`.
 """
