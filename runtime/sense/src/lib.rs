@@ -52,7 +52,7 @@ pub mod speech;
 
 pub use answers::{Detection, argmax, non_maximum_suppression, softmax_in_place, top_k};
 pub use audio::{AudioSpec, FeatureStream, FeatureWindows, Features, MAX_BANDS, MelNorm, MelScale, PerBand, Window};
-pub use boxes::{BoxDecoder, BoxError, BoxForm, BoxUnits, Corners};
+pub use boxes::{AnchorLevel, AnchorSpec, BoxDecoder, BoxError, BoxForm, BoxUnits, Corners, OffsetOrder, ScoreForm};
 #[cfg(feature = "card")]
 pub use card::{Card, CardError};
 pub use error::Error;
