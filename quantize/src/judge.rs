@@ -2,6 +2,8 @@
 //!
 //! The int8 model is run by the engine on some samples of the calibration data; labels are not needed.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use cygnet_onnx::model::{DType, Model, ValueInfo};
 use rayon::prelude::*;
 
@@ -18,6 +20,9 @@ use crate::{Prepared, Quantized};
 const SAMPLES: usize = 128;
 /// Numbers that the inputs and answers of all samples may take together.
 const NUMBERS: usize = 16 << 20;
+
+/// Parts of an output at most that are compared each for itself.
+const MOST_PARTS: usize = 16;
 
 /// Samples and the float model's answers to them.
 #[derive(Debug)]
@@ -139,7 +144,7 @@ impl Judge {
     fn engine(
         &self,
         model: &Model,
-        dequantized: &std::collections::BTreeMap<String, String>,
+        dequantized: &BTreeMap<String, String>,
         dims: &Dims,
     ) -> Result<Engine, QuantizeError> {
         let output = |answer: &Answer| {
@@ -166,21 +171,51 @@ impl Answer {
     }
 }
 
-/// The float outputs of the model; what goes into the softmax instead of what comes out of it.
+/// The float outputs of the model; what goes into a softmax instead of what comes out of it, and each part of an output
+/// that is several one after the other: sureness between 0 and 1 counts as much as places of some hundred pixels.
 fn answers(model: &Model, facts: &Facts) -> Vec<Answer> {
     let makers = makers(model);
+    let mut answers = Vec::new();
+    for output in &model.outputs {
+        let mut parts = BTreeSet::new();
+        parts_of(&output.name, model, &makers, &mut parts);
+        let alone = BTreeSet::from([output.name.as_str()]);
+        let parts = if parts.len() > MOST_PARTS { alone } else { parts };
+        answers.extend(parts.into_iter().map(|part| answer(part, model, facts, &makers)));
+    }
     let is_float = |tensor: &str| facts.get(tensor).is_some_and(|(dtype, _)| *dtype == DType::F32);
-    let answer = |output: &ValueInfo| {
-        let maker = makers.get(&output.name).map(|&index| &model.nodes[index]);
-        let before = maker.filter(|node| node.is("Softmax")).and_then(|node| node.input(0));
-        let Some(before) = before.filter(|tensor| makers.contains_key(*tensor)) else {
-            return Answer { tensor: output.name.clone(), softmax: None };
-        };
-        let axis = maker.and_then(|node| node.int("axis")).unwrap_or(-1);
-        let softmax = facts.get(before).and_then(|(_, shape)| over(shape, axis));
-        Answer { tensor: before.into(), softmax }
+    answers.retain(|answer| is_float(&answer.tensor));
+    answers
+}
+
+/// Adds the tensors that an output is put together of, itself where it is no row of others. Constants are no answers.
+fn parts_of<'m>(tensor: &'m str, model: &'m Model, makers: &BTreeMap<String, usize>, parts: &mut BTreeSet<&'m str>) {
+    // What only moves all of its values leaves the errors as they are.
+    let mut source = tensor;
+    while let Some(node) = makers.get(source).map(|&index| &model.nodes[index]) {
+        if node.is("Concat") {
+            for part in node.inputs.iter().filter(|part| makers.contains_key(*part)) {
+                parts_of(part, model, makers, parts);
+            }
+            return;
+        }
+        let moves = ["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity"];
+        let Some(input) = node.input(0).filter(|_| moves.iter().any(|op| node.is(op))) else { break };
+        source = input;
+    }
+    parts.insert(tensor);
+}
+
+/// How a tensor is compared: what goes into a softmax instead of what comes out of it.
+fn answer(tensor: &str, model: &Model, facts: &Facts, makers: &BTreeMap<String, usize>) -> Answer {
+    let maker = makers.get(tensor).map(|&index| &model.nodes[index]);
+    let before = maker.filter(|node| node.is("Softmax")).and_then(|node| node.input(0));
+    let Some(before) = before.filter(|tensor| makers.contains_key(*tensor)) else {
+        return Answer { tensor: tensor.into(), softmax: None };
     };
-    model.outputs.iter().filter(|output| is_float(&output.name)).map(answer).collect()
+    let axis = maker.and_then(|node| node.int("axis")).unwrap_or(-1);
+    let softmax = facts.get(before).and_then(|(_, shape)| over(shape, axis));
+    Answer { tensor: before.into(), softmax }
 }
 
 /// The axis of this number, counted from the end where it is below 0.
