@@ -18,6 +18,7 @@ mod madd;
 mod pairs;
 mod table;
 mod vnni;
+mod winograd;
 mod ymm;
 
 use core::cell::Cell;

@@ -30,7 +30,13 @@ pub(super) fn conv_avx2(args: ConvI8Args<'_>) {
         return super::madd::conv(args);
     }
     // SAFETY: this function stands only in kernels that `available` gives out where AVX2 is there.
-    for_each_rows(args, |args, rows, weights| unsafe { avx2::all_blocks(args, rows, weights) });
+    for_each_rows(args, |args, rows, weights| unsafe {
+        if super::winograd::pays(args, rows) {
+            super::winograd::all_tiles(args, rows, weights)
+        } else {
+            avx2::all_blocks(args, rows, weights)
+        }
+    });
 }
 
 /// A block of channels, for all rows.
