@@ -92,16 +92,17 @@ macro_rules! walk {
                     let width = block_width(start, group_out);
                     let (block, behind) = rest.split_at(width * rows.reach.packed_len());
                     rest = behind;
-                    if width == BLOCK {
-                        one_block::<true>(args, rows, start, block, width);
-                    } else {
-                        one_block::<false>(args, rows, start, block, width);
+                    match width {
+                        BLOCK => one_block::<2, true>(args, rows, start, block, width),
+                        8 => one_block::<1, true>(args, rows, start, block, width),
+                        4 => one_block::<1, false>(args, rows, start, block, width),
+                        _ => one_block::<2, false>(args, rows, start, block, width),
                     }
                 }
             }
 
             #[target_feature(enable = $features)]
-            fn one_block<const FULL: bool>(
+            fn one_block<const PARTS: usize, const FULL: bool>(
                 args: &mut ConvI8Args<'_>,
                 rows: &Rows<'_>,
                 start: usize,
@@ -116,8 +117,8 @@ macro_rules! walk {
                 let quad_step = width * GROUP;
                 for weights in weights.chunks_exact(quad_step) {
                     // SAFETY: a chunk has the words that the masks let be read.
-                    let w = unsafe { weights_of::<FULL>(weights.as_ptr(), &masks) };
-                    for part in 0..2 {
+                    let w = unsafe { weights_of::<PARTS, FULL>(weights.as_ptr(), &masks) };
+                    for part in 0..PARTS {
                         finish.bias[part] = $bias(finish.bias[part], w[part]);
                     }
                 }
@@ -125,12 +126,12 @@ macro_rules! walk {
                 let blocks = Blocks { reach, step, weights: weights.as_ptr(), quad_step, masks, finish, y_step };
                 rows.for_each_run::<{ $rows }>(|x, count, position| {
                     let multiply = match count {
-                        1 => products::<1, FULL>,
-                        2 => products::<2, FULL>,
-                        3 => products::<3, FULL>,
-                        4 => products::<4, FULL>,
-                        5 => products::<5, FULL>,
-                        _ => products::<ROWS, FULL>,
+                        1 => products::<1, PARTS, FULL>,
+                        2 => products::<2, PARTS, FULL>,
+                        3 => products::<3, PARTS, FULL>,
+                        4 => products::<4, PARTS, FULL>,
+                        5 => products::<5, PARTS, FULL>,
+                        _ => products::<ROWS, PARTS, FULL>,
                     };
                     // SAFETY: the rows can be read as far as the reach, and the output has their positions.
                     unsafe { multiply(&blocks, x, position * y_step + channel) };
@@ -140,21 +141,20 @@ macro_rules! walk {
             /// The weights of one group of four along the reduction axis.
             ///
             /// # Safety
-            /// 64 bytes can be read, or those that the masks let be read.
+            /// `PARTS` times 32 bytes can be read, or those that the masks let be read.
             #[target_feature(enable = $features)]
             #[inline]
-            unsafe fn weights_of<const FULL: bool>(w: *const u8, masks: &[__m256i; 2]) -> [__m256i; 2] {
-                // SAFETY: the caller's promise.
-                unsafe {
-                    if FULL {
-                        [_mm256_loadu_si256(w.cast()), _mm256_loadu_si256(w.add(32).cast())]
-                    } else {
-                        [
-                            _mm256_maskload_epi32(w.cast(), masks[0]),
-                            _mm256_maskload_epi32(w.wrapping_add(32).cast(), masks[1]),
-                        ]
+            unsafe fn weights_of<const PARTS: usize, const FULL: bool>(
+                w: *const u8,
+                masks: &[__m256i; 2],
+            ) -> [__m256i; PARTS] {
+                core::array::from_fn(|part| {
+                    let w = w.wrapping_add(32 * part);
+                    // SAFETY: the caller's promise.
+                    unsafe {
+                        if FULL { _mm256_loadu_si256(w.cast()) } else { _mm256_maskload_epi32(w.cast(), masks[part]) }
                     }
-                }
+                })
             }
 
             /// Multiplies `R` rows from `x` on, and stores the results from element `place` of the output on.
@@ -163,7 +163,11 @@ macro_rules! walk {
             /// The rows can be read as far as the reach; the output has their positions.
             #[target_feature(enable = $features)]
             #[inline(never)]
-            unsafe fn products<const R: usize, const FULL: bool>(blocks: &Blocks, x: *const i8, place: usize) {
+            unsafe fn products<const R: usize, const PARTS: usize, const FULL: bool>(
+                blocks: &Blocks,
+                x: *const i8,
+                place: usize,
+            ) {
                 let reach = &blocks.reach;
                 let row = |row: usize| x.wrapping_add(row * blocks.step);
                 // SAFETY: the caller's promise.
@@ -172,13 +176,14 @@ macro_rules! walk {
                 reach.for_each_segment(|offset| {
                     for quad in 0..reach.quads {
                         // SAFETY: the block has weights for each quad of each segment.
-                        let weights = unsafe { weights_of::<FULL>(w, &blocks.masks) };
+                        let weights = unsafe { weights_of::<PARTS, FULL>(w, &blocks.masks) };
                         w = w.wrapping_add(blocks.quad_step);
                         for (row, sums) in sums.iter_mut().enumerate() {
                             // SAFETY: the segment has `quads` groups of 4 bytes.
                             let x = unsafe { $prepare(x.add(row * blocks.step + offset + quad * GROUP), reach) };
-                            sums[0] = $multiply(sums[0], x, weights[0]);
-                            sums[1] = $multiply(sums[1], x, weights[1]);
+                            for (sums, weights) in sums.iter_mut().zip(weights) {
+                                *sums = $multiply(*sums, x, weights);
+                            }
                         }
                     }
                 });
