@@ -5,6 +5,8 @@
 //! is one of 16 products of matrices, words by words in pairs (VPMADDWD), six tiles of 2 × 2 positions times 16 channels
 //! in registers.
 
+#![allow(clippy::needless_range_loop, reason = "rows become columns, and closures over arrays are not always inlined")]
+
 use core::arch::x86_64::*;
 use core::mem::MaybeUninit;
 
@@ -28,8 +30,8 @@ const WORDS: usize = 16;
 
 /// Words that are written before they are read.
 type Words<const N: usize> = [MaybeUninit<i16>; N];
-/// The products of a few tiles: by element, tile, channel.
-type Products = [[[__m256i; 2]; TILES]; ELEMENTS];
+/// The products of a tile: by element, channel.
+type Products = [[__m256i; 2]; ELEMENTS];
 
 /// Whether a convolution is one of those that can take this way, and whether its rows are enough to pay for transformed
 /// weights.
@@ -99,13 +101,23 @@ pub(super) fn all_tiles(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u
 #[target_feature(enable = "avx2")]
 unsafe fn transform_input(from: [[*const i8; 4]; 4], channels: usize, to: *mut i16, step: usize) {
     for channel in (0..channels).step_by(WORDS) {
-        // SAFETY: the caller's promise.
-        let d = from.map(|line| line.map(|place| unsafe { widened(place.add(channel).cast()) }));
-        let lines: [[__m256i; 4]; 4] = core::array::from_fn(|column| input_of(d.map(|line| line[column])));
-        for row in 0..4 {
-            for (column, words) in input_of(lines.map(|column| column[row])).into_iter().enumerate() {
+        let mut lines = [[_mm256_setzero_si256(); 4]; 4];
+        for column in 0..4 {
+            let mut d = [_mm256_setzero_si256(); 4];
+            for row in 0..4 {
                 // SAFETY: the caller's promise.
-                unsafe { _mm256_storeu_si256(to.add((4 * row + column) * step + channel).cast(), words) };
+                d[row] = unsafe { widened(from[row][column].add(channel).cast()) };
+            }
+            let d = input_of(d);
+            for row in 0..4 {
+                lines[row][column] = d[row];
+            }
+        }
+        for row in 0..4 {
+            let words = input_of(lines[row]);
+            for column in 0..4 {
+                // SAFETY: the caller's promise.
+                unsafe { _mm256_storeu_si256(to.add((4 * row + column) * step + channel).cast(), words[column]) };
             }
         }
     }
@@ -157,20 +169,30 @@ fn transform_weights(block: &[u8], channels: usize, to: &mut Words<{ ELEMENTS * 
         for half in 0..2 {
             let mut parts = [[[_mm256_setzero_si256(); 4]; 4]; 2];
             for (index, part) in parts.iter_mut().enumerate() {
-                let at = |tap: usize| (tap * quads + quad) * QUAD + (2 * half + index) * 16;
-                let g: [[__m256i; 3]; 3] = core::array::from_fn(|row| {
-                    // SAFETY: 9 taps of `quads` groups are in the block, as asserted.
-                    core::array::from_fn(|column| unsafe { widened(block.as_ptr().add(at(3 * row + column))) })
-                });
-                let columns: [[__m256i; 4]; 3] = core::array::from_fn(|column| weights_of(g.map(|row| row[column])));
-                *part = core::array::from_fn(|row| weights_of(columns.map(|column| column[row])));
+                let mut lines = [[_mm256_setzero_si256(); 3]; 4];
+                for column in 0..3 {
+                    let mut g = [_mm256_setzero_si256(); 3];
+                    for row in 0..3 {
+                        let at = ((3 * row + column) * quads + quad) * QUAD + (2 * half + index) * 16;
+                        // SAFETY: 9 taps of `quads` groups are in the block, as asserted.
+                        g[row] = unsafe { widened(block.as_ptr().add(at)) };
+                    }
+                    let g = weights_of(g);
+                    for row in 0..4 {
+                        lines[row][column] = g[row];
+                    }
+                }
+                for row in 0..4 {
+                    part[row] = weights_of(lines[row]);
+                }
             }
             for element in 0..ELEMENTS {
-                let [a, b] = parts.each_ref().map(|part| _mm256_castsi256_ps(part[element / 4][element % 4]));
+                let (row, column) = (element / 4, element % 4);
+                let (a, b) = (_mm256_castsi256_ps(parts[0][row][column]), _mm256_castsi256_ps(parts[1][row][column]));
                 // The first and the second pair of each channel, in the order of the channels.
                 let pairs = [_mm256_shuffle_ps::<0b10_00_10_00>(a, b), _mm256_shuffle_ps::<0b11_01_11_01>(a, b)];
-                for (pair, words) in pairs.into_iter().enumerate() {
-                    let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_castps_si256(words));
+                for pair in 0..2 {
+                    let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_castps_si256(pairs[pair]));
                     let at = (element * channels + quad * GROUP + 2 * pair) * BLOCK + half * 16;
                     // SAFETY: there is room for 16 elements of `channels` times 16 words.
                     unsafe { _mm256_storeu_si256(to.add(at).cast(), words) };
@@ -197,7 +219,7 @@ fn all_blocks(
         transform_weights(block, channels, &mut transformed);
         let weights = transformed.as_ptr().cast();
         let product = Product { channels, step: range.len() * channels, weights };
-        let mut sums = [[[_mm256_setzero_si256(); 2]; TILES]; ELEMENTS];
+        let mut sums = [[[_mm256_setzero_si256(); 2]; ELEMENTS]; TILES];
         for first in range.clone().step_by(size) {
             let count = size.min(range.end - first);
             let multiply = match count {
@@ -213,8 +235,7 @@ fn all_blocks(
             unsafe { multiply(&product, x, &mut sums) };
             for tile in 0..count {
                 let place = tiles.place(first + tile);
-                let m = sums.each_ref().map(|element| element[tile]);
-                store(&finish, tiles.rows, place, args.y_step, index * BLOCK, &m);
+                store(&finish, tiles.rows, place, args.y_step, index * BLOCK, &sums[tile]);
             }
         }
     }
@@ -235,13 +256,13 @@ impl Product {
     /// # Safety
     /// There are as many words of input and weights.
     #[target_feature(enable = "avx2")]
-    unsafe fn tiles<const R: usize>(&self, x: *const i16, products: &mut Products) {
+    unsafe fn tiles<const R: usize>(&self, x: *const i16, products: &mut [Products; TILES]) {
         let (mut x, mut w) = (x, self.weights);
-        for products in products.iter_mut() {
+        for element in 0..ELEMENTS {
             let mut sums = [[_mm256_setzero_si256(); 2]; R];
             for pair in (0..self.channels).step_by(2) {
                 // SAFETY: the caller's promise.
-                let weights = unsafe { [0, 16].map(|at| _mm256_loadu_si256(w.add(at).cast())) };
+                let weights = unsafe { [_mm256_loadu_si256(w.cast()), _mm256_loadu_si256(w.add(16).cast())] };
                 w = w.wrapping_add(2 * BLOCK);
                 for (row, sums) in sums.iter_mut().enumerate() {
                     let x = x.wrapping_add(row * self.channels + pair).cast::<i32>();
@@ -250,7 +271,9 @@ impl Product {
                     *sums = [add_pairs(sums[0], x, weights[0]), add_pairs(sums[1], x, weights[1])];
                 }
             }
-            products.iter_mut().zip(sums).for_each(|(to, from)| *to = from);
+            for (to, from) in products.iter_mut().zip(sums) {
+                to[element] = from;
+            }
             x = x.wrapping_add(self.step);
         }
     }
@@ -264,20 +287,28 @@ fn store(
     (line, column): (usize, usize),
     y_step: usize,
     channel: usize,
-    m: &[[__m256i; 2]; ELEMENTS],
+    m: &Products,
 ) {
-    let y: [[[__m256i; 2]; 2]; 2] = core::array::from_fn(|half| {
-        let lines: [[__m256i; 2]; 4] =
-            core::array::from_fn(|column| results_of(core::array::from_fn(|row| m[4 * row + column][half])));
-        core::array::from_fn(|row| results_of(lines.map(|column| column[row])))
-    });
+    let mut y = [[[_mm256_setzero_si256(); 2]; 2]; 2];
+    for half in 0..2 {
+        let mut lines = [[_mm256_setzero_si256(); 4]; 2];
+        for column in 0..4 {
+            let m = results_of([m[column][half], m[4 + column][half], m[8 + column][half], m[12 + column][half]]);
+            (lines[0][column], lines[1][column]) = (m[0], m[1]);
+        }
+        for row in 0..2 {
+            let sums = results_of(lines[row]);
+            for column in 0..2 {
+                let quarter = _mm256_srai_epi32::<2>(sums[column]);
+                y[row][column][half] = _mm256_add_epi32(finish.bias[half], quarter);
+            }
+        }
+    }
     for row in 0..2.min(rows.lines - line) {
         for index in 0..2.min(rows.columns - column) {
             let position = rows.first + (line + row) * rows.columns + column + index;
-            let sums =
-                [0, 1].map(|half| _mm256_add_epi32(finish.bias[half], _mm256_srai_epi32::<2>(y[half][row][index])));
             // SAFETY: the output has this position and these channels.
-            unsafe { finish.store(position * y_step + channel, sums) };
+            unsafe { finish.store(position * y_step + channel, y[row][index]) };
         }
     }
 }

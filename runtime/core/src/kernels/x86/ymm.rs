@@ -148,13 +148,15 @@ macro_rules! walk {
                 w: *const u8,
                 masks: &[__m256i; 2],
             ) -> [__m256i; PARTS] {
-                core::array::from_fn(|part| {
+                let mut weights = [_mm256_setzero_si256(); PARTS];
+                for (part, weights) in weights.iter_mut().enumerate() {
                     let w = w.wrapping_add(32 * part);
                     // SAFETY: the caller's promise.
-                    unsafe {
+                    *weights = unsafe {
                         if FULL { _mm256_loadu_si256(w.cast()) } else { _mm256_maskload_epi32(w.cast(), masks[part]) }
-                    }
-                })
+                    };
+                }
+                weights
             }
 
             /// Multiplies `R` rows from `x` on, and stores the results from element `place` of the output on.
@@ -169,9 +171,11 @@ macro_rules! walk {
                 place: usize,
             ) {
                 let reach = &blocks.reach;
-                let row = |row: usize| x.wrapping_add(row * blocks.step);
-                // SAFETY: the caller's promise.
-                let mut sums: [_; R] = core::array::from_fn(|at| unsafe { $start(row(at), reach, blocks.finish.bias) });
+                let mut sums = [blocks.finish.bias; R];
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    // SAFETY: the caller's promise.
+                    *sums = unsafe { $start(x.add(row * blocks.step), reach, *sums) };
+                }
                 let mut w = blocks.weights;
                 reach.for_each_segment(|offset| {
                     for quad in 0..reach.quads {
@@ -276,7 +280,7 @@ unsafe fn of_panel(x: *const i8, reach: &Reach) -> [__m256i; 2] {
 unsafe fn start_of_panel(x: *const i8, reach: &Reach, bias: [__m256i; 2]) -> [__m256i; 2] {
     // SAFETY: the caller's promise.
     let left_out = unsafe { four(x.add(2 * reach.packed_len())) };
-    bias.map(|bias| _mm256_add_epi32(bias, left_out))
+    [_mm256_add_epi32(bias[0], left_out), _mm256_add_epi32(bias[1], left_out)]
 }
 
 /// `|x|·(w, its bits flipped where x is negative)`: each pair of products is from -2·128·128 to 2·128·127, which fits 16
