@@ -21,6 +21,7 @@ pub mod facts;
 pub mod files;
 pub mod float;
 pub mod fold;
+pub mod functions;
 pub mod graph;
 pub mod insert;
 pub mod interrupt;
