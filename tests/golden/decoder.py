@@ -14,7 +14,7 @@ from graph import Graph
 FOLDER = pathlib.Path(__file__).parent / "decoder"
 WORDS = "the a cat dog bird fish sees hears eats likes big small red green and or not is was here there now then . ?".split()
 VOCABULARY = len(WORDS) + 2
-WIDTH, LAYERS, LENGTH, PROMPT, TOKENS = 32, 2, 24, 5, 23
+WIDTH, LAYERS, LENGTH, WINDOW, PROMPT, TOKENS = 32, 2, 24, 8, 5, 23
 LEAST = np.float32(np.finfo(np.float32).min)
 
 
@@ -160,20 +160,21 @@ def learned():
     return g
 
 
-def answers(g, model):
-    """Greedy tokens behind a prompt, one by one, and the logits of each."""
+def answers(g, model, window=LENGTH, tokens=None):
+    """Greedy tokens behind a prompt, one by one, and the logits of each; the last `window` tokens are seen."""
     session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     past = {f"past_key_values.{layer}.{what}": np.zeros([1, g.kept_heads, 0, g.size], np.float32)
             for layer in range(LAYERS) for what in ("key", "value")}
-    tokens, rows = [int(t) for t in g.rng.integers(2, VOCABULARY, PROMPT)], []
+    given, rows = tokens, []
+    tokens = [int(t) for t in g.rng.integers(2, VOCABULARY, PROMPT)] if given is None else given
     for place in range(TOKENS):
-        feeds = {"input_ids": ints([tokens[place]]), "attention_mask": np.ones([1, place + 1], np.int64)}
+        feeds = {"input_ids": ints([tokens[place]]), "attention_mask": np.ones([1, min(place + 1, window)], np.int64)}
         feeds |= {"position_ids": ints([place])} if len(g.ports) == 3 else {}
         names = [output.name for output in session.get_outputs()]
         results = dict(zip(names, session.run(names, feeds | past)))
-        past = {name: results[name.replace("past_key_values", "present")] for name in past}
+        past = {name: results[name.replace("past_key_values", "present")][:, :, -(window - 1):] for name in past}
         rows.append(results["logits"][0, 0])
-        if place + 1 >= PROMPT:
+        if place + 1 >= PROMPT and given is None:
             tokens.append(int(rows[-1].argmax()))
     return np.array(tokens, np.int64), np.array(rows)
 
@@ -195,7 +196,10 @@ def main():
         card = f'name = "{g.name}"\ntask = "generation"\n\n[input]\nkind = "text"\ntokenizer = "tokenizer.json"\n\n' \
                f"[cache]\nlength = {LENGTH}\n"
         (FOLDER / f"{g.name}.toml").write_text(card)
-        np.savez_compressed(FOLDER / f"{g.name}.npz", tokens=tokens, logits=logits)
+        arrays = {"tokens": tokens, "logits": logits}
+        if len(g.ports) == 3:
+            arrays["windowed"] = answers(g, model, WINDOW, [int(token) for token in tokens])[1]
+        np.savez_compressed(FOLDER / f"{g.name}.npz", **arrays)
         print(g.name, len(model.SerializeToString()), "bytes", *tokens, file=sys.stderr)
 
 

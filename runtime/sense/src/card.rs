@@ -515,6 +515,9 @@ pub struct TextInput {
     /// Which input takes 1 where a token is no padding: `attention_mask`, where there is one, when not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mask: Option<String>,
+    /// The token that ends a text, where the model goes on with texts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<String>,
     /// Which input takes the tokens' kinds: `token_type_ids`, where there is one, when not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub types: Option<String>,
