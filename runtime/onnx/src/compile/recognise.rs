@@ -17,9 +17,12 @@ use crate::model::{Model, Node};
 use graph::Graph;
 
 /// The domain of operators that only the compiler makes: `LayerNorm` (x, scale, bias, residual; `epsilon`, `axis`,
-/// `about_zero`), `Attention` (q, k with its last two axes swapped, v, mask; `scale`) and `MatMulDynamic` (x, w, scale of w,
+/// `about_zero`), `Attention` (q, k with its last two axes swapped, v, mask; `scale`; with positions as a fifth, k is as the cache has it) and `MatMulDynamic` (x, w, scale of w,
 /// zero point of w, bias).
 pub(crate) const DOMAIN: &str = "cygnet";
+
+/// The operator of that domain that puts new keys or values behind those of the tokens before (past, new, positions).
+pub(crate) const CACHE: &str = "Cache";
 
 /// A pattern in a model.
 #[derive(Clone, Debug, PartialEq)]
