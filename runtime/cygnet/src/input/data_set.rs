@@ -57,8 +57,8 @@ enum Source {
 ///   sub-folders, where all of them are labels of the card.
 /// - A `.npz` holds one array for each input, of its name, or `x` when there is one input; the first axis is the
 ///   sample. `y` holds the labels. A `.npy` is `x`. Both may also hold a single sample in the shape of the model.
-/// - Recordings for a model whose card tells how its output tells speech are cut into the frames that it hears, each
-///   recording a sequence; see [`Speech`](cygnet_sense::card::Speech).
+/// - Recordings for a model whose card tells how its output tells speech, or text in sound, are cut into the frames that
+///   it hears, each recording a sequence; see [`Card::runs`].
 /// - Inputs that a session keeps from run to run may be left out: samples then are the elements of one sequence, or of
 ///   several, where an array `start` holds 1 for the first sample of each and 0 for the others. Each file of a folder is
 ///   a sequence of its own.
@@ -79,10 +79,10 @@ impl DataSet {
         let labels = card.map_or(&[][..], |card| &card.labels);
         let set =
             Self::open_prepared(path, Preparation::of_card(card), card.and_then(Card::input_name), labels, inputs)?;
-        match (card.and_then(Card::speech_spec), &set.source) {
-            (Some(speech), Source::Files { preparation: Preparation::Audio(spec), files }) => {
+        match (card.and_then(Card::runs), &set.source) {
+            (Some(runs), Source::Files { preparation: Preparation::Audio(spec), files }) => {
                 let paths = files.iter().map(|(path, _)| path.clone()).collect();
-                let source = Source::Frames(Frames::read(paths, spec, speech.hop)?);
+                let source = Source::Frames(Frames::read(paths, spec, runs)?);
                 Ok(Self { source, ..set })
             }
             _ => Ok(set),
