@@ -15,7 +15,7 @@ use crate::audio::{
 use crate::boxes::{BoxDecoder, BoxForm, BoxUnits, Corners};
 use crate::image::{Colour, Filter, Fit, ImageSpec, Layout};
 use crate::speech::{SpeechSpec, samples_of};
-use crate::{Error, MAX_BANDS};
+use crate::{BytesSpec, Error, MAX_BANDS};
 
 /// Why a card cannot be used.
 #[non_exhaustive]
@@ -337,6 +337,8 @@ pub enum Input {
     Audio(AudioInput),
     /// Text.
     Text(TextInput),
+    /// Bytes of files of any kind.
+    Bytes(BytesInput),
     /// Tensors as they are.
     Tensor(TensorInput),
 }
@@ -539,6 +541,35 @@ pub struct TextInput {
     pub types: Option<String>,
 }
 
+/// `kind = "bytes"`; the fields are those of [`BytesSpec`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BytesInput {
+    /// Which input of the model; the first when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// How many bytes from the beginning of a file.
+    pub first: u32,
+    /// How many bytes from its end: 0 when not given.
+    #[serde(default)]
+    pub last: u32,
+    /// How many bytes at either end are looked at: the larger of `first` and `last` when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<u32>,
+    /// What stands where there is no byte: 0 when not given.
+    #[serde(default)]
+    pub padding: u32,
+}
+
+impl BytesInput {
+    fn spec(&self) -> Result<BytesSpec, Refusal> {
+        let &Self { first, last, padding, .. } = self;
+        let spec = BytesSpec { first, last, block: self.block.unwrap_or(first.max(last)), padding };
+        spec.check().map_err(from_spec)?;
+        Ok(spec)
+    }
+}
+
 /// `kind = "tensor"`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -635,6 +666,7 @@ impl Card {
                 Err(refused) => Some(refused),
             },
             Input::Text(text) if text.tokenizer.trim().is_empty() => Some(refusal("tokenizer", "the name of a file")),
+            Input::Bytes(bytes) => bytes.spec().err(),
             Input::Text(_) | Input::Tensor(_) => None,
         }
     }
@@ -662,6 +694,11 @@ impl Card {
     /// How sound is prepared, when the model is fed with sound and the fields are usable.
     pub fn audio_spec(&self) -> Option<AudioSpec> {
         if let Input::Audio(audio) = &self.input { audio.spec().ok() } else { None }
+    }
+
+    /// Which bytes of files are taken, when the model is fed with them and the fields are usable.
+    pub fn bytes_spec(&self) -> Option<BytesSpec> {
+        if let Input::Bytes(bytes) = &self.input { bytes.spec().ok() } else { None }
     }
 
     /// When speech begins and ends, where the card says so and the fields are usable.
@@ -705,6 +742,7 @@ impl Card {
             Input::Image(ImageInput { name, .. })
             | Input::Audio(AudioInput { name, .. })
             | Input::Text(TextInput { name, .. })
+            | Input::Bytes(BytesInput { name, .. })
             | Input::Tensor(TensorInput { name }) => name.as_deref(),
         }
     }

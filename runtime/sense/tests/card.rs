@@ -3,7 +3,7 @@
 
 use cygnet_sense::audio::Runs;
 use cygnet_sense::card::{AudioInput, Input, Task};
-use cygnet_sense::{Card, CardError, Colour, Features, Filter, Fit, Layout, MelNorm, MelScale, SpeechSpec};
+use cygnet_sense::{BytesSpec, Card, CardError, Colour, Features, Filter, Fit, Layout, MelNorm, MelScale, SpeechSpec};
 
 const OBJECTS: &str = r#"
 name = "objects"
@@ -80,6 +80,25 @@ fn a_card_tells_speech() {
     assert_eq!(Card::parse(WORDS).unwrap().speech_spec(), None);
 }
 
+const KIND: &str = r#"
+name = "kind"
+task = "classification"
+labels = ["text", "picture"]
+[input]
+kind = "bytes"
+first = 1024
+last = 512
+padding = 256
+"#;
+
+#[test]
+fn a_card_tells_which_bytes() {
+    let spec = Card::parse(KIND).unwrap().bytes_spec().unwrap();
+    assert_eq!(spec, BytesSpec { first: 1024, last: 512, block: 1024, padding: 256 });
+    assert_eq!(spec.tensor_len(), 1536);
+    assert_eq!(Card::parse(VOICE).unwrap().bytes_spec(), None);
+}
+
 const SPOKEN: &str = r#"
 name = "spoken"
 task = "other"
@@ -150,9 +169,14 @@ fn what_is_left_out_has_its_default() {
 
 #[test]
 fn a_written_card_reads_back() {
-    for text in
-        [OBJECTS, WORDS, VOICE, SPOKEN, "name = \"a\"\ntask = \"other\"\n[input]\nkind = \"tensor\"\nname = \"t\""]
-    {
+    for text in [
+        OBJECTS,
+        WORDS,
+        VOICE,
+        SPOKEN,
+        KIND,
+        "name = \"a\"\ntask = \"other\"\n[input]\nkind = \"tensor\"\nname = \"t\"",
+    ] {
         let card = Card::parse(text).unwrap();
         let written = card.to_toml();
         assert_eq!(Card::parse(&written).unwrap(), card, "{written}");
@@ -191,6 +215,8 @@ fn a_message_names_the_field_and_the_mend() {
         (VOICE, "hop = 512", "threshold = 1.5", "`speech.threshold` must be within 0 and 1"),
         (VOICE, "hop = 512", "hop = 0", "`speech.hop` must be at least 1"),
         (VOICE, "[speech]", "[text]\ndecoder = \"ctc\"\n[speech]", "`text` must be left out where there is [speech]"),
+        (KIND, "first = 1024", "first = 1024\nblock = 1000", "`input.block` must be at least `first` and `last`"),
+        (KIND, "first = 1024\nlast = 512", "first = 0", "`input.block` must be between 1 and 16777216"),
         (SPOKEN, "hop = 1024", "hop = 1000", "`text.hop` must be a multiple of `hop` of the input"),
         (SPOKEN, "hop = 1024", "hop = 2048", "`text.hop` must be at most `clip_samples`"),
         (SPOKEN, "hop = 1024", "", "`text.tail_ms` must be left out, or `hop` be given"),
