@@ -172,17 +172,21 @@ def coarse(x):
 
 
 def write_sets(voices, evaluation, seed):
-    """calib.npz: strings of the training's espeak-ng voices; eval.npz: phrases of voices never trained on.
-
-    Each is one sequence of runs, string after string.
-    """
+    """calib.npz: strings of the training's espeak-ng voices; eval.npz: phrases of voices never trained on."""
     random = np.random.default_rng(seed)
-    calib = [compose.disturb(compose.string(voices, random, 6)[0], random) for _ in range(10)]
-    calib += [compose.disturb(voices.phrases[k][0], random) for k in random.choice(len(voices.phrases), 6, False)]
-    np.savez_compressed(HERE / "calib.npz", x=coarse(np.concatenate([compose.windows(wave) for wave in calib])))
+    strings = [compose.disturb(compose.string(voices, random, 6)[0], random) for _ in range(10)]
+    strings += [compose.disturb(voices.phrases[k][0], random) for k in random.choice(len(voices.phrases), 6, False)]
+    save(HERE / "calib.npz", strings)
     chosen = random.choice(len(evaluation.phrases), 24, False)
-    waves = [compose.disturb(evaluation.phrases[k][0], random, least_noise=15.0) for k in chosen]
-    np.savez_compressed(HERE / "eval.npz", x=coarse(np.concatenate([compose.windows(wave) for wave in waves])))
+    strings = [compose.disturb(evaluation.phrases[k][0], random, least_noise=15.0) for k in chosen]
+    save(HERE / "eval.npz", strings)
+
+
+def save(path, strings):
+    """The runs of all strings, and where each string starts."""
+    runs = [coarse(compose.windows(wave)) for wave in strings]
+    start = np.concatenate([np.arange(len(one)) == 0 for one in runs])
+    np.savez_compressed(path, x=np.concatenate(runs), start=start.astype(np.float32))
 
 
 def main():
