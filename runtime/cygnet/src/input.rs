@@ -109,6 +109,8 @@ enum FileKind {
     Picture,
     Sound,
     Arrays,
+    /// Of any kind, for models that take the bytes.
+    Other,
 }
 
 impl FileKind {
