@@ -40,7 +40,7 @@ impl Golden {
 /// A model with another card.
 fn model(name: &str, tables: &str) -> Model {
     let card = format!("name = \"{name}\"\ntask = \"generation\"\n{tables}\n[input]\nkind = \"tensor\"");
-    Model::load_with_card(golden(&format!("{name}.onnx")), Some(Card::parse(&card).unwrap())).unwrap()
+    Model::load_with_card(golden(&format!("{name}.onnx")), Card::parse(&card).unwrap()).unwrap()
 }
 
 /// Runs once; gives the logits of all tokens of the run.
@@ -146,6 +146,17 @@ fn the_oldest_make_room_where_the_card_says_so() {
 #[test]
 fn a_model_without_a_length_says_how_to_give_it() {
     let card = Card::parse("name = \"rotary\"\ntask = \"generation\"\n[input]\nkind = \"tensor\"").unwrap();
-    let refused = Model::load_with_card(golden("rotary.onnx"), Some(card)).unwrap_err().to_string();
+    let refused = Model::load_with_card(golden("rotary.onnx"), card).unwrap_err().to_string();
     assert!(refused.contains("[cache]") && refused.contains("past_key_values.0.key"), "{refused}");
+}
+
+#[test]
+fn attention_is_one_step_however_it_is_written() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("golden/transformer");
+    for name in ["heads", "padding", "causal", "scale_of_shape", "filled", "where", "triangle"] {
+        let model = Model::load(folder.join(format!("attention_{name}.onnx"))).unwrap();
+        let count = model.plan().steps().filter(|record| record.step.kind() == "Attention").count();
+        let fallen = model.plan().steps().filter(|record| record.step.needs_host()).count();
+        assert_eq!((count, fallen), (1, 0), "{name}");
+    }
 }

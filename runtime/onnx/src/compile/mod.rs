@@ -138,6 +138,11 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
     if let Some(cache) = &cache {
         model = cache.written(model, options)?;
     }
+    if cache.is_none() && recognise::hides_attention(&model) {
+        let constants = lower::constants(&model, options)?;
+        model.nodes.retain(|node| !node.outputs.iter().all(|name| name.is_empty() || constants.contains_key(name)));
+        model.initializers.extend(constants);
+    }
     let model = recognise::recognise(model);
     if let Some(cache) = &cache {
         cache.check(&model)?;

@@ -25,7 +25,12 @@ impl Lowering<'_> {
     pub(super) fn attention(&mut self, node: &Node) -> Lowered {
         let [q, k, v] = [0, 1, 2].map(|index| self.float_tensor(node, index));
         let (q, k, v) = (q?, k?, v?);
-        let mask = match node.input(3) {
+        let mask = self.whole_mask(node)?;
+        let mut whole = node.clone();
+        whole.inputs.resize(whole.inputs.len().max(4), String::new());
+        whole.inputs[3] = mask.clone().unwrap_or_default();
+        let node = &whole;
+        let mask = match mask {
             Some(_) => Some(self.float_tensor(node, 3)?),
             None => None,
         };
@@ -103,6 +108,27 @@ impl Lowering<'_> {
         self.builder.step(step, &node.label());
         self.bind(node, 0, Val { tensor: y, layout, kind: Kind::Float });
         Ok(())
+    }
+
+    /// The name of what is added to the scores: the mask, and the least where a condition hides some.
+    fn whole_mask(&mut self, node: &Node) -> Lowered<Option<String>> {
+        let mask = node.input(3).map(str::to_string);
+        let Some(condition) = node.input(5) else { return Ok(mask) };
+        let output = node.output(0).unwrap_or("").to_string();
+        let [nothing, least, hidden, both] =
+            ["nothing", "least", "hidden", "mask"].map(|what| self.fresh(&format!("{output}/{what}")));
+        let numbers = [(&nothing, 0.0), (&least, node.float("least").unwrap_or(f32::NEG_INFINITY))];
+        for (name, number) in numbers {
+            let constant = super::Constant::plain(crate::model::Tensor::scalar_f32(number));
+            self.values.insert(name.clone(), super::Value::Constant(constant.into()));
+        }
+        let hides = node.int("hides").unwrap_or(0) != 0;
+        let (a, b) = if hides { (&least, &nothing) } else { (&nothing, &least) };
+        let label = node.label();
+        self.select(&Node::new("Where", &label, &[condition, a, b], &[&hidden]))?;
+        let Some(mask) = mask else { return Ok(Some(hidden)) };
+        self.binary(&Node::new("Add", &label, &[&mask, &hidden], &[&both]))?;
+        Ok(Some(both))
     }
 
     /// A tensor of two to four axes whose rows are contiguous, copied where they are not.

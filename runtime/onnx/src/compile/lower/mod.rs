@@ -14,6 +14,7 @@ mod factors;
 mod function;
 mod host;
 mod layer_norm;
+mod logic;
 mod matmul;
 mod movement;
 mod pad;
@@ -341,6 +342,7 @@ impl<'m> Lowering<'m> {
             "Cast" => self.cast(node),
             "LSTM" | "GRU" | "RNN" => self.recurrent(node),
             "Where" => self.select(node),
+            "Not" | "And" | "Or" | "Equal" => self.logic(node),
             _ => self.function(node),
         }
     }

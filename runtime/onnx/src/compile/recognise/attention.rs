@@ -5,15 +5,25 @@ use super::graph::{Found, Graph};
 use crate::model::{Attribute, DType, Node};
 
 /// `softmax(q·kᵀ · scale + mask) · v`; the scale stands behind the product, or in front of either side.
+///
+/// Where keys and values are those that a decoder keeps, masks go that hide later tokens only.
 pub fn attention(graph: &Graph<'_>, softmax: usize) -> Option<Found> {
+    found(graph, softmax, true).or_else(|| found(graph, softmax, false))
+}
+
+fn found(graph: &Graph<'_>, softmax: usize, is_kept: bool) -> Option<Found> {
     let node = graph.node(softmax);
     // Before opset 13 an axis of -1 means the same.
     if node.int("axis").unwrap_or(if graph.opset() < 13 { 1 } else { -1 }) != -1 {
         return None;
     }
     let mut nodes = vec![softmax];
-    let (scores, mask) = masked(graph, node.input(0)?, &mut nodes)?;
-    let scores = selected(graph, scores, &mut nodes);
+    let seen = |scores, nodes: &mut Vec<usize>| if is_kept { selected(graph, scores, nodes) } else { scores };
+    let scores = seen(node.input(0)?, &mut nodes);
+    let (scores, outer) = hidden(graph, scores, &mut nodes);
+    let (scores, mask) = masked(graph, scores, &mut nodes)?;
+    let scores = seen(scores, &mut nodes);
+    let (scores, inner) = if outer.is_none() { hidden(graph, scores, &mut nodes) } else { (scores, None) };
     let (scores, mut scale) = scaled(graph, scores, &mut nodes);
     let product = graph.made_by(scores, "MatMul")?;
     nodes.push(product);
@@ -29,12 +39,48 @@ pub fn attention(graph: &Graph<'_>, softmax: usize) -> Option<Found> {
         return None;
     }
     let output = graph.node(means).output(0)?;
-    let kept = cached(graph, k, true).zip(cached(graph, v, false));
-    let (k, v, positions) = kept.map_or((k, v.as_str(), ""), |((k, positions), (v, _))| (k, v, positions));
-    let mask = if !positions.is_empty() && hides_nothing(graph, mask) { "" } else { mask };
+    let (k, v, positions) = if is_kept {
+        let ((k, positions), (v, _)) = cached(graph, k, true).zip(cached(graph, v, false))?;
+        (k, v, positions)
+    } else {
+        (k, v.as_str(), "")
+    };
+    let mask = if is_kept && hides_nothing(graph, mask) { "" } else { mask };
     let mut operator = Node::new("Attention", &graph.node(means).label(), &[q, k, v, mask, positions], &[output]);
     operator.domain = DOMAIN.into();
-    Some(Found { nodes, operator: operator.with("scale", Attribute::Float(scale)) })
+    operator = operator.with("scale", Attribute::Float(scale));
+    if let Some(hidden) = outer.or(inner) {
+        operator.inputs.push(hidden.condition.to_string());
+        operator =
+            operator.with("hides", Attribute::Int(hidden.when.into())).with("least", Attribute::Float(hidden.least));
+    }
+    Some(Found { nodes, operator })
+}
+
+/// Scores in whose place a condition puts the least.
+struct Hidden<'m> {
+    condition: &'m str,
+    /// Whether it does so where it holds.
+    when: bool,
+    least: f32,
+}
+
+/// Above it, sums of a mask and scores differ from the mask.
+const NEARLY_LEAST: f32 = -1e30;
+
+/// What the scores are before a condition hides some, and the condition. It may be added as a mask then: beside what it
+/// puts there, scores vanish.
+fn hidden<'m>(graph: &Graph<'m>, scores: &'m str, nodes: &mut Vec<usize>) -> (&'m str, Option<Hidden<'m>>) {
+    let Some(select) = graph.made_by(scores, "Where") else { return (scores, None) };
+    let [condition, a, b] = &graph.node(select).inputs[..] else { return (scores, None) };
+    let least = |name: &str| graph.number(name).filter(|&number| number < NEARLY_LEAST);
+    let (inner, when, least) = match (least(a), least(b)) {
+        (Some(least), None) => (b, true, least),
+        (None, Some(least)) => (a, false, least),
+        _ => return (scores, None),
+    };
+    nodes.push(select);
+    (inner, Some(Hidden { condition, when, least }))
 }
 
 /// What is kept of all tokens where `name` is it, for keys with its last two axes swapped, or that repeated for heads that
@@ -101,6 +147,7 @@ fn masked<'m>(graph: &Graph<'m>, scores: &'m str, nodes: &mut Vec<usize>) -> Opt
     nodes.push(sum);
     let is_product = |name: &'m str| {
         let scores = selected(graph, name, &mut Vec::new());
+        let (scores, _) = hidden(graph, scores, &mut Vec::new());
         graph.made_by(scaled(graph, scores, &mut Vec::new()).0, "MatMul").is_some()
     };
     match (is_product(a), is_product(b)) {
