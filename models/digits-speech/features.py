@@ -46,9 +46,11 @@ FILTERS = mel_filters()
 
 
 def log_mel(clips):
-    """int16 (or float of the same range) [N, CLIP] to the float32 tensor [N, 1, FRAMES, MELS] that the model wants."""
+    """int16 (or float of the same range) [N, samples] to the float32 tensor [N, 1, frames, MELS]; of CLIP samples there
+    are FRAMES."""
     wave = np.asarray(clips, np.float32) / np.float32(32768.0)
-    starts = np.arange(FRAMES)[:, None] * HOP + np.arange(WINDOW)
+    frames = 1 + (wave.shape[1] - WINDOW) // HOP
+    starts = np.arange(frames)[:, None] * HOP + np.arange(WINDOW)
     spectrum = np.fft.rfft(wave[:, starts] * HANN, FFT)
     power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32) @ FILTERS.T
     feature = (np.log(np.maximum(power, np.float32(FLOOR))) - np.float32(MEAN)) * np.float32(SCALE)

@@ -2,6 +2,9 @@
 //!
 //! The int8 model is run by the engine on some samples of the calibration data; labels are not needed.
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use cygnet::core::math::exp;
 use cygnet_onnx::model::{DType, Model, ValueInfo};
 use rayon::prelude::*;
 
@@ -19,6 +22,9 @@ const SAMPLES: usize = 128;
 /// Numbers that the inputs and answers of all samples may take together.
 const NUMBERS: usize = 16 << 20;
 
+/// Parts of an output at most that are compared each for itself.
+const MOST_PARTS: usize = 16;
+
 /// Samples and the float model's answers to them.
 #[derive(Debug)]
 pub struct Judge {
@@ -26,11 +32,15 @@ pub struct Judge {
     samples: Vec<Sample>,
     /// For each sample the values of all answers.
     real: Vec<Vec<Vec<f32>>>,
+    /// For each answer that is compared as probabilities the logarithm of each class's mean over all samples.
+    usual: Vec<Vec<f32>>,
     /// Which samples nothing is fitted on.
     held_out: Vec<bool>,
 }
 
-/// The squared error of a model's answers as a share of the squares of the float model's: 0 where nothing is lost.
+/// The squared error of a model's answers as a share of the squares of the float model's: 0 where nothing is lost. Of answers
+/// that give probabilities at many places, the information that is lost as a share of what the float model tells: the
+/// Kullback-Leibler divergence from its probabilities, over theirs from the mean over all places.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Loss {
     /// On all samples.
@@ -57,8 +67,19 @@ pub fn is_held_out(index: usize, samples: usize) -> bool {
 #[derive(Clone, Debug, PartialEq)]
 struct Answer {
     tensor: String,
-    /// What the softmax behind is taken over is compared without its mean: only differences pass it.
-    softmax: Option<Over>,
+    form: Form,
+}
+
+/// How values are compared.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Form {
+    /// As they are.
+    Values,
+    /// Without their mean over the axis that a softmax is taken over: only differences pass it.
+    Differences(Over),
+    /// As logarithms of the probabilities that a softmax makes of them at each of many places. Most places say what most
+    /// others say, for example nothing or background: errors there must not hide those at the few others.
+    Probabilities(Over),
 }
 
 /// An axis of a tensor.
@@ -96,7 +117,8 @@ impl Judge {
                 real.push(values.into_iter().zip(&answers).map(|(values, answer)| answer.compared(values)).collect());
             }
         }
-        Ok(Judge { answers, samples, real, held_out })
+        let usual = answers.iter().enumerate().map(|(place, answer)| answer.usual(&real, place)).collect();
+        Ok(Judge { answers, samples, real, usual, held_out })
     }
 
     /// Runs `quantized`; where it has several answers, the loss is their mean.
@@ -109,12 +131,8 @@ impl Judge {
         let run = |session: &mut Result<engine::Session, QuantizeError>, (sample, real): (&Sample, &Vec<Vec<f32>>)| {
             let session = session.as_mut().map_err(|error| QuantizeError::Unsuitable(error.to_string()))?;
             let near = session.outputs(sample)?;
-            let pair = |((answer, near), real): ((&Answer, Vec<f32>), &Vec<f32>)| {
-                let near = answer.compared(near);
-                let signal = real.iter().map(|r| f64::from(*r).powi(2)).sum::<f64>();
-                (signal, near.iter().zip(real).map(|(n, r)| f64::from(n - r).powi(2)).sum::<f64>())
-            };
-            Ok(self.answers.iter().zip(near).zip(real).map(pair).collect::<Vec<_>>())
+            let answers = self.answers.iter().zip(near).zip(real.iter().zip(&self.usual));
+            Ok(answers.map(|((answer, near), (real, usual))| answer.lost(real, near, usual)).collect::<Vec<_>>())
         };
         let samples = self.samples.par_iter().zip(&self.real);
         let errors = samples.map_init(session, run).collect::<Result<Vec<_>, QuantizeError>>()?;
@@ -139,7 +157,7 @@ impl Judge {
     fn engine(
         &self,
         model: &Model,
-        dequantized: &std::collections::BTreeMap<String, String>,
+        dequantized: &BTreeMap<String, String>,
         dims: &Dims,
     ) -> Result<Engine, QuantizeError> {
         let output = |answer: &Answer| {
@@ -153,34 +171,106 @@ impl Judge {
 
 impl Answer {
     fn compared(&self, mut values: Vec<f32>) -> Vec<f32> {
-        if let Some(Over { extent, stride }) = self.softmax {
-            for block in values.chunks_exact_mut(extent * stride) {
-                for first in 0..stride {
-                    let row = || (first..extent * stride).step_by(stride);
-                    let mean = row().map(|place| block[place]).sum::<f32>() / extent as f32;
-                    row().for_each(|place| block[place] -= mean);
-                }
+        let (Form::Differences(over) | Form::Probabilities(over)) = self.form else { return values };
+        for block in values.chunks_exact_mut(over.extent * over.stride) {
+            for first in 0..over.stride {
+                let row = || (first..over.extent * over.stride).step_by(over.stride);
+                let all = row().map(|place| block[place]);
+                let common = if matches!(self.form, Form::Probabilities(_)) {
+                    let most = all.clone().fold(f32::NEG_INFINITY, f32::max);
+                    most + all.map(|value| f64::from(exp(value - most))).sum::<f64>().ln() as f32
+                } else {
+                    all.sum::<f32>() / over.extent as f32
+                };
+                row().for_each(|place| block[place] -= common);
             }
         }
         values
     }
+
+    /// For probabilities the logarithm of each class's mean, from the values of the answer of this number.
+    fn usual(&self, real: &[Vec<Vec<f32>>], number: usize) -> Vec<f32> {
+        let Form::Probabilities(over) = self.form else { return Vec::new() };
+        let (mut sums, mut count) = (vec![0f64; over.extent], 0);
+        for values in real.iter().filter_map(|answers| answers.get(number)) {
+            values.iter().enumerate().for_each(|(place, value)| sums[over.index(place)] += f64::from(exp(*value)));
+            count += values.len() / over.extent;
+        }
+        sums.into_iter().map(|sum| (sum / count.max(1) as f64).max(f64::from(f32::MIN_POSITIVE)).ln() as f32).collect()
+    }
+
+    /// What the float model tells by `real`, as [`Answer::compared`] has it, and what of it is lost in `near`.
+    fn lost(&self, real: &[f32], near: Vec<f32>, usual: &[f32]) -> (f64, f64) {
+        let near = self.compared(near);
+        let pairs = real.iter().zip(&near);
+        let Form::Probabilities(over) = self.form else {
+            let signal = real.iter().map(|r| f64::from(*r).powi(2)).sum::<f64>();
+            return (signal, pairs.map(|(r, n)| f64::from(n - r).powi(2)).sum::<f64>());
+        };
+        pairs.enumerate().fold((0.0, 0.0), |(told, lost), (place, (real, near))| {
+            let probability = f64::from(exp(*real));
+            let beside = |other: f32| probability * f64::from(real - other);
+            (told + beside(usual[over.index(place)]), lost + beside(*near))
+        })
+    }
 }
 
-/// The float outputs of the model; what goes into the softmax instead of what comes out of it.
+impl Over {
+    /// The index on the axis of the element at a place.
+    fn index(self, place: usize) -> usize {
+        place / self.stride % self.extent
+    }
+}
+
+/// The float outputs of the model, each part of one that is several one after the other for itself: sureness between 0 and 1
+/// counts as much as places of some hundred pixels.
 fn answers(model: &Model, facts: &Facts) -> Vec<Answer> {
     let makers = makers(model);
     let is_float = |tensor: &str| facts.get(tensor).is_some_and(|(dtype, _)| *dtype == DType::F32);
-    let answer = |output: &ValueInfo| {
-        let maker = makers.get(&output.name).map(|&index| &model.nodes[index]);
-        let before = maker.filter(|node| node.is("Softmax")).and_then(|node| node.input(0));
-        let Some(before) = before.filter(|tensor| makers.contains_key(*tensor)) else {
-            return Answer { tensor: output.name.clone(), softmax: None };
+    let mut answers = Vec::new();
+    for output in model.outputs.iter().filter(|output| is_float(&output.name)) {
+        let parts = parts_of(&output.name, model, &makers);
+        let parts = if (2..=MOST_PARTS).contains(&parts.len()) { parts } else { BTreeSet::from([&*output.name]) };
+        answers.extend(parts.into_iter().map(|part| answer(part, model, facts, &makers)));
+    }
+    answers
+}
+
+/// The tensors that an output is put together of. Constants are no answers.
+fn parts_of<'m>(output: &'m str, model: &'m Model, makers: &BTreeMap<String, usize>) -> BTreeSet<&'m str> {
+    let (mut parts, mut seen, mut open) = (BTreeSet::new(), BTreeSet::new(), vec![output]);
+    while let Some(tensor) = open.pop() {
+        let Some(node) = makers.get(tensor).map(|&index| &model.nodes[index]).filter(|_| seen.insert(tensor)) else {
+            continue;
         };
-        let axis = maker.and_then(|node| node.int("axis")).unwrap_or(-1);
-        let softmax = facts.get(before).and_then(|(_, shape)| over(shape, axis));
-        Answer { tensor: before.into(), softmax }
+        // What only moves all of its values leaves the errors as they are.
+        let moves = ["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity"];
+        if node.is("Concat") {
+            open.extend(node.inputs.iter().map(String::as_str));
+        } else if let Some(input) = node.input(0).filter(|_| moves.iter().any(|op| node.is(op))) {
+            open.push(input);
+        } else {
+            parts.insert(tensor);
+        }
+    }
+    parts
+}
+
+/// How a tensor is compared: what goes into a softmax instead of what comes out of it.
+fn answer(tensor: &str, model: &Model, facts: &Facts, makers: &BTreeMap<String, usize>) -> Answer {
+    let maker = makers.get(tensor).map(|&index| &model.nodes[index]);
+    let before = maker.filter(|node| node.is("Softmax")).and_then(|node| node.input(0));
+    let Some(before) = before.filter(|tensor| makers.contains_key(*tensor)) else {
+        return Answer { tensor: tensor.into(), form: Form::Values };
     };
-    model.outputs.iter().filter(|output| is_float(&output.name)).map(answer).collect()
+    let axis = maker.and_then(|node| node.int("axis")).unwrap_or(-1);
+    let shape = facts.get(before).map_or(&[][..], |(_, shape)| shape);
+    let form = match over(shape, axis) {
+        Some(over) if shape.iter().product::<usize>() > over.extent => Form::Probabilities(over),
+        Some(over) => Form::Differences(over),
+        None => Form::Values,
+    };
+    Answer { tensor: before.into(), form }
 }
 
 /// The axis of this number, counted from the end where it is below 0.
@@ -201,9 +291,55 @@ mod tests {
         let softmax = over(&[2, 3, 2, 1], 1);
         assert_eq!(softmax, Some(Over { extent: 3, stride: 2 }));
         assert_eq!(over(&[1, 1000, 1, 1], -3), Some(Over { extent: 1000, stride: 1 }));
-        let answer = Answer { tensor: "x".into(), softmax };
+        let answer = Answer { tensor: "x".into(), form: Form::Differences(softmax.unwrap()) };
         let values = vec![1.0, 0.0, 2.0, 5.0, 3.0, 1.0, 7.0, 0.0, 7.0, 0.0, 7.0, 3.0];
         let expected = [-1.0, -2.0, 0.0, 3.0, 1.0, -1.0, 0.0, -1.0, 0.0, -1.0, 0.0, 2.0];
         assert_eq!(answer.compared(values), expected);
+    }
+
+    #[test]
+    fn places_that_say_what_all_say_do_not_hide_others() {
+        // Four places of two classes: three of them (3/4, 1/4), the last (1/4, 3/4).
+        let over = over(&[1, 4, 2], 2).unwrap();
+        let answer = Answer { tensor: "x".into(), form: Form::Probabilities(over) };
+        let third = 3f32.ln();
+        let logits = vec![third, 0.0, third, 0.0, third, 0.0, 0.0, third];
+        let real = answer.compared(logits.clone());
+        assert!((real[0] - 0.75f32.ln()).abs() < 1e-6 && (real[7] - 0.75f32.ln()).abs() < 1e-6, "{real:?}");
+        // Their mean is (5/8, 3/8).
+        let usual = answer.usual(&[vec![real.clone()]], 0);
+        assert!((usual[0] - 0.625f32.ln()).abs() < 1e-6 && (usual[1] - 0.375f32.ln()).abs() < 1e-6, "{usual:?}");
+        // Told: 3·(3/4·ln 6/5 + 1/4·ln 2/3) + (1/4·ln 2/5 + 3/4·ln 2). Lost where the last says what all say: ln 3 / 2.
+        let near = vec![third, 0.0, third, 0.0, third, 0.0, third, 0.0];
+        let (told, lost) = answer.lost(&real, near, &usual);
+        let expected = 3.0 * (0.75 * 1.2f64.ln() + 0.25 * (2.0 / 3.0f64).ln()) + 0.25 * 0.4f64.ln() + 0.75 * 2f64.ln();
+        assert!((told - expected).abs() < 1e-6 && (lost - 3f64.ln() / 2.0).abs() < 1e-6, "{told} {lost}");
+        assert!(answer.lost(&real, logits, &usual).1.abs() < 1e-9);
+    }
+
+    #[test]
+    fn parts_of_an_answer_are_judged_each_for_itself() {
+        let mut model = Model::default();
+        for (op, inputs, output) in [
+            ("Conv", &["x", "w"][..], "sure"),
+            ("Sigmoid", &["sure"], "object"),
+            ("Conv", &["x", "w"], "box"),
+            ("Conv", &["x", "w"], "logits"),
+            ("Softmax", &["logits"], "classes"),
+            ("Transpose", &["classes"], "turned"),
+            ("Concat", &["object", "box", "constant", "turned"], "all"),
+            ("Reshape", &["all", "shape"], "y"),
+            ("Reshape", &["box", "shape"], "z"),
+        ] {
+            model.nodes.push(cygnet_onnx::model::Node::new(op, output, inputs, &[output]));
+        }
+        let info = |name: &str| ValueInfo { name: name.into(), dtype: DType::F32, shape: None };
+        model.outputs = vec![info("y"), info("z")];
+        let shapes = [("y", vec![1, 20]), ("z", vec![1, 16]), ("logits", vec![1, 4, 3])];
+        let facts = shapes.map(|(name, shape)| (name.to_string(), (DType::F32, shape))).into_iter().collect();
+        let values = |tensor: &str| Answer { tensor: tensor.into(), form: Form::Values };
+        let over = Over { extent: 3, stride: 1 };
+        let classes = Answer { tensor: "logits".into(), form: Form::Probabilities(over) };
+        assert_eq!(answers(&model, &facts), [values("box"), classes, values("object"), values("z")]);
     }
 }

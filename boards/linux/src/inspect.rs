@@ -149,6 +149,7 @@ impl Report {
         let fed_with = |index| match model.preparation(index) {
             Preparation::Image(_) => Some("pictures"),
             Preparation::Audio(_) => Some("sound"),
+            Preparation::Bytes(_) => Some("bytes of files"),
             _ => None,
         };
         let steps: Vec<_> = plan.steps().map(|record| step_info(&plan, &record)).collect();

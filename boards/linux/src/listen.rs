@@ -1,4 +1,4 @@
-//! `cygnet listen`: words or speech in sound as it comes.
+//! `cygnet listen`: words, speech or text in sound as it comes.
 
 mod hearing;
 #[cfg(feature = "microphone")]
@@ -6,6 +6,7 @@ mod microphone;
 mod screen;
 mod source;
 mod speech;
+mod text;
 mod words;
 
 use anyhow::Context;
@@ -14,18 +15,19 @@ use cygnet::sense::audio::Features;
 use cygnet::sense::events::BACKGROUND;
 use cygnet::sense::speech::samples_of;
 use cygnet::sense::{AudioSpec, EventSpec, Resampler, SpeechSpec};
-use cygnet::{Model, Session, SpeechMemory};
+use cygnet::{Model, Session, SpeechMemory, TextMemory};
 
 use crate::StreamArguments;
 use crate::retry::Retry;
 use hearing::{Blocks, Ear, Ending, Teller};
 use source::{Place, Sound};
 use speech::SpeechEar;
+use text::TextEar;
 use words::{Memory, WordEar, Words};
 
 /// What is heard where nobody says what to listen to.
 const DEFAULT_SOURCE: &str = if cfg!(feature = "microphone") { "alsa:default" } else { "-" };
-/// Hear words, or speech, in sound as it comes: a line for each.
+/// Hear words, speech, or text in sound as it comes: a line for each.
 ///
 /// SOURCE is `-` for standard input, a WAV file, a named pipe, or `alsa:DEVICE` for a microphone. Sound from files
 /// and pipes is WAV, or raw 16-bit samples (little-endian) where `--rate` is given. A named pipe or a microphone that
@@ -37,6 +39,9 @@ const DEFAULT_SOURCE: &str = if cfg!(feature = "microphone") { "alsa:default" } 
 ///
 /// A model whose card has a table `[speech]` tells where there is speech: `label` is "speech", `score` the mean
 /// probability, `start` and `end` are its bounds.
+///
+/// A model whose card has a table `[text]` with a `hop` writes down what is said: `label` is a word, as soon as it is sure,
+/// `score` the mean probability of its parts, `start` and `end` are where the model has told them.
 #[derive(Args)]
 pub struct Listen {
     #[command(flatten)]
@@ -98,6 +103,17 @@ impl Listen {
         }
         self.refuse("speech", &[("least-speech", &self.least_speech), ("least-silence", &self.least_silence)])?;
         self.refuse("speech", &[("padding", &self.padding)])?;
+        if let Some(memory) = TextMemory::new(&model)? {
+            self.refuse_words("text")?;
+            anyhow::ensure!(
+                self.threshold.is_none(),
+                "--threshold: this model tells text, with no threshold: leave it out"
+            );
+            anyhow::ensure!(!self.windows, "--windows: this model tells text, word by word: leave it out");
+            let labels: Vec<_> = model.labels().iter().map(|label| label.trim().to_string()).collect();
+            let teller = teller(self.stream.line.open(&labels)?);
+            return self.listen(&mut place, &mut TextEar::new(&mut session, memory, teller));
+        }
         let teller = teller(self.stream.line.open(model.labels())?);
         self.words(&mut place, &mut session, &model, teller)
     }
@@ -116,8 +132,7 @@ impl Listen {
 
     /// The rule for speech: that of the card, but for what the command line says.
     fn speech(&self, memory: SpeechMemory) -> anyhow::Result<SpeechMemory> {
-        self.refuse("words", &[("hop", &self.hop), ("average", &self.average), ("hold", &self.hold)])?;
-        anyhow::ensure!(self.ignore.is_none(), "--ignore is for words, and this model tells speech: leave it out");
+        self.refuse_words("speech")?;
         let samples = |given: Option<u32>, usual| given.map_or(usual, |ms| samples_of(ms, memory.sample_rate()));
         let usual = *memory.spec();
         let spec = SpeechSpec {
@@ -130,6 +145,13 @@ impl Listen {
         };
         spec.check().map_err(cygnet::Error::from)?;
         Ok(memory.with_spec(spec))
+    }
+
+    /// Options that are for models that tell words of a window, where this one tells `what`.
+    fn refuse_words(&self, what: &str) -> anyhow::Result<()> {
+        self.refuse("words", &[("hop", &self.hop), ("average", &self.average), ("hold", &self.hold)])?;
+        anyhow::ensure!(self.ignore.is_none(), "--ignore is for words, and this model tells {what}: leave it out");
+        Ok(())
     }
 
     /// Options that are for models of another kind.

@@ -20,6 +20,7 @@ use crate::{ModelArguments, print, print_json, table};
 ///
 /// INPUT is an image (PNG, JPEG, BMP, WebP, PNM), a WAV file, a .npy or .npz of tensors, or a folder. Models that take
 /// text have the lines of a .txt file or sentences themselves: of several it is told how much they are like the first.
+/// Models that write text go on with each sentence.
 #[derive(Args)]
 pub struct Run {
     #[command(flatten)]
@@ -36,6 +37,9 @@ pub struct Run {
     /// Write the first input of one sample as the plan holds it in its arena: what firmware is fed with.
     #[arg(long, value_name = "OUT.bin")]
     save_input: Option<PathBuf>,
+    /// How many tokens a model that goes on with a text may write.
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
+    tokens: u32,
     /// How many classes to name, the most likely first [default: 5 for one sample, 1 for many].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     top: Option<u32>,
@@ -63,11 +67,23 @@ struct Boxed {
     keypoints: Vec<(f32, f32)>,
 }
 
-/// Text that was read.
+/// Text that was read or heard.
 #[derive(Serialize)]
 struct Read {
     text: String,
     score: f32,
+    /// Where words were heard.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    words: Vec<Word>,
+}
+
+/// A word that was heard, in seconds.
+#[derive(Serialize)]
+struct Word {
+    label: String,
+    score: f32,
+    start: f64,
+    end: f64,
 }
 
 /// Where somebody speaks, in seconds.
@@ -133,6 +149,10 @@ impl Run {
     /// Does the work.
     pub fn run(&self) -> anyhow::Result<()> {
         let model = self.model.file.load()?;
+        if model.card().is_some_and(|card| card.task == Task::Generation && card.text_input().is_some()) {
+            let texts: Vec<_> = self.inputs.iter().map(|text| text.to_string_lossy().into_owned()).collect();
+            return self.write(&model, &texts);
+        }
         let data = match &self.inputs[..] {
             [input] => model.data_set(input)?,
             texts => {
@@ -160,12 +180,9 @@ impl Run {
             ensure!(data.len() == 1, "--draw takes one picture, here are {}", data.len());
             draw(&data, &mut session, path)?;
         }
-        if tells_speech(&model) && data.sound(0).is_some() {
+        if hears_runs(&model) && data.sound(0).is_some() {
             let mend = "give a .npz of its frames, one sequence, for the outputs of each";
-            ensure!(
-                self.output.is_none(),
-                "--output: a model that tells speech runs many times on a recording; {mend}"
-            );
+            ensure!(self.output.is_none(), "--output: this model runs many times on a recording; {mend}");
         }
         let compares = data.len() > 1 && model.card().is_some_and(|card| card.task == Task::Features);
         let mut first = None;
@@ -192,6 +209,18 @@ impl Run {
             }
         }
         self.finish(report, rows, data.len())
+    }
+
+    /// Goes on with texts.
+    #[cfg(feature = "text")]
+    fn write(&self, model: &Model, texts: &[String]) -> anyhow::Result<()> {
+        crate::write::run(model, texts, self.tokens as usize, self.model.json)
+    }
+
+    #[cfg(not(feature = "text"))]
+    fn write(&self, model: &Model, texts: &[String]) -> anyhow::Result<()> {
+        // The message that says how to have a tokenizer.
+        model.data_set_of_texts(texts).map(|_| ()).map_err(Into::into)
     }
 
     fn finish(&self, mut report: Report, rows: Option<Rows>, count: usize) -> anyhow::Result<()> {
@@ -246,9 +275,11 @@ fn feed(sample: &Sample, session: &mut Session) -> anyhow::Result<()> {
 }
 
 fn answer(data: &DataSet, index: usize, session: &mut Session, top: Option<usize>) -> anyhow::Result<Answered> {
-    if let Some(file) = data.sound(index).filter(|_| tells_speech(session.model())) {
-        let speech = Some(speech(file, session)?);
-        return Ok(Answered { speech, ..Answered::of(data.name(index), None) });
+    if let Some(file) = data.sound(index).filter(|_| hears_runs(session.model())) {
+        let is_text = session.model().card().is_some_and(|card| card.text.is_some());
+        let read = if is_text { Some(heard(file, session)?) } else { None };
+        let speech = if is_text { None } else { Some(speech(file, session)?) };
+        return Ok(Answered { speech, read, ..Answered::of(data.name(index), None) });
     }
     let sample = data.sample(index)?;
     feed(&sample, session)?;
@@ -262,7 +293,7 @@ fn answer(data: &DataSet, index: usize, session: &mut Session, top: Option<usize
         return Ok(answered);
     }
     if let Some((text, score)) = session.text()? {
-        answered.read = Some(Read { text, score });
+        answered.read = Some(Read { text, score, words: Vec::new() });
         return Ok(answered);
     }
     match top {
@@ -275,9 +306,25 @@ fn answer(data: &DataSet, index: usize, session: &mut Session, top: Option<usize
     Ok(answered)
 }
 
-/// Whether the model tells where in a sound there is speech.
-fn tells_speech(model: &Model) -> bool {
-    model.card().is_some_and(|card| card.speech.is_some())
+/// Whether the model hears sound run by run: it tells where there is speech, or what is said.
+fn hears_runs(model: &Model) -> bool {
+    model.card().is_some_and(|card| card.runs().is_some())
+}
+
+/// What is said in a recording.
+fn heard(file: &Path, session: &mut Session) -> anyhow::Result<Read> {
+    let sound = Sound::open(file)?;
+    let rate = f64::from(session.model().sound_input()?.1.sample_rate);
+    let words = session.words(&sound.samples, sound.rate).with_context(|| file.display().to_string())?;
+    let place = |samples: u64| seconds(samples as f64 / rate);
+    let told = words.into_iter().flatten().map(|word| {
+        let (start, end) = (place(word.begin), place(word.end));
+        Word { label: word.text, score: word.score, start, end }
+    });
+    let words: Vec<Word> = told.collect();
+    let text = words.iter().map(|word| &*word.label).collect::<Vec<_>>().join(" ");
+    let sum: f64 = words.iter().map(|word| f64::from(word.score)).sum();
+    Ok(Read { text, score: (sum / words.len().max(1) as f64) as f32, words })
 }
 
 /// Where in a recording there is speech.

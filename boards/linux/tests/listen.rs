@@ -176,6 +176,32 @@ fn speech_is_the_same_in_any_pieces_and_as_run_tells_it() {
 }
 
 #[test]
+fn text_is_the_same_in_any_pieces_and_as_run_tells_it() {
+    let digits = repository("models/digits-text/digits-text.onnx");
+    let path = repository("models/digits-text/samples/seven-two-nine.wav");
+    let wav = fs::read(&path).unwrap();
+    let arguments: [&dyn AsRef<std::ffi::OsStr>; 2] = [&digits, &"-"];
+    let whole = piped(&arguments, &wav, wav.len(), Duration::ZERO);
+    assert_eq!(labels(&whole), ["seven", "two", "nine"], "{whole}");
+    for chunk in [1, 333, 4097] {
+        assert_eq!(piped(&arguments, &wav, chunk, Duration::ZERO), whole, "pieces of {chunk}");
+    }
+    let run = |json: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_cygnet"));
+        let output = command.arg("run").args([&digits, &path]).args(json).output().unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    };
+    assert_eq!(run(&[]), "seven two nine\n");
+    let report: Value = serde_json::from_str(&run(&["--json"])).unwrap();
+    let read = &report["samples"][0]["read"];
+    assert_eq!(read["text"], "seven two nine");
+    let told = whole.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let bounds = |word: &Value| ["label", "score", "start", "end"].map(|key| word[key].clone());
+    let words = read["words"].as_array().unwrap();
+    assert_eq!(words.iter().map(bounds).collect::<Vec<_>>(), told.map(|word| bounds(&word)).collect::<Vec<_>>());
+}
+
+#[test]
 fn raw_sound_and_a_wav_of_unknown_length_are_the_same_sound() {
     let (samples, _) = spoken(&["one"]);
     let whole = piped(&[&speech(), &"-"], &wav(&samples, 2 * samples.len() as u32), 1 << 16, Duration::ZERO);
@@ -244,7 +270,7 @@ fn failures_say_what_and_the_mend() {
     fs::write(&text, "this is no recording").unwrap();
     fs::write(&empty, wav(&[], 0)).unwrap();
     let fashion = repository("models/fashion/fashion.onnx");
-    let cases: [(&[&dyn AsRef<std::ffi::OsStr>], i32, &str); 11] = [
+    let cases: [(&[&dyn AsRef<std::ffi::OsStr>], i32, &str); 13] = [
         (&[&speech(), &"nothing.wav"], 1, "nothing.wav: No such file"),
         (&[&speech(), &text], 1, "does not begin as a WAV"),
         (&[&speech(), &empty], 1, "no samples"),
@@ -255,6 +281,12 @@ fn failures_say_what_and_the_mend() {
         (&[&speech(), &text, &"--channels", &"2"], 2, "--rate"),
         (&[&speech(), &text, &"--padding", &"2"], 1, "--padding is for speech"),
         (&[&repository("tests/golden/voice/voice.onnx"), &text, &"--hop", &"2"], 1, "--hop is for words"),
+        (&[&repository("models/digits-text/digits-text.onnx"), &text, &"--hop", &"2"], 1, "--hop is for words"),
+        (
+            &[&repository("models/digits-text/digits-text.onnx"), &text, &"--windows"],
+            1,
+            "--windows: this model tells text",
+        ),
         (&[&repository("tests/golden/voice/voice.onnx"), &empty, &"--padding", &"60"], 1, "half of the least silence"),
     ];
     for (arguments, status, expected) in cases {

@@ -39,8 +39,10 @@ pub mod input;
 mod mmap;
 mod model;
 pub mod output;
+mod runs;
 mod session;
 mod speech;
+mod text;
 #[cfg(feature = "threads")]
 mod threads;
 
@@ -54,5 +56,6 @@ pub use found::Found;
 pub use model::{Model, Preparation};
 pub use session::{Port, Session};
 pub use speech::{SpeechMemory, SpeechStream, Spoken};
+pub use text::{TextMemory, TextStream, Word};
 #[cfg(feature = "threads")]
 pub use threads::{Threads, physical_cores};

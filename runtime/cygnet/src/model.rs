@@ -8,7 +8,7 @@ use std::sync::Arc;
 use cygnet_core::Plan;
 use cygnet_core::kernels::{self, Kernels};
 use cygnet_core::plan::MetadataKind;
-use cygnet_sense::{AudioSpec, Card, ImageSpec};
+use cygnet_sense::{AudioSpec, BytesSpec, Card, ImageSpec};
 
 use crate::error::Error;
 use crate::input::{DataSet, InputError, InputSpec};
@@ -51,6 +51,8 @@ pub enum Preparation {
     Image(ImageSpec),
     /// Sound.
     Audio(Box<AudioSpec>),
+    /// Bytes of files of any kind.
+    Bytes(BytesSpec),
     /// Tensors as they are.
     Tensor,
 }
@@ -58,11 +60,11 @@ pub enum Preparation {
 impl Preparation {
     /// What a card says; without one, tensors as they are.
     pub fn of_card(card: Option<&Card>) -> Self {
-        match card.map(|card| (card.image_spec(), card.audio_spec())) {
-            Some((Some(spec), _)) => Self::Image(spec),
-            Some((_, Some(spec))) => Self::Audio(spec.into()),
-            _ => Self::Tensor,
-        }
+        let Some(card) = card else { return Self::Tensor };
+        let image = card.image_spec().map(Self::Image);
+        let audio = || card.audio_spec().map(|spec| Self::Audio(spec.into()));
+        let bytes = || card.bytes_spec().map(Self::Bytes);
+        image.or_else(audio).or_else(bytes).unwrap_or(Self::Tensor)
     }
 }
 
@@ -289,6 +291,18 @@ impl Model {
             let _ = texts;
             Err(no_tokenizer(text))
         }
+    }
+
+    /// Tokens from text and back, for a decoder whose card names a tokenizer.
+    ///
+    /// # Errors
+    /// [`InputError::Card`] where it names none; [`InputError::Data`] where the tokenizer cannot be used.
+    #[cfg(feature = "text")]
+    pub fn words(&self) -> Result<crate::input::Words, InputError> {
+        let Some(text) = self.card().and_then(Card::text_input) else {
+            return Err(InputError::Card("it names no tokenizer: write `kind = \"text\"` and `tokenizer`".into()));
+        };
+        crate::input::text::Words::open(&self.0.folder, text)
     }
 
     /// Names and shapes of the inputs.

@@ -1,26 +1,20 @@
 //! Where in a sound there is speech.
 
+use cygnet_sense::Segment;
 use cygnet_sense::speech::{SpeechDetector, SpeechSpec};
-use cygnet_sense::{AudioSpec, FeatureWindows, Output, Segment, Window};
 
 use crate::error::Error;
 use crate::input::resampled;
 use crate::model::Model;
+use crate::runs::{Done, RunMemory, RunStream};
 use crate::session::Session;
-
-/// How many zeros are pushed at once.
-const SILENCE: [i16; 64] = [0; 64];
 
 /// What a [`SpeechStream`] works with: how the model's input is made, and memory.
 #[derive(Debug, Clone)]
 pub struct SpeechMemory {
-    input: usize,
-    audio: AudioSpec,
+    runs: RunMemory,
     speech: SpeechSpec,
     class: usize,
-    windows: Vec<f32>,
-    tensor: Vec<f32>,
-    scores: Vec<f32>,
 }
 
 impl SpeechMemory {
@@ -29,18 +23,9 @@ impl SpeechMemory {
     /// # Errors
     /// [`Error::NotPrepared`] where no input takes sound.
     pub fn new(model: &Model) -> Result<Option<Self>, Error> {
-        let card = model.card().and_then(|card| Some((card.speech.as_ref()?.class, card.speech_spec()?)));
-        let Some((class, speech)) = card else { return Ok(None) };
-        let (input, audio) = model.sound_input()?;
-        Ok(Some(Self {
-            input,
-            audio: audio.clone(),
-            speech,
-            class: class as usize,
-            windows: vec![0.0; FeatureWindows::scratch_len(audio)],
-            tensor: vec![0.0; audio.tensor_len()],
-            scores: Vec::new(),
-        }))
+        let card = model.card().and_then(|card| Some((card.speech.as_ref()?.class, card.speech_spec()?, card.runs()?)));
+        let Some((class, speech, runs)) = card else { return Ok(None) };
+        Ok(Some(Self { runs: RunMemory::new(model, runs)?, speech, class: class as usize }))
     }
 
     /// When speech begins and ends.
@@ -57,7 +42,7 @@ impl SpeechMemory {
 
     /// Samples a second that the model takes.
     pub fn sample_rate(&self) -> u32 {
-        self.audio.sample_rate
+        self.runs.sample_rate()
     }
 }
 
@@ -78,23 +63,9 @@ pub struct Spoken {
 /// allocated after the first frame.
 #[derive(Debug)]
 pub struct SpeechStream<'a> {
-    windows: FeatureWindows<'a>,
-    frames: Frames<'a>,
-    hop: u64,
-}
-
-/// The model, frame by frame.
-#[derive(Debug)]
-struct Frames<'a> {
-    session: &'a mut Session,
+    runs: RunStream<'a>,
     detector: SpeechDetector,
-    input: usize,
     class: usize,
-    hop: u64,
-    tensor: &'a mut [f32],
-    scores: &'a mut Vec<f32>,
-    samples: u64,
-    count: u64,
 }
 
 impl<'a> SpeechStream<'a> {
@@ -103,41 +74,18 @@ impl<'a> SpeechStream<'a> {
     /// # Errors
     /// [`Error::Prepare`] where the rule cannot be used, [`Error::Session`].
     pub fn new(session: &'a mut Session, memory: &'a mut SpeechMemory) -> Result<Self, Error> {
-        session.reset()?;
-        let SpeechMemory { input, audio, speech, class, windows, tensor, scores } = memory;
+        let SpeechMemory { runs, speech, class } = memory;
         let detector = SpeechDetector::new(speech)?;
-        let hop = u64::from(speech.hop);
-        let frames =
-            Frames { session, detector, input: *input, class: *class, hop, tensor, scores, samples: 0, count: 0 };
-        let mut windows = FeatureWindows::new(audio, speech.hop as usize, windows)?;
-        // In front of the first frame lies silence. It completes no frame.
-        let mut missing = audio.clip_samples.saturating_sub(speech.hop) as usize;
-        while missing > 0 {
-            let block = SILENCE.get(..missing).unwrap_or(&SILENCE);
-            windows.push(block, |_| {});
-            missing -= block.len();
-        }
-        Ok(Self { windows, frames, hop })
+        Ok(Self { runs: RunStream::new(session, runs)?, detector, class: *class })
     }
 
     /// Takes samples at the model's rate and calls `tell` for each frame that they complete.
     ///
     /// # Errors
     /// [`Error::Session`] where the model fails, [`Error::NoScores`] where it has no such output.
-    pub fn push(&mut self, samples: &[i16], tell: impl FnMut(Spoken)) -> Result<(), Error> {
-        self.frames.samples += samples.len() as u64;
-        self.hear(samples, tell)
-    }
-
-    fn hear(&mut self, samples: &[i16], mut tell: impl FnMut(Spoken)) -> Result<(), Error> {
-        let Self { windows, frames, .. } = self;
-        let mut done = Ok(());
-        windows.push(samples, |window| {
-            if done.is_ok() {
-                done = frames.hear(&window).map(&mut tell);
-            }
-        });
-        done
+    pub fn push(&mut self, samples: &[i16], mut tell: impl FnMut(Spoken)) -> Result<(), Error> {
+        let Self { runs, detector, class } = self;
+        runs.push(samples, |done| hear(detector, *class, &done).map(&mut tell))
     }
 
     /// Ends the sound. Its last frame is filled with silence.
@@ -145,29 +93,16 @@ impl<'a> SpeechStream<'a> {
     /// # Errors
     /// As [`push`](SpeechStream::push).
     pub fn finish(mut self, mut tell: impl FnMut(Spoken)) -> Result<Option<Segment>, Error> {
-        let samples = self.frames.samples;
-        let mut missing = (samples.next_multiple_of(self.hop) - samples) as usize;
-        while missing > 0 {
-            let block = SILENCE.get(..missing).unwrap_or(&SILENCE);
-            self.hear(block, &mut tell)?;
-            missing -= block.len();
-        }
-        Ok(self.frames.detector.finish(samples))
+        let Self { runs, detector, class } = &mut self;
+        runs.finish(|done| hear(detector, *class, &done).map(&mut tell))?;
+        Ok(detector.finish(runs.samples()))
     }
 }
 
-impl Frames<'_> {
-    fn hear(&mut self, window: &Window<'_>) -> Result<Spoken, Error> {
-        window.write(&mut Output::F32(self.tensor));
-        self.session.set_f32(self.input, self.tensor)?;
-        self.session.run()?;
-        self.session.output_f32(0, self.scores)?;
-        let probability = *self.scores.get(self.class).ok_or(Error::NoScores)?;
-        self.count += 1;
-        let segment = self.detector.push(probability);
-        let heard = (self.count * self.hop).min(self.samples);
-        Ok(Spoken { heard, probability, is_speech: self.detector.is_speech(), segment })
-    }
+fn hear(detector: &mut SpeechDetector, class: usize, done: &Done<'_>) -> Result<Spoken, Error> {
+    let probability = *done.scores.get(class).ok_or(Error::NoScores)?;
+    let segment = detector.push(probability);
+    Ok(Spoken { heard: done.heard, probability, is_speech: detector.is_speech(), segment })
 }
 
 impl Session {

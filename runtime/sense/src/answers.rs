@@ -2,6 +2,8 @@
 
 use core::cmp::Ordering;
 
+use crate::ctc::CtcReader;
+
 /// Greater scores first, NaN last.
 fn best_first(a: f32, b: f32) -> Ordering {
     match (a.is_nan(), b.is_nan()) {
@@ -150,13 +152,10 @@ pub fn non_maximum_suppression(boxes: &mut [Detection], iou_threshold: f32) -> u
 /// assert_eq!(text, [1, 2]);
 /// ```
 pub fn read_ctc(scores: &[f32], classes: usize, blank: usize, mut read: impl FnMut(usize, f32)) {
-    let mut last = blank;
+    let mut reader = CtcReader::new(blank);
     for moment in scores.chunks_exact(classes.max(1)) {
-        let best = moment.iter().copied().enumerate().reduce(|best, next| if next.1 > best.1 { next } else { best });
-        let Some((class, score)) = best else { continue };
-        if class != last && class != blank {
+        if let Some((class, score)) = reader.push(moment) {
             read(class, score);
         }
-        last = class;
     }
 }

@@ -9,13 +9,17 @@ use std::vec::Vec;
 use serde::{Deserialize, Serialize};
 
 use crate::audio::{
-    AudioSpec, Convention, CosineScale, Features, FloorRule, Logarithm, MelNorm, MelScale, Padding, PerBand, Sides,
-    Spectrum, WindowFunction,
+    AudioSpec, Convention, CosineScale, Features, FloorRule, Logarithm, MelNorm, MelScale, Padding, PerBand, Runs,
+    Sides, Spectrum, WindowFunction,
 };
-use crate::boxes::{BoxDecoder, BoxForm, BoxUnits, Corners};
+use crate::boxes::BoxDecoder;
 use crate::image::{Colour, Filter, Fit, ImageSpec, Layout};
 use crate::speech::{SpeechSpec, samples_of};
-use crate::{Error, MAX_BANDS};
+use crate::{BytesSpec, Error, MAX_BANDS};
+
+mod boxes;
+
+pub use boxes::{Anchors, Boxes, Stride};
 
 /// Why a card cannot be used.
 #[non_exhaustive]
@@ -63,6 +67,8 @@ pub enum Task {
     Detection,
     /// A vector that describes the input.
     Features,
+    /// The tokens that go on with a text, one after the other.
+    Generation,
     /// Something else.
     Other,
 }
@@ -113,6 +119,9 @@ pub struct Card {
     /// of inputs and outputs such as `state` and `stateN` tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub states: Option<BTreeMap<String, String>>,
+    /// What a decoder keeps of the tokens before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Cache>,
     /// How answers are measured, where the task does not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evaluation: Option<Evaluation>,
@@ -122,6 +131,17 @@ pub struct Card {
     /// What was measured: free keys, commonly `metric`, `float`, `samples`, `set`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub accuracy: BTreeMap<String, toml::Value>,
+}
+
+/// What a decoder keeps of the tokens before: `[cache]`. Its memory is taken whole in the beginning.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cache {
+    /// The greatest number of tokens, from 1 on.
+    pub length: u32,
+    /// Whether the oldest make room where there are more; otherwise the run fails that would be the next.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub slides: bool,
 }
 
 /// How answers are measured: `[evaluation]`.
@@ -155,6 +175,41 @@ pub struct Text {
     /// 0, the likeliest class of each moment is taken.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub beams: u16,
+    /// For spoken text: samples from one run to the next, see [`Runs`]. What the model keeps from run to run goes on through
+    /// a sound. Where it is not given, the model is run once, on a clip or a picture.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hop: Option<u32>,
+    /// With `hop`: how much silence is heard behind a sound, for models that tell a word only when it is over; none when
+    /// not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tail_ms: Option<u32>,
+    /// With `hop`: after how much time without a character a word is over, should none that begins with a space follow;
+    /// 500 when not given. Where each label is a whole word, 0 tells it without delay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause_ms: Option<u32>,
+}
+
+impl Text {
+    /// How spoken text is heard, where it is.
+    fn runs(&self, audio: &AudioSpec) -> Result<Option<Runs>, Refusal> {
+        let in_table = |field: &str, mend: &str| (std::format!("text.{field}"), mend.to_string());
+        let Some(hop) = self.hop else {
+            return match (self.tail_ms, self.pause_ms) {
+                (None, None) => Ok(None),
+                (Some(_), _) => Err(in_table("tail_ms", "left out, or `hop` be given")),
+                _ => Err(in_table("pause_ms", "left out, or `hop` be given")),
+            };
+        };
+        if self.beams > 0 {
+            return Err(in_table("beams", "left out where `hop` is given: a search may yet change what it has read"));
+        }
+        let runs = Runs { hop, tail: self.tail_ms.map_or(0, |ms| samples_of(ms, audio.sample_rate)) };
+        match runs.check(audio) {
+            Err(Error::Spec { field: "hop", mend }) => Err(in_table("hop", mend)),
+            Err(other) => Err(from_spec(other)),
+            Ok(()) => Ok(Some(runs)),
+        }
+    }
 }
 
 fn is_zero(number: &u16) -> bool {
@@ -206,8 +261,8 @@ impl Speech {
             return Err(refusal("features", "\"waveform\" where there is [speech]"));
         }
         let hop = self.hop.unwrap_or(audio.clip_samples);
-        if hop > audio.clip_samples {
-            return Err(in_table("hop", "at most `clip_samples`"));
+        if let Err(Error::Spec { mend, .. }) = (Runs { hop, tail: 0 }).check(audio) {
+            return Err(in_table("hop", mend));
         }
         let usual = SpeechSpec::new(audio.sample_rate, hop);
         let samples = |given: Option<u32>, usual| given.map_or(usual, |ms| samples_of(ms, audio.sample_rate));
@@ -228,40 +283,6 @@ impl Speech {
             _ => Ok(spec),
         }
     }
-}
-
-/// How the outputs become boxes: `[boxes]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Boxes {
-    /// The form of the output.
-    pub decoder: BoxForm,
-    /// With `rows`: what the four numbers are; `xyxy` when not given.
-    #[serde(default)]
-    pub corners: Corners,
-    /// With `rows`: their unit; `pixels` when not given.
-    #[serde(default)]
-    pub units: BoxUnits,
-    /// With `rows`: whether the sureness of an object stands between the box and the classes.
-    #[serde(default)]
-    pub objectness: bool,
-    /// With `rows`: whether the output is `[columns, rows]`.
-    #[serde(default)]
-    pub transposed: bool,
-    /// Boxes with a lower score are dropped: 0.01 when not given.
-    #[serde(default = "least_score")]
-    pub score_threshold: f32,
-    /// Of boxes of a class with a larger intersection over union the best stays: 0.5 when not given.
-    #[serde(default = "half")]
-    pub iou_threshold: f32,
-}
-
-fn least_score() -> f32 {
-    0.01
-}
-
-fn half() -> f32 {
-    0.5
 }
 
 /// What is measured on labelled samples.
@@ -302,6 +323,8 @@ pub enum Input {
     Audio(AudioInput),
     /// Text.
     Text(TextInput),
+    /// Bytes of files of any kind.
+    Bytes(BytesInput),
     /// Tensors as they are.
     Tensor(TensorInput),
 }
@@ -499,9 +522,41 @@ pub struct TextInput {
     /// Which input takes 1 where a token is no padding: `attention_mask`, where there is one, when not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mask: Option<String>,
+    /// The token that ends a text, where the model goes on with texts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<String>,
     /// Which input takes the tokens' kinds: `token_type_ids`, where there is one, when not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub types: Option<String>,
+}
+
+/// `kind = "bytes"`; the fields are those of [`BytesSpec`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BytesInput {
+    /// Which input of the model; the first when there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// How many bytes from the beginning of a file.
+    pub first: u32,
+    /// How many bytes from its end: 0 when not given.
+    #[serde(default)]
+    pub last: u32,
+    /// How many bytes at either end are looked at: the larger of `first` and `last` when not given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub block: Option<u32>,
+    /// What stands where there is no byte: 0 when not given.
+    #[serde(default)]
+    pub padding: u32,
+}
+
+impl BytesInput {
+    fn spec(&self) -> Result<BytesSpec, Refusal> {
+        let &Self { first, last, padding, .. } = self;
+        let spec = BytesSpec { first, last, block: self.block.unwrap_or(first.max(last)), padding };
+        spec.check().map_err(from_spec)?;
+        Ok(spec)
+    }
 }
 
 /// `kind = "tensor"`.
@@ -584,21 +639,42 @@ impl Card {
             let mend = std::format!("a list of names in `labels`; \"{stranger}\" is none");
             return Some(("evaluation.negatives".to_string(), mend));
         }
-        if self.box_decoder().is_some() && self.labels.is_empty() {
-            return Some(("labels".to_string(), "given where there are boxes: their number is needed".to_string()));
+        if let Some((boxes, spec)) = self.told_boxes().zip(self.image_spec()) {
+            if self.labels.is_empty() {
+                return Some(("labels".to_string(), "given where there are boxes: their number is needed".to_string()));
+            }
+            if let Err(refusal) = boxes.decoder(self.labels.len(), spec.width, spec.height) {
+                return Some(refusal);
+            }
+        }
+        if self.cache.as_ref().is_some_and(|cache| !(1..1 << 24).contains(&cache.length)) {
+            return Some(("cache.length".to_string(), "a number of tokens, 1 … 16,777,215".to_string()));
         }
         if self.speech.is_some() && !matches!(self.input, Input::Audio(_)) {
             return Some(refusal("kind", "\"audio\" where there is [speech]"));
         }
+        if self.text.as_ref().is_some_and(|text| text.hop.is_some()) && !matches!(self.input, Input::Audio(_)) {
+            return Some(refusal("kind", "\"audio\" where [text] has a `hop`"));
+        }
         match &self.input {
             Input::Image(image) => image.spec().err(),
-            Input::Audio(audio) => match (audio.spec(), &self.speech) {
-                (Ok(spec), Some(speech)) => speech.spec(&spec).err(),
-                (spec, _) => spec.err(),
+            Input::Audio(audio) => match audio.spec() {
+                Ok(spec) => self.refused_sound(&spec),
+                Err(refused) => Some(refused),
             },
             Input::Text(text) if text.tokenizer.trim().is_empty() => Some(refusal("tokenizer", "the name of a file")),
+            Input::Bytes(bytes) => bytes.spec().err(),
             Input::Text(_) | Input::Tensor(_) => None,
         }
+    }
+
+    /// What of `[speech]` and `[text]` does not fit the sound.
+    fn refused_sound(&self, spec: &AudioSpec) -> Option<Refusal> {
+        if self.speech.is_some() && self.text.is_some() {
+            return Some(("text".to_string(), "left out where there is [speech]".to_string()));
+        }
+        let speech = self.speech.as_ref().and_then(|speech| speech.spec(spec).err());
+        speech.or_else(|| self.text.as_ref().and_then(|text| text.runs(spec).err()))
     }
 
     /// The text of the card; [`Card::parse`] reads it back.
@@ -617,24 +693,34 @@ impl Card {
         if let Input::Audio(audio) = &self.input { audio.spec().ok() } else { None }
     }
 
+    /// Which bytes of files are taken, when the model is fed with them and the fields are usable.
+    pub fn bytes_spec(&self) -> Option<BytesSpec> {
+        if let Input::Bytes(bytes) = &self.input { bytes.spec().ok() } else { None }
+    }
+
     /// When speech begins and ends, where the card says so and the fields are usable.
     pub fn speech_spec(&self) -> Option<SpeechSpec> {
         self.speech.as_ref()?.spec(&self.audio_spec()?).ok()
     }
 
+    /// How sound of any length is heard run by run, where the card says that the output tells speech in it or, with `hop`,
+    /// text, and the fields are usable.
+    pub fn runs(&self) -> Option<Runs> {
+        match (self.speech_spec(), &self.text) {
+            (Some(speech), _) => Some(Runs { hop: speech.hop, tail: 0 }),
+            (None, Some(text)) => text.runs(&self.audio_spec()?).ok()?,
+            _ => None,
+        }
+    }
+
     /// How outputs become boxes, where the card says so and the model is fed with pictures.
     pub fn box_decoder(&self) -> Option<BoxDecoder> {
-        let boxes = self.boxes.as_ref().or_else(|| self.evaluation.as_ref()?.boxes.as_ref())?;
         let spec = self.image_spec()?;
-        Some(BoxDecoder {
-            corners: boxes.corners,
-            units: boxes.units,
-            objectness: boxes.objectness,
-            transposed: boxes.transposed,
-            score_threshold: boxes.score_threshold,
-            iou_threshold: boxes.iou_threshold,
-            ..BoxDecoder::new(boxes.decoder, self.labels.len(), spec.width, spec.height)
-        })
+        self.told_boxes()?.decoder(self.labels.len(), spec.width, spec.height).ok()
+    }
+
+    fn told_boxes(&self) -> Option<&Boxes> {
+        self.boxes.as_ref().or_else(|| self.evaluation.as_ref()?.boxes.as_ref())
     }
 
     /// How text becomes tokens, when the model is fed with text.
@@ -648,6 +734,7 @@ impl Card {
             Input::Image(ImageInput { name, .. })
             | Input::Audio(AudioInput { name, .. })
             | Input::Text(TextInput { name, .. })
+            | Input::Bytes(BytesInput { name, .. })
             | Input::Tensor(TensorInput { name }) => name.as_deref(),
         }
     }

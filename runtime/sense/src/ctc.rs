@@ -1,10 +1,50 @@
 //! Text out of scores for each moment, connectionist temporal classification: the likeliest text by a search with beams.
 //!
-//! The greedy way is [`read_ctc`](crate::answers::read_ctc): it takes the likeliest class of each moment. A text is
-//! likelier than that where many ways lead to it.
+//! The greedy way is [`read_ctc`](crate::answers::read_ctc), or [`CtcReader`] moment by moment: it takes the likeliest
+//! class of each moment. A text is likelier than that where many ways lead to it.
 
 use crate::Error;
 use crate::answers::{are_probabilities, softmax_in_place};
+
+/// Reads text greedily out of moments that come one by one: what it has told stays so.
+///
+/// ```
+/// use cygnet_sense::ctc::CtcReader;
+///
+/// let mut reader = CtcReader::new(0);
+/// assert_eq!(reader.push(&[0.1, 0.9]), Some((1, 0.9)));
+/// assert_eq!(reader.push(&[0.2, 0.8]), None);
+/// assert!(reader.goes_on());
+/// assert_eq!(reader.push(&[0.7, 0.3]), None);
+/// assert_eq!(reader.push(&[0.4, 0.6]), Some((1, 0.6)));
+/// ```
+#[derive(Debug, Clone)]
+pub struct CtcReader {
+    blank: usize,
+    last: usize,
+}
+
+impl CtcReader {
+    /// Nothing read yet; the class `blank` stands for no character.
+    pub fn new(blank: usize) -> Self {
+        CtcReader { blank, last: blank }
+    }
+
+    /// Takes the scores of a moment and tells the class that begins there, with its score; equal scores count for the
+    /// lower class. A class that goes on from the moment before is told once.
+    pub fn push(&mut self, moment: &[f32]) -> Option<(usize, f32)> {
+        let best = moment.iter().copied().enumerate().reduce(|best, next| if next.1 > best.1 { next } else { best });
+        let (class, score) = best?;
+        let begins = class != self.last && class != self.blank;
+        self.last = class;
+        begins.then_some((class, score))
+    }
+
+    /// Whether the last moment held a character: the next one may go on with it.
+    pub fn goes_on(&self) -> bool {
+        self.last != self.blank
+    }
+}
 
 /// A text that the search has met: the one before, and the class behind it.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
@@ -86,7 +126,7 @@ pub fn search_ctc(
 ) -> Result<f64, Error> {
     let CtcRoom { beams, prefixes, moment } = room;
     let width = beams.len() / 2;
-    let moments = scores.len() / classes.max(1);
+    let moments = scores.len().checked_div(classes).unwrap_or(0);
     enough(2, beams.len())?;
     enough(CtcRoom::prefixes(moments, width), prefixes.len())?;
     enough(classes, moment.len())?;
@@ -98,7 +138,7 @@ pub fn search_ctc(
         *first = Beam { place: EMPTY, blank: 1.0, ..Beam::default() };
     }
     let mut logarithm = 0.0;
-    for scores in scores.chunks_exact(classes.max(1)) {
+    for scores in scores.chunks_exact(classes.max(1)).take(moments) {
         moment.copy_from_slice(scores);
         if !are_probabilities(moment) {
             softmax_in_place(moment);

@@ -9,6 +9,7 @@
 //! |---|---|---|
 //! | [`image`] | [`Pixels`] of a camera or a file | the image tensor of an [`ImageSpec`] |
 //! | [`audio`] | 16-bit sound | waveform, log-mel or MFCC rows of an [`AudioSpec`] |
+//! | [`BytesSpec`] | the first and last bytes of a file | the tensor of a model that tells its kind |
 //! | [`resample`] | 16-bit sound at one rate | the same sound at another |
 //! | [`events`] | scores of overlapping windows | words with a beginning and an end |
 //! | [`speech`] | how likely frames hold speech | segments of speech |
@@ -39,6 +40,7 @@ extern crate std;
 pub mod answers;
 pub mod audio;
 pub mod boxes;
+mod bytes;
 #[cfg(feature = "card")]
 pub mod card;
 pub mod ctc;
@@ -52,7 +54,8 @@ pub mod speech;
 
 pub use answers::{Detection, argmax, non_maximum_suppression, softmax_in_place, top_k};
 pub use audio::{AudioSpec, FeatureStream, FeatureWindows, Features, MAX_BANDS, MelNorm, MelScale, PerBand, Window};
-pub use boxes::{BoxDecoder, BoxError, BoxForm, BoxUnits, Corners};
+pub use boxes::{AnchorLevel, AnchorSpec, BoxDecoder, BoxError, BoxForm, BoxUnits, Corners, OffsetOrder, ScoreForm};
+pub use bytes::BytesSpec;
 #[cfg(feature = "card")]
 pub use card::{Card, CardError};
 pub use error::Error;

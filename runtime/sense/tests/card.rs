@@ -1,8 +1,9 @@
 //! The card file: what is read, what is refused and in which words.
 #![cfg(feature = "card")]
 
+use cygnet_sense::audio::Runs;
 use cygnet_sense::card::{AudioInput, Input, Task};
-use cygnet_sense::{Card, CardError, Colour, Features, Filter, Fit, Layout, MelNorm, MelScale, SpeechSpec};
+use cygnet_sense::{BytesSpec, Card, CardError, Colour, Features, Filter, Fit, Layout, MelNorm, MelScale, SpeechSpec};
 
 const OBJECTS: &str = r#"
 name = "objects"
@@ -79,6 +80,54 @@ fn a_card_tells_speech() {
     assert_eq!(Card::parse(WORDS).unwrap().speech_spec(), None);
 }
 
+const KIND: &str = r#"
+name = "kind"
+task = "classification"
+labels = ["text", "picture"]
+[input]
+kind = "bytes"
+first = 1024
+last = 512
+padding = 256
+"#;
+
+#[test]
+fn a_card_tells_which_bytes() {
+    let spec = Card::parse(KIND).unwrap().bytes_spec().unwrap();
+    assert_eq!(spec, BytesSpec { first: 1024, last: 512, block: 1024, padding: 256 });
+    assert_eq!(spec.tensor_len(), 1536);
+    assert_eq!(Card::parse(VOICE).unwrap().bytes_spec(), None);
+}
+
+const SPOKEN: &str = r#"
+name = "spoken"
+task = "other"
+labels = ["", " no", " yes"]
+[input]
+kind = "audio"
+sample_rate = 8000
+clip_samples = 1792
+features = "log-mel"
+window = 256
+hop = 128
+mels = 40
+[text]
+decoder = "ctc"
+hop = 1024
+tail_ms = 500
+"#;
+
+#[test]
+fn a_card_tells_spoken_text() {
+    let card = Card::parse(SPOKEN).unwrap();
+    assert_eq!(card.runs(), Some(Runs { hop: 1024, tail: 4000 }));
+    assert_eq!(card.text.and_then(|text| text.pause_ms), None);
+    // A model that is run once has none, one that tells speech those of speech.
+    let once = SPOKEN.replace("hop = 1024\ntail_ms = 500", "");
+    assert_eq!(Card::parse(&once).unwrap().runs(), None);
+    assert_eq!(Card::parse(VOICE).unwrap().runs(), Some(Runs { hop: 512, tail: 0 }));
+}
+
 #[test]
 fn a_picture_card() {
     let card = Card::parse(OBJECTS).unwrap();
@@ -120,7 +169,14 @@ fn what_is_left_out_has_its_default() {
 
 #[test]
 fn a_written_card_reads_back() {
-    for text in [OBJECTS, WORDS, VOICE, "name = \"a\"\ntask = \"other\"\n[input]\nkind = \"tensor\"\nname = \"t\""] {
+    for text in [
+        OBJECTS,
+        WORDS,
+        VOICE,
+        SPOKEN,
+        KIND,
+        "name = \"a\"\ntask = \"other\"\n[input]\nkind = \"tensor\"\nname = \"t\"",
+    ] {
         let card = Card::parse(text).unwrap();
         let written = card.to_toml();
         assert_eq!(Card::parse(&written).unwrap(), card, "{written}");
@@ -158,6 +214,20 @@ fn a_message_names_the_field_and_the_mend() {
         (VOICE, "hop = 512", "padding_ms = 60", "`speech.padding_ms` must be at most half of `least_silence_ms`"),
         (VOICE, "hop = 512", "threshold = 1.5", "`speech.threshold` must be within 0 and 1"),
         (VOICE, "hop = 512", "hop = 0", "`speech.hop` must be at least 1"),
+        (VOICE, "[speech]", "[text]\ndecoder = \"ctc\"\n[speech]", "`text` must be left out where there is [speech]"),
+        (KIND, "first = 1024", "first = 1024\nblock = 1000", "`input.block` must be at least `first` and `last`"),
+        (KIND, "first = 1024\nlast = 512", "first = 0", "`input.block` must be between 1 and 16777216"),
+        (SPOKEN, "hop = 1024", "hop = 1000", "`text.hop` must be a multiple of `hop` of the input"),
+        (SPOKEN, "hop = 1024", "hop = 2048", "`text.hop` must be at most `clip_samples`"),
+        (SPOKEN, "hop = 1024", "", "`text.tail_ms` must be left out, or `hop` be given"),
+        (SPOKEN, "hop = 1024", "hop = 1024\nbeams = 8", "`text.beams` must be left out where `hop` is given"),
+        (SPOKEN, "mels = 40", "mels = 40\npadding = \"zeros\"", "`input.padding` must be \"none\""),
+        (
+            OBJECTS,
+            "[input]",
+            "[text]\ndecoder = \"ctc\"\nhop = 8\n[input]",
+            "`input.kind` must be \"audio\" where [text]",
+        ),
     ];
     for (text, from, to, message) in cases {
         assert!(text.contains(from), "{from}");

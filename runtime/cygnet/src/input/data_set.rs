@@ -1,5 +1,7 @@
 //! A set of samples for calibration, evaluation or a run over many files.
 
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use cygnet_sense::{Card, Layout, Output};
@@ -55,10 +57,12 @@ enum Source {
 /// - Folders hold pictures or WAV files as the card says, or `.npy` and `.npz` files of one sample each. Labels
 ///   come from `labels.csv` (`file,label`; the label a name of the card or a number) or from the names of
 ///   sub-folders, where all of them are labels of the card.
+/// - Files of any kind are samples of a model whose card says that it takes bytes; a `.npz` or `.npy` only inside of a
+///   folder, by itself it holds tensors.
 /// - A `.npz` holds one array for each input, of its name, or `x` when there is one input; the first axis is the
 ///   sample. `y` holds the labels. A `.npy` is `x`. Both may also hold a single sample in the shape of the model.
-/// - Recordings for a model whose card tells how its output tells speech are cut into the frames that it hears, each
-///   recording a sequence; see [`Speech`](cygnet_sense::card::Speech).
+/// - Recordings for a model whose card tells how its output tells speech, or text in sound, are cut into the frames that
+///   it hears, each recording a sequence; see [`Card::runs`].
 /// - Inputs that a session keeps from run to run may be left out: samples then are the elements of one sequence, or of
 ///   several, where an array `start` holds 1 for the first sample of each and 0 for the others. Each file of a folder is
 ///   a sequence of its own.
@@ -79,10 +83,10 @@ impl DataSet {
         let labels = card.map_or(&[][..], |card| &card.labels);
         let set =
             Self::open_prepared(path, Preparation::of_card(card), card.and_then(Card::input_name), labels, inputs)?;
-        match (card.and_then(Card::speech_spec), &set.source) {
-            (Some(speech), Source::Files { preparation: Preparation::Audio(spec), files }) => {
+        match (card.and_then(Card::runs), &set.source) {
+            (Some(runs), Source::Files { preparation: Preparation::Audio(spec), files }) => {
                 let paths = files.iter().map(|(path, _)| path.clone()).collect();
-                let source = Source::Frames(Frames::read(paths, spec, speech.hop)?);
+                let source = Source::Frames(Frames::read(paths, spec, runs)?);
                 Ok(Self { source, ..set })
             }
             _ => Ok(set),
@@ -97,12 +101,15 @@ impl DataSet {
         inputs: Vec<InputSpec>,
     ) -> Result<Self, InputError> {
         let is_folder = std::fs::metadata(path).map_err(InputError::file(path))?.is_dir();
-        let source = if !is_folder && FileKind::of(path).is_none_or(|kind| kind == FileKind::Arrays) {
+        let takes_bytes = matches!(preparation, Preparation::Bytes(_));
+        let holds_arrays = FileKind::of(path).map_or(!takes_bytes, |kind| kind == FileKind::Arrays);
+        let source = if !is_folder && holds_arrays {
             arrays(path, &inputs, labels)?
         } else {
             let wanted = match preparation {
                 Preparation::Image(_) => FileKind::Picture,
                 Preparation::Audio(_) => FileKind::Sound,
+                Preparation::Bytes(_) => FileKind::Other,
                 Preparation::Tensor => FileKind::Arrays,
             };
             let files = if is_folder {
@@ -311,14 +318,30 @@ fn prepare(path: &Path, preparation: &Preparation) -> Result<Vec<f32>, InputErro
             let mut scratch = vec![0.0; spec.scratch_len()];
             spec.prepare(&samples, &mut Output::F32(&mut values), &mut scratch).map_err(refused)?;
         }
+        Preparation::Bytes(spec) => {
+            let (beginning, end) = ends(path, spec.block.into()).map_err(InputError::file(path))?;
+            values.resize(spec.tensor_len(), 0.0);
+            spec.prepare(&beginning, &end, &mut values).map_err(refused)?;
+        }
         Preparation::Tensor => {}
     }
     Ok(values)
 }
 
+/// The first and the last bytes of a file, so many at most.
+fn ends(path: &Path, most: u64) -> std::io::Result<(Vec<u8>, Vec<u8>)> {
+    let mut file = File::open(path)?;
+    let (mut beginning, mut end) = (Vec::new(), Vec::new());
+    (&mut file).take(most).read_to_end(&mut beginning)?;
+    let len = file.metadata()?.len();
+    file.seek(SeekFrom::Start(len.saturating_sub(most)))?;
+    file.take(most).read_to_end(&mut end)?;
+    Ok((beginning, end))
+}
+
 /// Whether a single file is of the kind that the card tells.
 fn check_kind(path: &Path, wanted: FileKind) -> Result<(), InputError> {
-    if FileKind::of(path) == Some(wanted) {
+    if wanted == FileKind::Other || FileKind::of(path) == Some(wanted) {
         return Ok(());
     }
     Err(InputError::data(
@@ -326,7 +349,7 @@ fn check_kind(path: &Path, wanted: FileKind) -> Result<(), InputError> {
         match wanted {
             FileKind::Picture => "the model's card says that it takes pictures",
             FileKind::Sound => "the model's card says that it takes sound (.wav)",
-            FileKind::Arrays => {
+            FileKind::Arrays | FileKind::Other => {
                 "the model does not say how such a file becomes its input; give a card (--card FILE.toml) \
                  with kind = \"image\" or \"audio\", or a .npz of tensors"
             }
@@ -352,6 +375,7 @@ fn check_preparation(
             }
         }
         Preparation::Audio(spec) => (vec![spec.frames(), spec.row_len()], "frames, values"),
+        Preparation::Bytes(spec) => (vec![spec.tensor_len()], "bytes"),
     };
     let wanted: Vec<&InputSpec> = inputs.iter().filter(|input| !input.kept).collect();
     let [input] = wanted[..] else {

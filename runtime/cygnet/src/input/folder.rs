@@ -29,6 +29,7 @@ pub(super) fn files(folder: &Path, kind: FileKind, labels: &[String]) -> Result<
             FileKind::Picture => "pictures (.png, .jpg, .bmp, .webp, .ppm, .pgm)",
             FileKind::Sound => "recordings (.wav)",
             FileKind::Arrays => "arrays (.npz, .npy)",
+            FileKind::Other => "files",
         };
         return Err(InputError::data(folder, format!("there are no {what} in this folder; give one that has some")));
     }
@@ -46,7 +47,7 @@ fn entries(folder: &Path, kind: FileKind) -> Result<(Vec<PathBuf>, Vec<PathBuf>)
         }
         if path.is_dir() {
             folders.push(path);
-        } else if FileKind::of(&path) == Some(kind) {
+        } else if kind == FileKind::Other || FileKind::of(&path) == Some(kind) {
             files.push(path);
         }
     }

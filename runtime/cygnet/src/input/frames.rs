@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use cygnet_sense::audio::Runs;
 use cygnet_sense::{AudioSpec, FeatureWindows, Output};
 
 use super::{InputError, Sound, resampled};
@@ -17,19 +18,18 @@ pub(super) struct Frames {
 }
 
 impl Frames {
-    /// Reads the recordings; a frame begins every `hop` samples. In front of a recording, and behind it to the end of the
-    /// last frame, lies silence.
-    pub(super) fn read(paths: Vec<PathBuf>, spec: &AudioSpec, hop: u32) -> Result<Self, InputError> {
+    /// Reads the recordings, each as it is heard run by run: a frame is what a run takes.
+    pub(super) fn read(paths: Vec<PathBuf>, spec: &AudioSpec, runs: Runs) -> Result<Self, InputError> {
         let len = spec.tensor_len();
         let mut frames = Self { files: Vec::new(), values: Vec::new(), len };
         let mut scratch = vec![0.0; FeatureWindows::scratch_len(spec)];
-        let before = vec![0; spec.clip_samples.saturating_sub(hop) as usize];
+        let before = vec![0; runs.silence_before(spec)];
         for path in paths {
             let refused = |error: cygnet_sense::Error| InputError::data(&path, error.to_string());
             let sound = Sound::open(&path)?;
             let samples = resampled(&sound.samples, sound.rate, spec.sample_rate).map_err(refused)?;
-            let behind = vec![0; samples.len().next_multiple_of(hop as usize) - samples.len()];
-            let mut windows = FeatureWindows::new(spec, hop as usize, &mut scratch).map_err(refused)?;
+            let behind = vec![0; runs.silence_behind(samples.len() as u64) as usize];
+            let mut windows = FeatureWindows::new(spec, runs.rows(spec), &mut scratch).map_err(refused)?;
             let first = frames.count();
             for part in [&before[..], &samples, &behind] {
                 windows.push(part, |window| {

@@ -4,6 +4,7 @@ mod convention;
 mod frame;
 mod loudest;
 mod mel;
+mod runs;
 mod spec;
 mod stft;
 mod stream;
@@ -11,6 +12,7 @@ mod windows;
 
 pub use convention::{Convention, CosineScale, FloorRule, Logarithm, Padding, Sides, Spectrum, WindowFunction};
 pub use loudest::loudest_window;
+pub use runs::Runs;
 pub use spec::{AudioRecord, AudioSpec, Features, MAX_BANDS, MelNorm, MelScale, PerBand};
 pub use stft::Stft;
 pub use stream::FeatureStream;
