@@ -20,8 +20,8 @@ pub unsafe trait Team: core::fmt::Debug {
     fn size(&self) -> usize;
 
     /// Multiply-accumulates below which a step is not cut: waking another thread takes about as long, with
-    /// [`crate::kernels::Kernels::least_work`] of the kernels in use. A quarter of it for depthwise steps, which do fewer at
-    /// a time.
+    /// [`crate::kernels::Kernels::least_work`] of the kernels in use. A quarter of it for depthwise steps and for those
+    /// on float32, which do fewer at a time.
     fn least_work(&self) -> u64 {
         LEAST_WORK
     }
