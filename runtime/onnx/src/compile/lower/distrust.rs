@@ -12,6 +12,10 @@ pub(super) fn distrusted(node: &Node, model: &Model) -> Option<String> {
         "Resize" if has("coordinate_transformation_mode", "tf_crop_and_resize") => {
             attribute("coordinate_transformation_mode = \"tf_crop_and_resize\"")
         }
+        // Neighbours beyond the border have its values; tract moves the place itself to the border.
+        "GridSample" if (has("mode", "bicubic") || has("mode", "cubic")) && has("padding_mode", "border") => {
+            attribute("padding_mode = \"border\" and a cubic mode")
+        }
         "LSTM" | "GRU" | "RNN" if has("direction", "reverse") => attribute("direction = \"reverse\""),
         "LSTM" | "GRU" | "RNN" => ignored_by_recurrent(node).and_then(attribute),
         "ConvTranspose" if node.attributes.contains_key("output_shape") => attribute("output_shape"),
@@ -101,6 +105,13 @@ mod tests {
         let transposed = Node::new("ConvTranspose", "", &["x", "w"], &["y"]);
         assert_eq!(distrusted(&transposed, &model), None);
         assert!(distrusted(&transposed.with("output_shape", Attribute::Ints(vec![8])), &model).is_some());
+        let text = |value: &str| Attribute::String(value.into());
+        let grid = Node::new("GridSample", "", &["x", "g"], &["y"]).with("padding_mode", text("border"));
+        assert_eq!(distrusted(&grid.clone().with("mode", text("bilinear")), &model), None);
+        for mode in ["bicubic", "cubic"] {
+            let cubic = grid.clone().with("mode", text(mode));
+            assert!(distrusted(&cubic, &model).is_some_and(|form| form.contains("padding_mode")));
+        }
         assert!(distrusted(&Node::new("Celu", "", &["h"], &["y"]), &model).is_some());
     }
 }
