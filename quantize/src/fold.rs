@@ -10,7 +10,7 @@ mod lone_norm;
 mod transposed;
 mod trivial;
 
-use cygnet_onnx::model::{DType, Model};
+use cygnet_onnx::model::{Attribute, DType, Model};
 
 use crate::error::QuantizeError;
 use crate::facts::{Dims, Facts, infer};
@@ -50,6 +50,7 @@ pub fn fold(model: &mut Model, dims: &Dims) -> Result<Folded, QuantizeError> {
     if trivial::replace(model, &facts) > 0 {
         folded.identities += identity::remove(model);
     }
+    count_from_the_end(model, &facts);
     folded.dense = dense::fold(model, &facts);
     folded.affine = affine::fold(model);
     folded.transposed = transposed::replace(model, &facts);
@@ -57,6 +58,16 @@ pub fn fold(model: &mut Model, dims: &Dims) -> Result<Folded, QuantizeError> {
     drop_unused(model);
     model.sort()?;
     Ok(folded)
+}
+
+/// Writes the last axis of a softmax as -1: what recognises attention knows no ranks.
+fn count_from_the_end(model: &mut Model, facts: &Facts) {
+    for node in model.nodes.iter_mut().filter(|node| node.is("Softmax")) {
+        let last = node.input(0).and_then(|tensor| rank(facts, tensor)).map(|rank| rank as i64 - 1);
+        if last.is_some() && node.int("axis") == last {
+            node.attributes.insert("axis".into(), Attribute::Int(-1));
+        }
+    }
 }
 
 fn rank(facts: &Facts, tensor: &str) -> Option<usize> {

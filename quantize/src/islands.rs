@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use cygnet_onnx::compile::recognise::patterns;
+use cygnet_onnx::compile::recognise::{Pattern, patterns};
 use cygnet_onnx::model::Model;
 
 use crate::graph::{Readers, constant};
@@ -16,29 +16,22 @@ use crate::operators::Role;
 pub struct Islands {
     /// Positions of the nodes that read real values and make some.
     pub nodes: BTreeSet<usize>,
-    /// Positions of the nodes of functions that are written as several: whole, they are functions of one level.
-    pub functions: BTreeSet<usize>,
     /// Additions of a row of biases behind a product with weights, by the product's position: both are one layer.
     pub biases: BTreeMap<usize, usize>,
 }
 
 impl Islands {
     /// The islands of `model`, whose nodes do what `roles` tell; none where it has neither attention nor layer normalisation.
-    pub fn of(model: &Model, roles: &[Role]) -> Islands {
+    /// `functions` are the nodes of functions of one tensor, which become tables.
+    pub fn of(model: &Model, roles: &[Role], functions: &BTreeSet<usize>) -> Islands {
         let mut islands = Islands::default();
-        for pattern in patterns(model) {
-            match pattern.operator.op_type.as_str() {
-                "LayerNorm" | "Attention" => islands.nodes.extend(pattern.nodes),
-                "Gelu" => islands.functions.extend(pattern.nodes),
-                _ => {}
-            }
-        }
+        let whole = |pattern: &Pattern| ["LayerNorm", "Attention"].contains(&pattern.operator.op_type.as_str());
+        islands.nodes = patterns(model).into_iter().filter(whole).flat_map(|pattern| pattern.nodes).collect();
         if islands.nodes.is_empty() {
             return Islands::default();
         }
-        let is_float = |(index, role): (usize, &Role)| {
-            (*role == Role::Float && !islands.functions.contains(&index)).then_some(index)
-        };
+        let is_float =
+            |(index, role): (usize, &Role)| (*role == Role::Float && !functions.contains(&index)).then_some(index);
         let float: Vec<usize> = roles.iter().enumerate().filter_map(is_float).collect();
         islands.nodes.extend(float);
         let readers = Readers::of(model);
@@ -50,7 +43,7 @@ impl Islands {
                 let nodes = readers.nodes(output);
                 !readers.is_pinned(output) && !nodes.is_empty() && nodes.iter().all(|node| islands.nodes.contains(node))
             };
-            if plain && !islands.functions.contains(&index) && !sums.contains(&index) && node.outputs.iter().all(read) {
+            if plain && !functions.contains(&index) && !sums.contains(&index) && node.outputs.iter().all(read) {
                 islands.nodes.insert(index);
             }
         }
@@ -132,7 +125,7 @@ mod tests {
     fn normalisation_and_its_residual_stay_in_float() {
         let model = encoder();
         let roles: Vec<Role> = model.nodes.iter().map(|node| role(&model, node)).collect();
-        let islands = Islands::of(&model, &roles);
+        let islands = Islands::of(&model, &roles, &BTreeSet::new());
         assert_eq!(islands.nodes, [2, 3].into());
         assert_eq!(islands.biases, [(0, 1)].into());
     }
@@ -154,6 +147,6 @@ mod tests {
         let mut model = encoder();
         model.nodes[3] = Node::new("Relu", "norm", &["r"], &["n"]);
         let roles: Vec<Role> = model.nodes.iter().map(|node| role(&model, node)).collect();
-        assert_eq!(Islands::of(&model, &roles), Islands::default());
+        assert_eq!(Islands::of(&model, &roles, &BTreeSet::new()), Islands::default());
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! The int8 model is run by the engine on some samples of the calibration data; labels are not needed.
 
+use cygnet::core::math::exp;
 use cygnet_onnx::model::{DType, Model, ValueInfo};
 use rayon::prelude::*;
 
@@ -26,11 +27,15 @@ pub struct Judge {
     samples: Vec<Sample>,
     /// For each sample the values of all answers.
     real: Vec<Vec<Vec<f32>>>,
+    /// For each answer that is compared as probabilities the logarithm of each class's mean over all samples.
+    usual: Vec<Vec<f32>>,
     /// Which samples nothing is fitted on.
     held_out: Vec<bool>,
 }
 
-/// The squared error of a model's answers as a share of the squares of the float model's: 0 where nothing is lost.
+/// The squared error of a model's answers as a share of the squares of the float model's: 0 where nothing is lost. Of answers
+/// that give probabilities at many places, the information that is lost as a share of what the float model tells: the
+/// Kullback-Leibler divergence from its probabilities, over theirs from the mean over all places.
 #[derive(Clone, Copy, Debug, PartialEq, serde::Serialize)]
 pub struct Loss {
     /// On all samples.
@@ -57,8 +62,19 @@ pub fn is_held_out(index: usize, samples: usize) -> bool {
 #[derive(Clone, Debug, PartialEq)]
 struct Answer {
     tensor: String,
-    /// What the softmax behind is taken over is compared without its mean: only differences pass it.
-    softmax: Option<Over>,
+    form: Form,
+}
+
+/// How values are compared.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Form {
+    /// As they are.
+    Values,
+    /// Without their mean over the axis that a softmax is taken over: only differences pass it.
+    Differences(Over),
+    /// As logarithms of the probabilities that a softmax makes of them at each of many places. Most places say what most
+    /// others say, for example nothing or background: errors there must not hide those at the few others.
+    Probabilities(Over),
 }
 
 /// An axis of a tensor.
@@ -96,7 +112,8 @@ impl Judge {
                 real.push(values.into_iter().zip(&answers).map(|(values, answer)| answer.compared(values)).collect());
             }
         }
-        Ok(Judge { answers, samples, real, held_out })
+        let usual = answers.iter().enumerate().map(|(place, answer)| answer.usual(&real, place)).collect();
+        Ok(Judge { answers, samples, real, usual, held_out })
     }
 
     /// Runs `quantized`; where it has several answers, the loss is their mean.
@@ -109,12 +126,8 @@ impl Judge {
         let run = |session: &mut Result<engine::Session, QuantizeError>, (sample, real): (&Sample, &Vec<Vec<f32>>)| {
             let session = session.as_mut().map_err(|error| QuantizeError::Unsuitable(error.to_string()))?;
             let near = session.outputs(sample)?;
-            let pair = |((answer, near), real): ((&Answer, Vec<f32>), &Vec<f32>)| {
-                let near = answer.compared(near);
-                let signal = real.iter().map(|r| f64::from(*r).powi(2)).sum::<f64>();
-                (signal, near.iter().zip(real).map(|(n, r)| f64::from(n - r).powi(2)).sum::<f64>())
-            };
-            Ok(self.answers.iter().zip(near).zip(real).map(pair).collect::<Vec<_>>())
+            let answers = self.answers.iter().zip(near).zip(real.iter().zip(&self.usual));
+            Ok(answers.map(|((answer, near), (real, usual))| answer.lost(real, near, usual)).collect::<Vec<_>>())
         };
         let samples = self.samples.par_iter().zip(&self.real);
         let errors = samples.map_init(session, run).collect::<Result<Vec<_>, QuantizeError>>()?;
@@ -153,16 +166,54 @@ impl Judge {
 
 impl Answer {
     fn compared(&self, mut values: Vec<f32>) -> Vec<f32> {
-        if let Some(Over { extent, stride }) = self.softmax {
-            for block in values.chunks_exact_mut(extent * stride) {
-                for first in 0..stride {
-                    let row = || (first..extent * stride).step_by(stride);
-                    let mean = row().map(|place| block[place]).sum::<f32>() / extent as f32;
-                    row().for_each(|place| block[place] -= mean);
-                }
+        let (Form::Differences(over) | Form::Probabilities(over)) = self.form else { return values };
+        for block in values.chunks_exact_mut(over.extent * over.stride) {
+            for first in 0..over.stride {
+                let row = || (first..over.extent * over.stride).step_by(over.stride);
+                let all = row().map(|place| block[place]);
+                let common = if matches!(self.form, Form::Probabilities(_)) {
+                    let most = all.clone().fold(f32::NEG_INFINITY, f32::max);
+                    most + all.map(|value| f64::from(exp(value - most))).sum::<f64>().ln() as f32
+                } else {
+                    all.sum::<f32>() / over.extent as f32
+                };
+                row().for_each(|place| block[place] -= common);
             }
         }
         values
+    }
+
+    /// For probabilities the logarithm of each class's mean, from the values of the answer of this number.
+    fn usual(&self, real: &[Vec<Vec<f32>>], number: usize) -> Vec<f32> {
+        let Form::Probabilities(over) = self.form else { return Vec::new() };
+        let (mut sums, mut count) = (vec![0f64; over.extent], 0);
+        for values in real.iter().filter_map(|answers| answers.get(number)) {
+            values.iter().enumerate().for_each(|(place, value)| sums[over.index(place)] += f64::from(exp(*value)));
+            count += values.len() / over.extent;
+        }
+        sums.into_iter().map(|sum| (sum / count.max(1) as f64).max(f64::from(f32::MIN_POSITIVE)).ln() as f32).collect()
+    }
+
+    /// What the float model tells by `real`, as [`Answer::compared`] has it, and what of it is lost in `near`.
+    fn lost(&self, real: &[f32], near: Vec<f32>, usual: &[f32]) -> (f64, f64) {
+        let near = self.compared(near);
+        let pairs = real.iter().zip(&near);
+        let Form::Probabilities(over) = self.form else {
+            let signal = real.iter().map(|r| f64::from(*r).powi(2)).sum::<f64>();
+            return (signal, pairs.map(|(r, n)| f64::from(n - r).powi(2)).sum::<f64>());
+        };
+        pairs.enumerate().fold((0.0, 0.0), |(told, lost), (place, (real, near))| {
+            let probability = f64::from(exp(*real));
+            let beside = |other: f32| probability * f64::from(real - other);
+            (told + beside(usual[over.index(place)]), lost + beside(*near))
+        })
+    }
+}
+
+impl Over {
+    /// The index on the axis of the element at a place.
+    fn index(self, place: usize) -> usize {
+        place / self.stride % self.extent
     }
 }
 
@@ -174,11 +225,16 @@ fn answers(model: &Model, facts: &Facts) -> Vec<Answer> {
         let maker = makers.get(&output.name).map(|&index| &model.nodes[index]);
         let before = maker.filter(|node| node.is("Softmax")).and_then(|node| node.input(0));
         let Some(before) = before.filter(|tensor| makers.contains_key(*tensor)) else {
-            return Answer { tensor: output.name.clone(), softmax: None };
+            return Answer { tensor: output.name.clone(), form: Form::Values };
         };
         let axis = maker.and_then(|node| node.int("axis")).unwrap_or(-1);
-        let softmax = facts.get(before).and_then(|(_, shape)| over(shape, axis));
-        Answer { tensor: before.into(), softmax }
+        let shape = facts.get(before).map_or(&[][..], |(_, shape)| shape);
+        let form = match over(shape, axis) {
+            Some(over) if shape.iter().product::<usize>() > over.extent => Form::Probabilities(over),
+            Some(over) => Form::Differences(over),
+            None => Form::Values,
+        };
+        Answer { tensor: before.into(), form }
     };
     model.outputs.iter().filter(|output| is_float(&output.name)).map(answer).collect()
 }
@@ -201,9 +257,29 @@ mod tests {
         let softmax = over(&[2, 3, 2, 1], 1);
         assert_eq!(softmax, Some(Over { extent: 3, stride: 2 }));
         assert_eq!(over(&[1, 1000, 1, 1], -3), Some(Over { extent: 1000, stride: 1 }));
-        let answer = Answer { tensor: "x".into(), softmax };
+        let answer = Answer { tensor: "x".into(), form: Form::Differences(softmax.unwrap()) };
         let values = vec![1.0, 0.0, 2.0, 5.0, 3.0, 1.0, 7.0, 0.0, 7.0, 0.0, 7.0, 3.0];
         let expected = [-1.0, -2.0, 0.0, 3.0, 1.0, -1.0, 0.0, -1.0, 0.0, -1.0, 0.0, 2.0];
         assert_eq!(answer.compared(values), expected);
+    }
+
+    #[test]
+    fn places_that_say_what_all_say_do_not_hide_others() {
+        // Four places of two classes: three of them (3/4, 1/4), the last (1/4, 3/4).
+        let over = over(&[1, 4, 2], 2).unwrap();
+        let answer = Answer { tensor: "x".into(), form: Form::Probabilities(over) };
+        let third = 3f32.ln();
+        let logits = vec![third, 0.0, third, 0.0, third, 0.0, 0.0, third];
+        let real = answer.compared(logits.clone());
+        assert!((real[0] - 0.75f32.ln()).abs() < 1e-6 && (real[7] - 0.75f32.ln()).abs() < 1e-6, "{real:?}");
+        // Their mean is (5/8, 3/8).
+        let usual = answer.usual(&[vec![real.clone()]], 0);
+        assert!((usual[0] - 0.625f32.ln()).abs() < 1e-6 && (usual[1] - 0.375f32.ln()).abs() < 1e-6, "{usual:?}");
+        // Told: 3·(3/4·ln 6/5 + 1/4·ln 2/3) + (1/4·ln 2/5 + 3/4·ln 2). Lost where the last says what all say: ln 3 / 2.
+        let near = vec![third, 0.0, third, 0.0, third, 0.0, third, 0.0];
+        let (told, lost) = answer.lost(&real, near, &usual);
+        let expected = 3.0 * (0.75 * 1.2f64.ln() + 0.25 * (2.0 / 3.0f64).ln()) + 0.25 * 0.4f64.ln() + 0.75 * 2f64.ln();
+        assert!((told - expected).abs() < 1e-6 && (lost - 3f64.ln() / 2.0).abs() < 1e-6, "{told} {lost}");
+        assert!(answer.lost(&real, logits, &usual).1.abs() < 1e-9);
     }
 }

@@ -21,6 +21,7 @@ pub mod facts;
 pub mod files;
 pub mod float;
 pub mod fold;
+pub mod functions;
 pub mod graph;
 pub mod insert;
 pub mod interrupt;
@@ -179,9 +180,7 @@ pub fn quantize(model: Model, data: &Data, options: &Options, step: impl FnMut()
 /// # Errors
 /// [`QuantizeError`] where the model is quantized already or tract cannot follow it.
 pub fn prepare(model: Model, data: &Data) -> Result<Prepared, QuantizeError> {
-    if let Some(node) = model.nodes.iter().find(|n| n.op_type == "QuantizeLinear" || n.op_type.starts_with("QLinear")) {
-        return Err(QuantizeError::node(node, "the model is quantized already; give the float model"));
-    }
+    refuse_quantized(&model)?;
     let dims = match data.samples().next() {
         Some(sample) => dims_of(&model, &sample?.inputs),
         None => Dims::new(),
@@ -193,6 +192,18 @@ pub fn prepare(model: Model, data: &Data) -> Result<Prepared, QuantizeError> {
     graph::name_apart(&mut model);
     let facts = infer(&model, &dims)?;
     Ok(Prepared { model, facts, dims, folded, pruned: None, equalized: equalize::Equalized::default() })
+}
+
+/// Refuses a model that is not float any more.
+pub(crate) fn refuse_quantized(model: &Model) -> Result<(), QuantizeError> {
+    let starts = ["QLinear", "QGemm", "QAttention", "DynamicQuantize"];
+    let whole = ["QuantizeLinear", "MatMulInteger", "ConvInteger", "MatMulIntegerToFloat", "MatMulNBits"];
+    let is_quantized =
+        |op_type: &str| whole.contains(&op_type) || starts.iter().any(|start| op_type.starts_with(start));
+    match model.nodes.iter().find(|node| is_quantized(&node.op_type)) {
+        Some(node) => Err(QuantizeError::node(node, "the model is quantized already; give the float model")),
+        None => Ok(()),
+    }
 }
 
 /// The model with branches (`If`) taken where shapes decide: then open axes but the batch have the extents of `dims`.

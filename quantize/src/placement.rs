@@ -6,6 +6,7 @@ use cygnet_onnx::model::{DType, Model};
 
 use crate::error::QuantizeError;
 use crate::facts::Facts;
+use crate::functions::{Function, functions};
 use crate::graph::{Readers, makers};
 use crate::islands::Islands;
 use crate::narrow::forms;
@@ -82,8 +83,12 @@ pub fn place(model: &Model, facts: &Facts, recipe: &Recipe, outputs: Outputs) ->
     float_activations(model, recipe, &mut roles);
     let spectra = Spectra::of(model, &roles);
     spectra.nodes.iter().for_each(|&node| roles[node] = Role::Float);
-    let islands = Islands::of(model, &roles);
-    islands.nodes.iter().chain(&islands.functions).for_each(|&node| roles[node] = Role::Float);
+    let functions = functions_of_levels(model, &roles, recipe, &spectra);
+    let joining = nodes_of(functions.iter().filter(|function| function.joins));
+    let islands = Islands::of(model, &roles, &joining);
+    // Where normalisations stay in float, so do the roots of their variances.
+    let tables = if islands.nodes.is_empty() { nodes_of(functions.iter()) } else { joining };
+    islands.nodes.iter().chain(&tables).for_each(|&node| roles[node] = Role::Float);
     islands.biases.values().filter(|sum| !islands.nodes.contains(sum)).for_each(|&sum| roles[sum] = Role::Bias);
     let tail = match outputs {
         Outputs::Float => Tail::of(model, facts, &roles),
@@ -135,6 +140,25 @@ pub fn place(model: &Model, facts: &Facts, recipe: &Recipe, outputs: Outputs) ->
     placement.islands = islands.outputs(model);
     widen(model, &mut placement);
     Ok(placement)
+}
+
+/// Functions of one tensor of 8-bit levels: they become tables. What cuts off the values of a layer is one with the layer.
+fn functions_of_levels(model: &Model, roles: &[Role], recipe: &Recipe, spectra: &Spectra) -> Vec<Function> {
+    if recipe.usual.precision != Precision::Int8 {
+        return Vec::new();
+    }
+    let variable =
+        |node: usize, place| model.nodes[node].input(place).is_some_and(|t| !model.initializers.contains_key(t));
+    let is_layer = |node: usize| matches!(roles[node], Role::Weighted { .. }) || variable(node, 0) && variable(node, 1);
+    let cuts: BTreeSet<usize> = cut_layers(model).filter(|(layer, _)| is_layer(*layer)).map(|(_, cut)| cut).collect();
+    functions(model, |node| {
+        let told = recipe.layers.contains_key(&model.nodes[node].label());
+        !told && !cuts.contains(&node) && !spectra.nodes.contains(&node)
+    })
+}
+
+fn nodes_of<'f>(functions: impl Iterator<Item = &'f Function>) -> BTreeSet<usize> {
+    functions.flat_map(|function| function.nodes.iter().copied()).collect()
 }
 
 /// Positions of the nodes that bring the state of recurrent layers from their output to an output of the model: what is

@@ -145,6 +145,12 @@ def attentions():
             root = f32(width ** -0.25)
             q, k = g.op("Mul", q, root), g.op("Mul", k, root)
         scores = g.op("MatMul", q, k)
+        if scaling == "shape":
+            # As torch.onnx takes scaled_dot_product_attention apart.
+            size = g.op("Cast", g.op("Slice", g.op("Shape", q), ints(-1), ints(2**62)), to=1)
+            root = g.op("Sqrt", g.op("Div", f32([1]), g.op("Sqrt", size)))
+            q, k = g.op("Mul", q, root), g.op("Mul", k, root)
+            scores = g.op("MatMul", q, k)
         if scaling == "div":
             scores = g.op("Div", scores, f32(np.sqrt(width)))
         if scaling == "mul":
@@ -156,6 +162,14 @@ def attentions():
         if mask == "causal":
             causal = np.triu(np.full([tokens, keys], LEAST), 1)
             scores = g.op("Add", g.const(causal), scores)
+        if mask in ("fill", "keep"):
+            # masked_fill: the condition holds where keys are hidden; and the other way round.
+            shown = g.op("Cast", g.input("m", np.repeat(ints(1, 0, 1), [keys - 6, 4, 2]).reshape(1, 1, 1, keys)), to=9)
+            least = f32(-np.inf) if mask == "fill" else LEAST
+            scores = g.op("Where", g.op("Not", shown), least, scores) if mask == "fill" else g.op("Where", shown, scores, least)
+        if mask == "triangle":
+            shown = np.tril(np.ones([1, 1, tokens, keys], bool))
+            scores = g.op("Add", g.op("Where", g.const(shown), scores, LEAST), g.input("m", g.real([2, 1, 1, keys])))
         y = g.op("MatMul", g.op("Softmax", scores, axis=-1), v)
         y = g.op("Reshape", g.op("Transpose", y, perm=[0, 2, 1, 3]), ints(2, tokens, count * values))
         g.op("Neg", y, out="y")
@@ -167,6 +181,10 @@ def attentions():
     yield attend("attention_causal", mask="causal", keys=9, scaling="both")
     yield attend("attention_shared_keys", kv=1, scaling="none")
     yield attend("attention_wide", tokens=5, keys=40, count=2, width=36, values=50)
+    yield attend("attention_scale_of_shape", scaling="shape", mask="padding")
+    yield attend("attention_filled", mask="fill")
+    yield attend("attention_where", mask="keep", scaling="shape")
+    yield attend("attention_triangle", mask="triangle", keys=9, scaling="mul")
     g = case("attention_of_matrices")
     q, k, v = (g.input(name, g.real([6, 10], -1, 1)) for name in "qkv")
     g.op("Neg", g.op("MatMul", g.op("Softmax", g.op("MatMul", q, g.op("Transpose", k)), axis=-1), v), out="y")

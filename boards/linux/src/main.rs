@@ -12,6 +12,8 @@ mod retry;
 mod run;
 mod table;
 mod watch;
+#[cfg(feature = "text")]
+mod write;
 
 use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};

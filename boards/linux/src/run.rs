@@ -20,6 +20,7 @@ use crate::{ModelArguments, print, print_json, table};
 ///
 /// INPUT is an image (PNG, JPEG, BMP, WebP, PNM), a WAV file, a .npy or .npz of tensors, or a folder. Models that take
 /// text have the lines of a .txt file or sentences themselves: of several it is told how much they are like the first.
+/// Models that write text go on with each sentence.
 #[derive(Args)]
 pub struct Run {
     #[command(flatten)]
@@ -36,6 +37,9 @@ pub struct Run {
     /// Write the first input of one sample as the plan holds it in its arena: what firmware is fed with.
     #[arg(long, value_name = "OUT.bin")]
     save_input: Option<PathBuf>,
+    /// How many tokens a model that goes on with a text may write.
+    #[arg(long, value_name = "N", default_value_t = 32, value_parser = clap::value_parser!(u32).range(1..))]
+    tokens: u32,
     /// How many classes to name, the most likely first [default: 5 for one sample, 1 for many].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     top: Option<u32>,
@@ -145,6 +149,10 @@ impl Run {
     /// Does the work.
     pub fn run(&self) -> anyhow::Result<()> {
         let model = self.model.file.load()?;
+        if model.card().is_some_and(|card| card.task == Task::Generation && card.text_input().is_some()) {
+            let texts: Vec<_> = self.inputs.iter().map(|text| text.to_string_lossy().into_owned()).collect();
+            return self.write(&model, &texts);
+        }
         let data = match &self.inputs[..] {
             [input] => model.data_set(input)?,
             texts => {
@@ -201,6 +209,18 @@ impl Run {
             }
         }
         self.finish(report, rows, data.len())
+    }
+
+    /// Goes on with texts.
+    #[cfg(feature = "text")]
+    fn write(&self, model: &Model, texts: &[String]) -> anyhow::Result<()> {
+        crate::write::run(model, texts, self.tokens as usize, self.model.json)
+    }
+
+    #[cfg(not(feature = "text"))]
+    fn write(&self, model: &Model, texts: &[String]) -> anyhow::Result<()> {
+        // The message that says how to have a tokenizer.
+        model.data_set_of_texts(texts).map(|_| ()).map_err(Into::into)
     }
 
     fn finish(&self, mut report: Report, rows: Option<Rows>, count: usize) -> anyhow::Result<()> {

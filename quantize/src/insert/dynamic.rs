@@ -13,6 +13,7 @@ use crate::error::QuantizeError;
 use crate::fold;
 use crate::graph::{constant, drop_unused};
 use crate::opset::LOWEST;
+use crate::refuse_quantized;
 
 /// Number of float32 in `TensorProto.DataType`.
 const FLOAT: i64 = 1;
@@ -39,8 +40,9 @@ struct Product {
 ///
 /// # Errors
 /// [`QuantizeError::Unsuitable`] for a model of operator set 12 or older, or without such a layer; [`QuantizeError::Node`]
-/// where weights are no numbers.
+/// where weights are no numbers, or the model is quantized already.
 pub fn quantize(model: &mut Model) -> Result<Dynamic, QuantizeError> {
+    refuse_quantized(model)?;
     if model.opset() < LOWEST {
         let problem = format!(
             "operator set {} is too old for levels made while a model runs; convert the model first \
@@ -218,5 +220,11 @@ mod tests {
         let mut none = model();
         none.nodes = vec![Node::new("Relu", "", &["x"], &["y"])];
         assert!(quantize(&mut none).unwrap_err().to_string().contains("no MatMul or Gemm"));
+        let mut done = model();
+        quantize(&mut done).unwrap();
+        assert!(quantize(&mut done).unwrap_err().to_string().contains("quantized already"));
+        let mut pairs = model();
+        pairs.nodes.insert(0, Node::new("QuantizeLinear", "pair", &["x", "b"], &["levels"]));
+        assert!(quantize(&mut pairs).unwrap_err().to_string().contains("quantized already"));
     }
 }

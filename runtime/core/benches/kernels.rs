@@ -287,6 +287,7 @@ fn attention<const TOKENS: u32>(bencher: Bencher<'_, '_>, set: &str) {
             k: &q,
             v: &q,
             mask: None,
+            before: None,
             y: &mut y,
             scratch: &mut scratch,
         });

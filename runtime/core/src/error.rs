@@ -82,6 +82,11 @@ pub enum Error {
         /// Its index in the list of steps.
         step: u32,
     },
+    /// What the model keeps of the tokens before has no room for another one.
+    CacheFull {
+        /// Tokens that it can keep.
+        tokens: u32,
+    },
     /// The fallback of a step failed; the host has logged why.
     HostFailed {
         /// Its index in the list of steps.
@@ -123,6 +128,11 @@ impl fmt::Display for Error {
             Self::IndexOutside { step } => {
                 write!(f, "an index of step {step} lies outside its table: give the input that the model was made for")
             }
+            Self::CacheFull { tokens } => write!(
+                f,
+                "the model can keep {tokens} tokens, and has seen as many: begin anew (reset), or give the card's table \
+                 [cache] a greater `length`, or `slides = true`"
+            ),
             Self::HostFailed { step } => write!(f, "the fallback of step {step} failed"),
         }
     }

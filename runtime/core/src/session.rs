@@ -5,10 +5,13 @@ mod transfer;
 
 pub(crate) use execute::executors;
 
+use core::ops::Range;
+
+use crate::bytes::I64s;
 use crate::error::Error;
 use crate::kernels::Kernels;
 use crate::plan::step::StepRecord;
-use crate::plan::{ALIGNMENT, DType, Plan, Port, Tensor};
+use crate::plan::{ALIGNMENT, DType, Plan, Port, Positions, Tensor};
 use crate::team::Team;
 
 /// Memory for one session, aligned as [`Session::new`] demands. `N` is the number that
@@ -129,7 +132,8 @@ impl<'p, 'a> Session<'p, 'a> {
         Ok(session)
     }
 
-    /// Sets what the plan keeps between runs ([`Plan::states`]) to zeros: the next run begins a new sequence.
+    /// Sets what the plan keeps between runs ([`Plan::states`]) to zeros, and positions to those of the first tokens: the
+    /// next run begins a new sequence.
     pub fn reset(&mut self) {
         for (index, _) in self.plan.states() {
             let Ok((_, tensor)) = self.input(index) else { continue };
@@ -144,6 +148,40 @@ impl<'p, 'a> Session<'p, 'a> {
                 element.iter_mut().zip(zero.iter().cycle()).for_each(|(to, from)| *to = *from);
             }
         }
+        self.go_to(0);
+    }
+
+    /// How many tokens it has seen since the last reset; 0 where the plan is no decoder's.
+    #[must_use]
+    pub fn position(&self) -> u64 {
+        let Some(place) = self.positions().and_then(|(_, range)| self.arena.get(range)) else { return 0 };
+        I64s::new(place).iter().next().and_then(|first| u64::try_from(first).ok()).unwrap_or(0)
+    }
+
+    /// Forgets the last `tokens`, or all where they are not so many: those that only filled up a run, for one. The next
+    /// run writes over them. Has no effect where the plan is no decoder's.
+    pub fn rewind(&mut self, tokens: u64) {
+        self.go_to(self.position().saturating_sub(tokens));
+    }
+
+    /// The positions of tokens that the plan counts, and where they lie.
+    fn positions(&self) -> Option<(Positions, Range<usize>)> {
+        let positions = self.plan.positions()?;
+        let (_, tensor) = self.input(positions.input).ok()?;
+        Some((positions, execute::range(&tensor)))
+    }
+
+    /// Makes `first` the position of the next run's first token. Those of the others go no further than the last that is
+    /// kept, for they may be there only to fill up the run.
+    fn go_to(&mut self, first: u64) {
+        let Some((positions, range)) = self.positions() else { return };
+        let most = if positions.slides { u64::MAX } else { u64::from(positions.length).saturating_sub(1) };
+        let place = self.arena.get_mut(range).unwrap_or_default();
+        let mut position = first;
+        for element in place.as_chunks_mut::<8>().0 {
+            *element = position.to_le_bytes();
+            position = position.saturating_add(1).min(most.max(first));
+        }
     }
 
     /// Brings the outputs that become inputs of the next run to their places.
@@ -151,9 +189,14 @@ impl<'p, 'a> Session<'p, 'a> {
         for (input, output) in self.plan.states() {
             let (Ok((_, to)), Ok((_, from))) = (self.input(input), self.output(output)) else { continue };
             let places = [execute::range(&to), execute::range(&from)];
+            // What is written where it stays is one place.
             if let Ok([to, from]) = self.arena.get_disjoint_mut(places) {
                 to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
             }
+        }
+        if let Some((_, range)) = self.positions() {
+            let tokens = range.len() / 8;
+            self.go_to(self.position().saturating_add(tokens as u64));
         }
     }
 
@@ -272,9 +315,14 @@ impl<'p, 'a> Session<'p, 'a> {
     /// for the next run become inputs; where a step fails, these stay as they were.
     ///
     /// # Errors
-    /// What the host returns.
+    /// What the host returns; [`Error::CacheFull`] where a decoder has no room for another token.
     #[inline(never)]
     pub fn run_with(&mut self, host: &mut dyn Host) -> Result<(), Error> {
+        if let Some(Positions { length, slides: false, .. }) = self.plan.positions()
+            && self.position() >= u64::from(length)
+        {
+            return Err(Error::CacheFull { tokens: length });
+        }
         let mut steps = self.plan.steps();
         // Borrowed where it is decoded: a record is large.
         while let Some(record) = &steps.next() {

@@ -8,7 +8,7 @@ pub(crate) mod demands;
 use crate::bytes::{Record, Span};
 use crate::error::Error;
 use crate::plan::step::{Access, StepRecord, opcode};
-use crate::plan::{ALIGNMENT, DType, HEADER_BYTES, MAX_RANK, Metadata, Plan, Port, Tensor, TensorId};
+use crate::plan::{ALIGNMENT, DType, HEADER_BYTES, MAX_RANK, Metadata, Plan, Port, Positions, Tensor, TensorId};
 
 /// Checks a plan whose header has been decoded.
 ///
@@ -30,7 +30,22 @@ pub(crate) fn verify(plan: &Plan<'_>) -> Result<(), Error> {
     for (input, output) in plan.states() {
         state(plan, input, output)?;
     }
+    if let Some(positions) = plan.positions() {
+        check_positions(plan, positions)?;
+    }
     disjoint(plan)
+}
+
+/// Checks that the positions of tokens are whole numbers that stay where they are from run to run.
+#[inline(never)]
+fn check_positions(plan: &Plan<'_>, positions: Positions) -> Result<(), Error> {
+    let Some(port) = plan.input(positions.input) else { return Err(Error::Table { what: "positions" }) };
+    let rule = |rule| Error::Tensor { index: port.tensor.0, rule };
+    let Some(tensor) = plan.tensor(port.tensor) else { return Err(rule("it holds positions, but it is not there")) };
+    if tensor.dtype != DType::I64 || tensor.last != plan.header().steps.saturating_add(1) {
+        return Err(rule("it holds positions, but no whole numbers that are kept"));
+    }
+    Ok(())
 }
 
 /// Checks that the bytes of an output can become those of an input when all has run: the input's place is its own to the
@@ -50,6 +65,10 @@ fn state(plan: &Plan<'_>, input: usize, output: usize) -> Result<(), Error> {
     }
     if x.last != plan.header().steps.saturating_add(1) {
         return Err(rule("it is kept between runs, but its place is not"));
+    }
+    if from.tensor == to.tensor {
+        // Written where it stays.
+        return Ok(());
     }
     let is_input = |tensor| (0..plan.input_count()).any(|index| plan.input(index).is_some_and(|p| p.tensor == tensor));
     let times = plan.states().filter(|&(other, _)| plan.input(other).is_some_and(|p| p.tensor == to.tensor)).count();

@@ -276,6 +276,43 @@ fn depthwise() -> impl Strategy<Value = Window> {
     )
 }
 
+/// More channels than an offset of 128 for each input may add up to in 32 bits.
+#[test]
+fn the_deepest_sums_follow_their_formula() {
+    let in_c = 140_000;
+    let window = Window {
+        batch: 1,
+        in_h: 1,
+        in_w: 1,
+        in_c,
+        out_h: 1,
+        out_w: 1,
+        out_c: 2,
+        kernel_h: 1,
+        kernel_w: 1,
+        stride_h: 1,
+        stride_w: 1,
+        dilation_h: 1,
+        dilation_w: 1,
+        pad_top: 0,
+        pad_left: 0,
+        groups: 1,
+    };
+    let count = in_c as usize;
+    let case = Case {
+        window,
+        x: (0..in_c).map(|place| (place % 7) as i16).collect(),
+        weights: [vec![i8::MAX; count], vec![i8::MIN; count]].concat(),
+        bias: vec![5, -7],
+        multipliers: vec![1e-4, 3e-5],
+        x_zero_point: 0,
+        y_zero_point: 0,
+        limits: (-32768, 32767),
+        scratch_rows: 1,
+    };
+    case.check().expect("the same as the formula");
+}
+
 const NO: TensorId = TensorId::NONE;
 
 proptest! {

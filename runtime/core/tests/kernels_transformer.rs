@@ -86,7 +86,16 @@ fn run(kernels: &Kernels, case: &Case) -> Vec<f32> {
     let mut y = vec![0.0; (s.batch * s.heads * s.queries * s.value_width) as usize];
     let mut scratch = vec![f32::NAN; s.scratch_len().expect("fits")];
     let mask = case.masked.then_some(&mask[..]);
-    (kernels.attention)(AttentionArgs { step: s, q: &q, k: &k, v: &v, mask, y: &mut y, scratch: &mut scratch });
+    (kernels.attention)(AttentionArgs {
+        step: s,
+        q: &q,
+        k: &k,
+        v: &v,
+        mask,
+        before: None,
+        y: &mut y,
+        scratch: &mut scratch,
+    });
     y
 }
 

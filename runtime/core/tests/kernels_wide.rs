@@ -69,6 +69,21 @@ fn dense() -> impl Strategy<Value = Window> {
     )
 }
 
+/// What minimal filtering takes, and other windows of about that size.
+fn filtered() -> impl Strategy<Value = Window> {
+    let channels = prop_oneof![Just(16_u32), Just(32), Just(48), Just(64), Just(80)];
+    let sizes = (2..=15_u32, 2..=15_u32, channels, prop_oneof![Just(16_u32), Just(32), Just(64), Just(24)]);
+    (sizes, any::<bool>())
+        .prop_filter_map("the window fits", |(sizes, padded)| window(sizes, (3, 3), (1, 1), padded, 1))
+}
+
+/// Long rows that meet many channels.
+fn long() -> impl Strategy<Value = Window> {
+    let lengths = prop_oneof![Just(1024_u32), Just(2048), Just(6144), Just(25_600), Just(40_000)];
+    (1..=3_u32, lengths, 16..=20_u32)
+        .prop_filter_map("the window fits", |(w, in_c, out_c)| window((1, w, in_c, out_c), (1, 1), (1, 1), false, 1))
+}
+
 fn row() -> impl Strategy<Value = Window> {
     (1..=80_u32, 1..=140_u32).prop_filter_map("the window fits", |(quarter, out_c)| {
         window((1, 1, quarter * 4, out_c), (1, 1), (1, 1), false, 1)
@@ -94,22 +109,27 @@ fn end() -> impl Strategy<Value = (f32, i32, (i32, i32), bool)> {
     (multiplier, zero_point, limits, prop_oneof![Just(false), Just(false), Just(true)])
 }
 
-/// The results of a convolution as bits.
+/// The results of a convolution as bits; `extreme` values are -128 and 127, of the weights too.
 fn run(
     kernels: &Kernels,
     w: &Window,
-    seed: u64,
+    (seed, extreme): (u64, bool),
     (multiplier, zero_point, limits, real): (f32, i32, (i32, i32), bool),
     lines: usize,
 ) -> Vec<u32> {
     let mut bytes = Bytes(seed);
+    let furthest = |value: i8| if value < 0 { -128 } else { 127 };
     let is_depthwise = w.groups == w.in_c && w.in_c > 1;
-    let x = bytes.i8s(w.in_h as usize * w.in_w as usize * w.in_c as usize);
+    let mut x = bytes.i8s(w.in_h as usize * w.in_w as usize * w.in_c as usize);
+    if extreme {
+        x.iter_mut().for_each(|value| *value = furthest(*value));
+    }
     let mut packed = vec![0; if is_depthwise { w.taps() * w.out_c as usize } else { weights::packed_bytes(w) }];
     if is_depthwise {
         packed.fill_with(|| bytes.next().max(129));
     } else {
-        weights::pack(w, &mut |_, _, _, _| bytes.next().cast_signed().max(-127), &mut packed);
+        let weight = |value: i8| if extreme { furthest(value) } else { value.max(-127) };
+        weights::pack(w, &mut |_, _, _, _| weight(bytes.next().cast_signed()), &mut packed);
     }
     let channels = w.out_c as usize;
     let bias: Vec<u8> =
@@ -135,7 +155,7 @@ fn run(
         multipliers: F32s::new(&multipliers),
         bias: I32s::new(&bias),
         weight_zero_points: I32s::new(&[]),
-        narrow: true,
+        narrow: is_depthwise || !extreme,
     });
     if real {
         reals.into_iter().map(f32::to_bits).collect()
@@ -149,14 +169,22 @@ proptest! {
 
     #[test]
     fn wide_convolutions_are_those_of_the_portable_kernel(
-        w in prop_oneof![dense(), dense(), row(), depthwise(), depthwise()],
-        seed in any::<u64>(),
+        w in prop_oneof![dense(), dense(), row(), depthwise(), depthwise(), filtered(), filtered()],
+        values in (any::<u64>(), any::<bool>()),
         end in end(),
-        lines in 1..=6_usize,
+        lines in 1..=16_usize,
     ) {
-        let expected = run(Kernels::portable(), &w, seed, end, lines);
+        let expected = run(Kernels::portable(), &w, values, end, lines);
         for kernels in available() {
-            prop_assert!(run(kernels, &w, seed, end, lines) == expected, "{} {w:?}", kernels.name);
+            prop_assert!(run(kernels, &w, values, end, lines) == expected, "{} {w:?}", kernels.name);
+        }
+    }
+
+    #[test]
+    fn long_rows_are_those_of_the_portable_kernel(w in long(), values in (any::<u64>(), any::<bool>()), end in end()) {
+        let expected = run(Kernels::portable(), &w, values, end, 1);
+        for kernels in available() {
+            prop_assert!(run(kernels, &w, values, end, 1) == expected, "{} {w:?}", kernels.name);
         }
     }
 

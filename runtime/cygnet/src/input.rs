@@ -24,6 +24,8 @@ pub(crate) use npy::write_header as npy_header;
 pub use picture::Picture;
 pub use sound::{Sound, resampled};
 pub use sound_stream::SoundStream;
+#[cfg(feature = "text")]
+pub use text::Words;
 
 /// Why a file with input cannot be used. Every message names the file and says the mend.
 #[derive(Debug, thiserror::Error)]

@@ -293,6 +293,18 @@ impl Model {
         }
     }
 
+    /// Tokens from text and back, for a decoder whose card names a tokenizer.
+    ///
+    /// # Errors
+    /// [`InputError::Card`] where it names none; [`InputError::Data`] where the tokenizer cannot be used.
+    #[cfg(feature = "text")]
+    pub fn words(&self) -> Result<crate::input::Words, InputError> {
+        let Some(text) = self.card().and_then(Card::text_input) else {
+            return Err(InputError::Card("it names no tokenizer: write `kind = \"text\"` and `tokenizer`".into()));
+        };
+        crate::input::text::Words::open(&self.0.folder, text)
+    }
+
     /// Names and shapes of the inputs.
     pub fn inputs(&self) -> Vec<InputSpec> {
         let plan = self.plan();

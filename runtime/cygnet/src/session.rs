@@ -2,6 +2,7 @@
 
 mod feed;
 mod structured;
+mod tokens;
 
 #[cfg(feature = "onnx")]
 use std::sync::Arc;
@@ -132,6 +133,23 @@ impl Session {
     /// As [`Session::engine`].
     pub fn reset(&mut self) -> Result<(), Error> {
         self.engine()?.reset();
+        Ok(())
+    }
+
+    /// Tokens that a decoder has seen since the last reset; 0 where the model is none.
+    ///
+    /// # Errors
+    /// As [`Session::engine`].
+    pub fn position(&mut self) -> Result<u64, Error> {
+        Ok(self.engine()?.position())
+    }
+
+    /// Lets a decoder forget the last `tokens`: those that only filled up a run, for one. The next run writes over them.
+    ///
+    /// # Errors
+    /// As [`Session::engine`].
+    pub fn rewind(&mut self, tokens: u64) -> Result<(), Error> {
+        self.engine()?.rewind(tokens);
         Ok(())
     }
 

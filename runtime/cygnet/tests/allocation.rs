@@ -56,6 +56,24 @@ fn running_allocates_nothing() {
     }
 }
 
+#[test]
+fn a_decoder_allocates_nothing_for_a_token() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    for name in ["rotary", "learned"] {
+        let model = Model::load(&repository(&format!("tests/golden/decoder/{name}.onnx"))).unwrap();
+        let mut session = model.session_on(1).unwrap();
+        let input = session.input_index("input_ids").unwrap();
+        let before = ALLOCATIONS.load(Ordering::Relaxed);
+        let done = (2..20_i64).try_for_each(|token| {
+            session.set_bytes(input, &token.to_le_bytes())?;
+            session.run()
+        });
+        let after = ALLOCATIONS.load(Ordering::Relaxed);
+        done.unwrap();
+        assert_eq!((after - before, session.position().unwrap()), (0, 18), "{name}");
+    }
+}
+
 const RATE: u32 = 8000;
 /// Samples of a round, about a minute: whole windows and frames of both models.
 const ROUND: usize = 469 * 1024;

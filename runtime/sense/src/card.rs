@@ -63,6 +63,8 @@ pub enum Task {
     Detection,
     /// A vector that describes the input.
     Features,
+    /// The tokens that go on with a text, one after the other.
+    Generation,
     /// Something else.
     Other,
 }
@@ -113,6 +115,9 @@ pub struct Card {
     /// of inputs and outputs such as `state` and `stateN` tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub states: Option<BTreeMap<String, String>>,
+    /// What a decoder keeps of the tokens before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cache: Option<Cache>,
     /// How answers are measured, where the task does not say it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evaluation: Option<Evaluation>,
@@ -122,6 +127,17 @@ pub struct Card {
     /// What was measured: free keys, commonly `metric`, `float`, `samples`, `set`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub accuracy: BTreeMap<String, toml::Value>,
+}
+
+/// What a decoder keeps of the tokens before: `[cache]`. Its memory is taken whole in the beginning.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Cache {
+    /// The greatest number of tokens, from 1 on.
+    pub length: u32,
+    /// Whether the oldest make room where there are more; otherwise the run fails that would be the next.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub slides: bool,
 }
 
 /// How answers are measured: `[evaluation]`.
@@ -536,6 +552,9 @@ pub struct TextInput {
     /// Which input takes 1 where a token is no padding: `attention_mask`, where there is one, when not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mask: Option<String>,
+    /// The token that ends a text, where the model goes on with texts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end: Option<String>,
     /// Which input takes the tokens' kinds: `token_type_ids`, where there is one, when not given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub types: Option<String>,
@@ -652,6 +671,9 @@ impl Card {
         }
         if self.box_decoder().is_some() && self.labels.is_empty() {
             return Some(("labels".to_string(), "given where there are boxes: their number is needed".to_string()));
+        }
+        if self.cache.as_ref().is_some_and(|cache| !(1..1 << 24).contains(&cache.length)) {
+            return Some(("cache.length".to_string(), "a number of tokens, 1 … 16,777,215".to_string()));
         }
         if self.speech.is_some() && !matches!(self.input, Input::Audio(_)) {
             return Some(refusal("kind", "\"audio\" where there is [speech]"));

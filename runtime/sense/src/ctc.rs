@@ -126,7 +126,7 @@ pub fn search_ctc(
 ) -> Result<f64, Error> {
     let CtcRoom { beams, prefixes, moment } = room;
     let width = beams.len() / 2;
-    let moments = scores.len() / classes.max(1);
+    let moments = scores.len().checked_div(classes).unwrap_or(0);
     enough(2, beams.len())?;
     enough(CtcRoom::prefixes(moments, width), prefixes.len())?;
     enough(classes, moment.len())?;
@@ -138,7 +138,7 @@ pub fn search_ctc(
         *first = Beam { place: EMPTY, blank: 1.0, ..Beam::default() };
     }
     let mut logarithm = 0.0;
-    for scores in scores.chunks_exact(classes.max(1)) {
+    for scores in scores.chunks_exact(classes.max(1)).take(moments) {
         moment.copy_from_slice(scores);
         if !are_probabilities(moment) {
             softmax_in_place(moment);

@@ -96,6 +96,14 @@ fn a_damaged_convention_is_refused_or_read() {
     }
 }
 
+/// A floor that is added raises all bands; one that the range of a clip has raised would shift them.
+#[test]
+fn a_range_is_refused_where_the_floor_is_added() {
+    let spec = spec(&format!("{TENSORFLOW}{LOG_MEL}"));
+    let ranged = AudioSpec { convention: Convention { range_db: 40.0, ..spec.convention }, ..spec };
+    assert!(matches!(ranged.check(), Err(cygnet_sense::Error::Spec { field: "range_db", .. })), "{:?}", ranged.check());
+}
+
 /// Frames that lie within the clip do not know of its edges: those of a stream are the same.
 #[test]
 fn streams_have_no_edges() {

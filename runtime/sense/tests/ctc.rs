@@ -52,6 +52,15 @@ fn a_room_that_is_too_small_is_refused() {
     assert!(error.to_string().contains("5 elements of scratch are needed, 4 were given"), "{error}");
 }
 
+/// Scores without classes are no moments: the text without characters, for sure.
+#[test]
+fn scores_without_classes_tell_nothing() {
+    let (mut beams, mut prefixes) = ([Beam::default(); 4], [Prefix::default(); 4]);
+    let room = CtcRoom { beams: &mut beams, prefixes: &mut prefixes, moment: &mut [] };
+    let sure = search_ctc(&[0.5; 4], 0, 0, room, |class| panic!("class {class} of none"));
+    assert_eq!(sure, Ok(0.0));
+}
+
 proptest! {
     /// With room for all texts the search is exact.
     #[test]

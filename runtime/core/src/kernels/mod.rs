@@ -192,6 +192,9 @@ pub struct AttentionArgs<'a> {
     pub mask: Option<&'a [f32]>,
     /// Result.
     pub y: &'a mut [f32],
+    /// Keys in front of the first query, where each query sees those, its own and the ones between; `None` where all see
+    /// all.
+    pub before: Option<usize>,
     /// [`Attention::scratch_len`] elements.
     pub scratch: &'a mut [f32],
 }

@@ -63,7 +63,7 @@ pub(super) const fn restrict(kernels: Kernels, set: StepSet) -> Kernels {
     if !set.has(opcode::LayerNorm, Form::I8) {
         few.layer_norm = |_, _, _, _| {};
     }
-    if !set.has(opcode::Attention, Form::I8) {
+    if !set.has(opcode::Attention, Form::I8) && !set.has(opcode::CachedAttention, Form::I8) {
         few.attention = |_| {};
     }
     if !set.has(opcode::QuantizeDynamic, Form::I8) {

@@ -76,6 +76,9 @@ crate::word_enum! {
         /// That a session keeps input `index` from run to run: the number of the output that becomes it, one
         /// little-endian word.
         State = 6,
+        /// That input `index` holds the positions of a run's tokens, which a session counts: the tokens that it can keep,
+        /// and 1 where the oldest make room for more, two little-endian words.
+        Positions = 7,
     }
 }
 
@@ -89,6 +92,18 @@ crate::record! {
         /// The bytes.
         data: Span,
     }
+}
+
+/// How a session counts the tokens that it has seen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Positions {
+    /// The number of the input that holds the positions of a run's tokens, int64.
+    pub input: usize,
+    /// Tokens whose keys and values it can keep.
+    pub length: u32,
+    /// Whether the oldest make room where there are more.
+    pub slides: bool,
 }
 
 /// A verified plan, borrowed from its bytes.
@@ -378,10 +393,19 @@ impl<'p> Plan<'p> {
         self.metadata().filter_map(pair)
     }
 
+    /// The positions of tokens that a session counts, where the plan is a decoder's.
+    #[must_use]
+    pub fn positions(&self) -> Option<Positions> {
+        let entry = self.metadata().find(|entry| entry.kind == MetadataKind::Positions)?;
+        let words = U32s::new(self.constant(entry.data));
+        Some(Positions { input: entry.index as usize, length: words.get(0), slides: words.get(1) == 1 })
+    }
+
     /// Whether a session keeps input `index` from run to run.
     #[must_use]
     pub fn is_state(&self, index: usize) -> bool {
         self.states().any(|(input, _)| input == index)
+            || self.positions().is_some_and(|positions| positions.input == index)
     }
 
     /// Label names in the order of the first output.

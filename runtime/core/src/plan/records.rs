@@ -1,6 +1,7 @@
 //! The records of the steps: what each computes, on which tensors. Int8 steps follow the number contract
 //! of [`crate::quantization`]; the formula of each stands at its struct.
 
+mod cache;
 mod convolution;
 mod elementwise;
 mod host;
@@ -10,6 +11,7 @@ mod recurrent;
 mod reduction;
 mod window;
 
+pub use cache::*;
 pub use convolution::*;
 pub use elementwise::*;
 pub use host::*;

@@ -118,6 +118,8 @@ steps! {
     35 Attention(Attention),
     36 QuantizeDynamic(QuantizeDynamic),
     37 ConvI8Dynamic(ConvI8Dynamic),
+    38 CacheRows(CacheRows),
+    39 CachedAttention(CachedAttention),
 }
 
 /// What a step does with one of its tensors.
@@ -228,7 +230,11 @@ impl Step {
                     visit(scratch, Scratch);
                 }
             }
-            Self::Attention(s) => {
+            Self::CacheRows(s) => {
+                pair(s.x, s.y);
+                visit(s.positions, Read);
+            }
+            Self::Attention(s) | Self::CachedAttention(CachedAttention { attention: s, .. }) => {
                 pair(s.q, s.y);
                 visit(s.k, Read);
                 visit(s.v, Read);
@@ -236,6 +242,9 @@ impl Step {
                     visit(mask, Read);
                 }
                 visit(s.scratch, Scratch);
+                if let Self::CachedAttention(s) = self {
+                    visit(s.positions, Read);
+                }
             }
             Self::HostStep(s) => {
                 s.input_ids().for_each(|id| visit(id, Read));
@@ -303,7 +312,7 @@ impl Step {
             Self::Lstm(s) => s.multiply_accumulates(4),
             Self::Gru(s) => s.multiply_accumulates(3),
             Self::Rnn(s) => s.multiply_accumulates(1),
-            Self::Attention(s) => {
+            Self::Attention(s) | Self::CachedAttention(CachedAttention { attention: s, .. }) => {
                 let scores = u64::from(s.batch) * u64::from(s.heads) * u64::from(s.queries) * u64::from(s.keys);
                 scores * (u64::from(s.width) + u64::from(s.value_width))
             }

@@ -1,5 +1,6 @@
 //! One step: its tensors found in the arena and handed to the kernel.
 
+mod cache;
 mod compressed;
 mod convolution;
 mod dynamic;

@@ -1,6 +1,7 @@
 //! What each kind of step demands of its tensors and constants, in a table: firmware leaves out the kinds that its plan has
 //! not.
 
+mod cache;
 mod convolution;
 mod elementwise;
 mod movement;
@@ -36,6 +37,8 @@ pub(crate) const ALL: Demands = {
     table[opcode::ConvI8Dynamic] = convolution::conv_i8_dynamic;
     table[opcode::MatMul] = product::matmul;
     table[opcode::Attention] = product::attention;
+    table[opcode::CacheRows] = cache::rows;
+    table[opcode::CachedAttention] = cache::attention;
     table[opcode::Lstm] = recurrent::lstm;
     table[opcode::Gru] = recurrent::gru;
     table[opcode::Rnn] = recurrent::rnn;

@@ -72,6 +72,50 @@ pub(crate) fn of_texts(
     DataSet::of_texts(&tokenizer, texts, arrays, inputs)
 }
 
+/// The words of a decoder: tokens from text and back.
+#[derive(Debug)]
+pub struct Words {
+    tokenizer: Tokenizer,
+    file: PathBuf,
+    end: Option<u32>,
+}
+
+impl Words {
+    /// Reads the tokenizer that a card names, from the model's folder.
+    pub(crate) fn open(folder: &Path, spec: &TextInput) -> Result<Self, InputError> {
+        let file = folder.join(&spec.tokenizer);
+        let failed = |problem: String| InputError::data(&file, format!("the tokenizer cannot be used: {problem}"));
+        let tokenizer = Tokenizer::from_file(&file).map_err(|error| failed(error.to_string()))?;
+        let end = match &spec.end {
+            Some(end) => Some(tokenizer.token_to_id(end).ok_or_else(|| failed(format!("it has no token \"{end}\"")))?),
+            None => None,
+        };
+        Ok(Self { tokenizer, file, end })
+    }
+
+    /// The tokens of a text.
+    ///
+    /// # Errors
+    /// [`InputError::Data`] naming the tokenizer.
+    pub fn tokens(&self, text: &str) -> Result<Vec<u32>, InputError> {
+        let failed = |error: tokenizers::Error| InputError::data(&self.file, error.to_string());
+        Ok(self.tokenizer.encode(text, true).map_err(failed)?.get_ids().to_vec())
+    }
+
+    /// The text of tokens.
+    ///
+    /// # Errors
+    /// As [`Words::tokens`].
+    pub fn text(&self, tokens: &[u32]) -> Result<String, InputError> {
+        self.tokenizer.decode(tokens, true).map_err(|error| InputError::data(&self.file, error.to_string()))
+    }
+
+    /// Whether a text ends at a token.
+    pub fn ends(&self, token: u32) -> bool {
+        self.end == Some(token)
+    }
+}
+
 /// One array for each input, `[lines, tokens]`.
 fn tokens(
     tokenizer: &PathBuf,

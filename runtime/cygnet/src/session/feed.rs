@@ -13,8 +13,8 @@ use crate::model::Preparation;
 /// Buffers that are kept from one input to the next.
 #[derive(Debug, Default)]
 pub(super) struct Room {
-    values: Vec<f32>,
-    bytes: Vec<u8>,
+    pub values: Vec<f32>,
+    pub bytes: Vec<u8>,
     scratch: Vec<u8>,
     sound_scratch: Vec<f32>,
 }

@@ -50,6 +50,8 @@ pub(crate) struct Builder {
     pub outputs: Vec<PortDraft>,
     /// Inputs that are kept between runs and the outputs that become them, by number.
     pub states: Vec<(usize, usize)>,
+    /// The input that holds positions, which are counted from run to run.
+    pub positions: Option<usize>,
     pub metadata: Vec<(MetadataKind, u32, Vec<u8>)>,
     /// Why a host step is one, by its index among `steps` while they grow.
     pub reasons: Vec<(usize, String)>,
@@ -175,7 +177,8 @@ impl Builder {
         }
         let end = self.steps.len() as u32 + 1;
         self.outputs.iter().for_each(|port| touch(port.tensor, end));
-        self.states.iter().for_each(|&(input, _)| touch(self.inputs[input].tensor, end));
+        let kept = self.states.iter().map(|&(input, _)| input).chain(self.positions);
+        kept.for_each(|input| touch(self.inputs[input].tensor, end));
         lives
     }
 
@@ -401,6 +404,13 @@ fn for_each_id(step: &mut Step, change: &dyn Fn(&mut TensorId)) {
             ids!(s: q, k, v, y, scratch);
             optional(&mut s.mask);
         }
+        Step::CachedAttention(s) => {
+            ids!(s: positions);
+            let s = &mut s.attention;
+            ids!(s: q, k, v, y, scratch);
+            optional(&mut s.mask);
+        }
+        Step::CacheRows(s) => ids!(s: x, y, positions),
         Step::QuantizeDynamic(s) => ids!(s: x, y, parameters),
         Step::ConvI8Dynamic(s) => {
             ids!(s: parameters, room);

@@ -11,6 +11,7 @@
 
 mod branches;
 mod builder;
+mod cache;
 mod compress;
 mod dims;
 mod layout;
@@ -128,7 +129,24 @@ pub enum CompileError {
 /// # Errors
 /// [`CompileError`] naming the node, tensor or input and the mend.
 pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileError> {
-    let model = recognise::recognise(resolved(&normalize::normalize(model)?, options)?);
+    let mut model = normalize::normalize(model)?;
+    let cache = cache::Cache::of(&model, options)?;
+    if let Some(cache) = &cache {
+        model = cache.fixed(model);
+    }
+    model = resolved(&model, options)?;
+    if let Some(cache) = &cache {
+        model = cache.written(model, options)?;
+    }
+    if cache.is_none() && recognise::hides_attention(&model) {
+        let constants = lower::constants(&model, options)?;
+        model.nodes.retain(|node| !node.outputs.iter().all(|name| name.is_empty() || constants.contains_key(name)));
+        model.initializers.extend(constants);
+    }
+    let model = recognise::recognise(model);
+    if let Some(cache) = &cache {
+        cache.check(&model)?;
+    }
     let mut builder = lower::lower(&model, options)?;
     builder.sweep();
     if let Some(limit) = options.arena_bytes {
@@ -144,6 +162,9 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
     for &(input, output) in &builder.states {
         let data = (output as u32).to_le_bytes().to_vec();
         builder.metadata.push((cygnet_core::plan::MetadataKind::State, input as u32, data));
+    }
+    if let Some(cache) = &cache {
+        cache.note(&mut builder);
     }
     metadata(&model, options, &mut builder)?;
     let compressible_bytes = builder.compressible_bytes;

@@ -17,9 +17,13 @@ use crate::model::{Model, Node};
 use graph::Graph;
 
 /// The domain of operators that only the compiler makes: `LayerNorm` (x, scale, bias, residual; `epsilon`, `axis`,
-/// `about_zero`), `Attention` (q, k with its last two axes swapped, v, mask; `scale`) and `MatMulDynamic` (x, w, scale of w,
+/// `about_zero`), `Attention` (q, k with its last two axes swapped, v, mask; `scale`; with positions as a fifth, k is as the cache has it;
+/// with a condition as a sixth, `least` is put where it is `hides`) and `MatMulDynamic` (x, w, scale of w,
 /// zero point of w, bias).
 pub(crate) const DOMAIN: &str = "cygnet";
+
+/// The operator of that domain that puts new keys or values behind those of the tokens before (past, new, positions).
+pub(crate) const CACHE: &str = "Cache";
 
 /// A pattern in a model.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +65,15 @@ pub fn patterns(model: &Model) -> Vec<Pattern> {
         }
     }
     patterns
+}
+
+/// Whether a softmax stands between products and is no attention yet, perhaps for what follows from shapes is not computed:
+/// exporters take the scale from them.
+pub(super) fn hides_attention(model: &Model) -> bool {
+    let softmaxes = model.nodes.iter().filter(|node| node.is("Softmax")).count();
+    let shapes = model.nodes.iter().any(|node| node.is("Shape"));
+    let known = |pattern: &Pattern| pattern.operator.domain == DOMAIN && pattern.operator.op_type == "Attention";
+    softmaxes > 0 && shapes && patterns(model).iter().filter(|pattern| known(pattern)).count() < softmaxes
 }
 
 /// The model with its patterns as operators.

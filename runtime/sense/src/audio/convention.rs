@@ -138,7 +138,7 @@ pub struct Convention {
     /// What `floor` does.
     pub floor_rule: FloorRule,
     /// Bands that are so many decibels below the greatest one of a clip are raised to that (librosa's `top_db`); 0 for
-    /// nothing. A stream has no end: it goes by `floor` alone.
+    /// nothing, as where `floor` is added. A stream has no end: it goes by `floor` alone.
     pub range_db: f32,
     /// How the cosine transform is scaled.
     pub cosine_scale: CosineScale,
@@ -220,6 +220,9 @@ impl Convention {
         }
         if !(0.0..=200.0).contains(&self.range_db) {
             return refuse("range_db", "within 0 and 200");
+        }
+        if self.range_db != 0.0 && self.floor_rule == FloorRule::Added {
+            return refuse("range_db", "0 where `floor_rule` is \"added\"");
         }
         if !(0.0..=1000.0).contains(&self.lifter) {
             return refuse("lifter", "within 0 and 1000");

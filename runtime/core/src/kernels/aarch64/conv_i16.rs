@@ -83,14 +83,20 @@ fn all(args: &mut ConvI16Args<'_>, rows: &Rows<'_, i16>, weights: &[u8], multipl
 }
 
 /// `128·Σw` of each channel of a block.
-fn times_128(block: &[u8], width: usize) -> [i32; BLOCK] {
+fn times_128(block: &[u8], width: usize) -> [i64; BLOCK] {
+    // So many weights of a channel fit 32 bits, whatever they are.
+    const MOST: usize = 1 << 20;
     let mut totals = [0; BLOCK];
-    for group in block.chunks_exact(width * GROUP) {
-        for (total, weights) in totals.iter_mut().zip(group.as_chunks::<GROUP>().0) {
-            *total += weights.iter().map(|&w| i32::from(w.cast_signed())).sum::<i32>();
+    for part in block.chunks(width * MOST) {
+        let mut sums = [0; BLOCK];
+        for group in part.chunks_exact(width * GROUP) {
+            for (sum, weights) in sums.iter_mut().zip(group.as_chunks::<GROUP>().0) {
+                *sum += weights.iter().map(|&w| i32::from(w.cast_signed())).sum::<i32>();
+            }
         }
+        totals.iter_mut().zip(sums).for_each(|(total, sum)| *total += 128 * i64::from(sum));
     }
-    totals.map(|total| total.wrapping_mul(128))
+    totals
 }
 
 /// # Safety

@@ -52,14 +52,17 @@ impl Finish {
     }
 
     /// Adds a number to the bias of each channel.
-    pub fn add_to_bias(&mut self, numbers: &[i32; BLOCK]) {
-        // SAFETY: NEON; 16 words.
+    pub fn add_to_bias(&mut self, numbers: &[i64; BLOCK]) {
+        // SAFETY: NEON; pairs of 16 elements.
         unsafe {
-            let numbers = numbers.as_ptr().cast::<[int32x4_t; 4]>().read_unaligned();
-            for (bias, numbers) in self.bias.iter_mut().zip(numbers) {
-                *bias = vaddq_s32(*bias, numbers);
+            let pairs = numbers.as_ptr().cast::<[int64x2_t; 8]>().read_unaligned();
+            for (bias, pairs) in self.bias.iter_mut().zip(pairs.as_chunks::<2>().0) {
+                // Sums of 32 bits come out right whatever lies above.
+                *bias = vaddq_s32(*bias, vmovn_high_s64(vmovn_s64(pairs[0]), pairs[1]));
             }
-            self.wide_bias = self.with_sums(numbers);
+            for (bias, pair) in self.wide_bias.iter_mut().zip(pairs) {
+                *bias = vaddq_s64(*bias, pair);
+            }
         }
     }
 

@@ -70,7 +70,13 @@ pub(crate) fn attention(args: AttentionArgs<'_>) {
 #[inline(always)]
 pub(crate) unsafe fn attention_by<P: Products>(mut args: AttentionArgs<'_>) {
     let s = args.step;
-    let (width, keys) = (s.width as usize, (s.keys as usize).next_multiple_of(LANES));
+    // Keys that the queries up to this one see.
+    let seen = |query: usize| match args.before {
+        Some(before) => before.saturating_add(query).saturating_add(1).min(s.keys as usize),
+        None => s.keys as usize,
+    };
+    let known = seen((s.queries as usize).saturating_sub(1));
+    let (width, keys) = (s.width as usize, known.next_multiple_of(LANES));
     let scratch = core::mem::take(&mut args.scratch);
     let Some((columns, rest)) = scratch.split_at_mut_checked(width * keys) else { return };
     let Some((tile, scores)) = rest.split_at_mut_checked(width * TILE) else { return };
@@ -82,7 +88,7 @@ pub(crate) unsafe fn attention_by<P: Products>(mut args: AttentionArgs<'_>) {
             };
             let shared = head / (s.sharing as usize).max(1);
             if head == shared * s.sharing as usize {
-                by_columns(s, args.k, rows(s.k_strides, shared), columns);
+                by_columns((width, known), args.k, rows(s.k_strides, shared), columns);
             }
             let (q, v, y) = (rows(s.q_strides, head), rows(s.v_strides, shared), rows(s.y_strides, head));
             for first in (0..s.queries as usize).step_by(TILE) {
@@ -97,10 +103,10 @@ pub(crate) unsafe fn attention_by<P: Products>(mut args: AttentionArgs<'_>) {
                 unsafe { P::scores(s.scale, columns, tile, scores) };
                 let mask_at = [batch, head, first];
                 for (query, scores) in scores.chunks_exact_mut(keys.max(1)).enumerate().take(count) {
-                    mask(s, args.mask, mask_at, query, scores);
+                    mask(s, args.mask, mask_at, query, seen(first + query), scores);
                 }
                 let inverses = weights(scores, keys);
-                let weights = [0, 1, 2, 3].map(|query| part(scores, query * keys, s.keys as usize));
+                let weights = [0, 1, 2, 3].map(|query| part(scores, query * keys, known));
                 let values = Values { elements: args.v, step: v.1, weights };
                 let mut at = 0;
                 while at < s.value_width as usize {
@@ -119,16 +125,16 @@ pub(crate) unsafe fn attention_by<P: Products>(mut args: AttentionArgs<'_>) {
     }
 }
 
-/// Copies the keys of a head to `[block of keys][width][key of the block]`; zeros behind the last one.
+/// Copies so many keys of a head, of `width` elements, to `[block of keys][width][key of the block]`; zeros behind the last one.
 #[inline(always)]
-fn by_columns(s: &Attention, k: &[f32], (start, step): Rows, columns: &mut [f32]) {
-    let width = (s.width as usize).max(1);
+fn by_columns((width, keys): (usize, usize), k: &[f32], (start, step): Rows, columns: &mut [f32]) {
+    let width = width.max(1);
     for (block, columns) in columns.chunks_exact_mut((width * WIDTH).max(1)).enumerate() {
         // Four keys at a time: what is written lies side by side.
         for lane in (0..WIDTH).step_by(4) {
             let rows = [0, 1, 2, 3].map(|next| {
                 let key = block * WIDTH + lane + next;
-                if key < s.keys as usize { part(k, start + key * step, width) } else { &[] }
+                if key < keys { part(k, start + key * step, width) } else { &[] }
             });
             let [a, b, c, d] = rows;
             let lines = columns.as_chunks_mut::<WIDTH>().0.iter_mut();
@@ -172,10 +178,17 @@ fn add_product<const N: usize>(sums: &mut [f32; N], factor: f32, x: &[f32; N]) {
     sums.iter_mut().zip(x).for_each(|(sum, x)| *sum += factor * x);
 }
 
-/// Adds the mask to the scores of a query; behind the last key they become -∞.
+/// Adds the mask to the scores of a query; behind the last of the keys that it sees they become -∞.
 #[inline(always)]
-fn mask(s: &Attention, mask: Option<&[f32]>, [batch, head, first]: [usize; 3], query: usize, scores: &mut [f32]) {
-    let Some((scores, behind)) = scores.split_at_mut_checked(s.keys as usize) else { return };
+fn mask(
+    s: &Attention,
+    mask: Option<&[f32]>,
+    [batch, head, first]: [usize; 3],
+    query: usize,
+    seen: usize,
+    scores: &mut [f32],
+) {
+    let Some((scores, behind)) = scores.split_at_mut_checked(seen) else { return };
     behind.fill(f32::NEG_INFINITY);
     let Some(mask) = mask else { return };
     let [batch_stride, head_stride, query_stride, key_stride] = s.mask_strides.map(|stride| stride as usize);

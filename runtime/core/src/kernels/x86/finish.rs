@@ -175,9 +175,10 @@ pub(super) struct Finish256 {
     /// What the accumulators start with.
     pub bias: [__m256i; 2],
     multipliers: [__m256; 2],
-    low: __m256,
-    high: __m256,
-    zero_point: __m256i,
+    /// Zero point and limits of packed results.
+    shift: __m256i,
+    least: __m256i,
+    greatest: __m256i,
     y: *mut i8,
     lanes: usize,
     real: bool,
@@ -205,9 +206,19 @@ impl Finish256 {
             ConvOutput::I8(y, target) => (y[..all].as_mut_ptr(), *target, false),
             ConvOutput::F32(y) => (y[..all].as_mut_ptr().cast(), Target::new(0, 0, 0), true),
         };
-        let (low, high, zero_point) = target.parts();
-        let (low, high, zero_point) = (_mm256_set1_ps(low), _mm256_set1_ps(high), _mm256_set1_epi32(zero_point));
-        Self { bias, multipliers, low, high, zero_point, y, lanes, real }
+        let (least, greatest, shift) = target.limits();
+        let (least, greatest) = (_mm256_set1_epi8(least), _mm256_set1_epi8(greatest));
+        Self { bias, multipliers, shift: _mm256_set1_epi16(shift), least, greatest, y, lanes, real }
+    }
+
+    /// `round_half_even(sums × multipliers)` of channels `8·half` to `8·half + 7`, right where it fits 16 bits, and
+    /// saturated otherwise once it is packed.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn rounded(&self, half: usize, sums: __m256i) -> __m256i {
+        let scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), self.multipliers[half]);
+        // What is too great for 32 bits would become the least number; what is too small becomes just that.
+        _mm256_cvtps_epi32(_mm256_min_ps(scaled, _mm256_set1_ps(32_767.0)))
     }
 
     /// Requantizes and stores the sums (bias and all) of one position from element `place` of the output on.
@@ -217,9 +228,9 @@ impl Finish256 {
     #[target_feature(enable = "avx2")]
     #[inline]
     pub unsafe fn store(&self, place: usize, [left, right]: [__m256i; 2]) {
-        let left = _mm256_mul_ps(_mm256_cvtepi32_ps(left), self.multipliers[0]);
-        let right = _mm256_mul_ps(_mm256_cvtepi32_ps(right), self.multipliers[1]);
         if self.real {
+            let left = _mm256_mul_ps(_mm256_cvtepi32_ps(left), self.multipliers[0]);
+            let right = _mm256_mul_ps(_mm256_cvtepi32_ps(right), self.multipliers[1]);
             let mut all = [0.0_f32; BLOCK];
             // SAFETY: `all` has 16 words, and `lanes` of the output are there, as the caller promises.
             unsafe {
@@ -228,9 +239,7 @@ impl Finish256 {
                 return all.as_ptr().copy_to_nonoverlapping(self.y.cast::<f32>().add(place), self.lanes);
             }
         }
-        let words = _mm256_packs_epi32(self.quantize(left), self.quantize(right));
-        let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(words);
-        let stored = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+        let stored = self.packed(self.rounded(0, left), self.rounded(1, right));
         // SAFETY: `lanes` elements are there, as the caller promises.
         unsafe {
             let y = self.y.add(place);
@@ -246,11 +255,14 @@ impl Finish256 {
         }
     }
 
-    /// `clamp(round_half_even(value)) + zero_point`, as [`Target::store`] has it.
+    /// Rounded numbers to bytes: zero point and limits, as [`Target::store`] has them.
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn quantize(&self, values: __m256) -> __m256i {
-        let clamped = _mm256_min_ps(_mm256_max_ps(values, self.low), self.high);
-        _mm256_add_epi32(_mm256_cvtps_epi32(clamped), self.zero_point)
+    fn packed(&self, left: __m256i, right: __m256i) -> __m128i {
+        let words = _mm256_adds_epi16(_mm256_packs_epi32(left, right), self.shift);
+        let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(words);
+        let bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
+        let (least, greatest) = (_mm256_castsi256_si128(self.least), _mm256_castsi256_si128(self.greatest));
+        _mm_min_epi8(_mm_max_epi8(bytes, least), greatest)
     }
 }

@@ -14,10 +14,11 @@ mod expand;
 mod finish;
 mod finish_i16;
 mod float;
-mod madd;
 mod pairs;
+mod panel;
 mod table;
 mod vnni;
+mod winograd;
 mod ymm;
 
 use core::cell::Cell;

@@ -1,12 +1,13 @@
 //! Int8 convolution in registers of 32 bytes: up to 6 rows times 16 output channels.
 //!
 //! - AVX-VNNI: VPDPBUSD, as in [`super::vnni`].
-//! - AVX2, where no weight is -128: VPMADDUBSW of `|x|` and `w` with the sign of `x`, whose sums of two products fit 16
-//!   bits, then VPMADDWD with ones. Other weights take [`super::madd`].
+//! - AVX2: VPMADDUBSW of `|x|` and `w` with the sign of `x`, whose sums of two products fit 16 bits, then VPMADDWD with
+//!   ones. Where a row meets many channels, absolute values and signs are made ready for all of them; see [`panel`].
 
 use core::arch::x86_64::*;
 
 use super::finish::Finish256;
+use super::{panel, winograd};
 use crate::kernels::ConvI8Args;
 use crate::kernels::rows::{Reach, Rows, for_each_rows};
 use crate::weights::{BLOCK, GROUP, LANES, block_width};
@@ -26,11 +27,21 @@ pub(super) fn conv_vnni(args: ConvI8Args<'_>) {
 
 /// [`crate::plan::step::ConvI8`] with AVX2.
 pub(super) fn conv_avx2(args: ConvI8Args<'_>) {
-    if !args.narrow || !args.weight_zero_points.is_empty() {
-        return super::madd::conv(args);
+    let panels = panel::fits(args.window) && (panel::pays(args.window) || !args.narrow);
+    if !args.weight_zero_points.is_empty() || !(panels || args.narrow) {
+        // Rare: the sums of the rows are needed too, or a row is very long.
+        return super::avx2::conv_i8(args);
     }
     // SAFETY: this function stands only in kernels that `available` gives out where AVX2 is there.
-    for_each_rows(args, |args, rows, weights| unsafe { avx2::all_blocks(args, rows, weights) });
+    for_each_rows(args, |args, rows, weights| unsafe {
+        if winograd::pays(args, rows) {
+            winograd::all_tiles(args, rows, weights);
+        } else if panels {
+            panel::for_each(rows, |rows| flips::all_blocks(args, rows, weights));
+        } else {
+            signs::all_blocks(args, rows, weights);
+        }
+    });
 }
 
 /// A block of channels, for all rows.
@@ -66,10 +77,10 @@ macro_rules! store {
     )*};
 }
 
-/// The walk over rows and blocks for an instruction set: how many rows at once, what is made of the input, how it is
-/// multiplied, and what is taken off the bias for each weight.
+/// The walk over rows and blocks for an instruction set: how many rows at once, what is made of the input and of the bias
+/// for a row, how they are multiplied, and what is taken off the bias for each weight.
 macro_rules! walk {
-    ($module:ident, $features:literal, $rows:expr, $prepare:path, $multiply:path, $bias:path) => {
+    ($module:ident, $features:literal, $rows:expr, $prepare:path, $start:path, $multiply:path, $bias:path) => {
         mod $module {
             use super::*;
 
@@ -81,16 +92,17 @@ macro_rules! walk {
                     let width = block_width(start, group_out);
                     let (block, behind) = rest.split_at(width * rows.reach.packed_len());
                     rest = behind;
-                    if width == BLOCK {
-                        one_block::<true>(args, rows, start, block, width);
-                    } else {
-                        one_block::<false>(args, rows, start, block, width);
+                    match width {
+                        BLOCK => one_block::<2, true>(args, rows, start, block, width),
+                        8 => one_block::<1, true>(args, rows, start, block, width),
+                        4 => one_block::<1, false>(args, rows, start, block, width),
+                        _ => one_block::<2, false>(args, rows, start, block, width),
                     }
                 }
             }
 
             #[target_feature(enable = $features)]
-            fn one_block<const FULL: bool>(
+            fn one_block<const PARTS: usize, const FULL: bool>(
                 args: &mut ConvI8Args<'_>,
                 rows: &Rows<'_>,
                 start: usize,
@@ -105,8 +117,8 @@ macro_rules! walk {
                 let quad_step = width * GROUP;
                 for weights in weights.chunks_exact(quad_step) {
                     // SAFETY: a chunk has the words that the masks let be read.
-                    let w = unsafe { weights_of::<FULL>(weights.as_ptr(), &masks) };
-                    for part in 0..2 {
+                    let w = unsafe { weights_of::<PARTS, FULL>(weights.as_ptr(), &masks) };
+                    for part in 0..PARTS {
                         finish.bias[part] = $bias(finish.bias[part], w[part]);
                     }
                 }
@@ -114,12 +126,12 @@ macro_rules! walk {
                 let blocks = Blocks { reach, step, weights: weights.as_ptr(), quad_step, masks, finish, y_step };
                 rows.for_each_run::<{ $rows }>(|x, count, position| {
                     let multiply = match count {
-                        1 => products::<1, FULL>,
-                        2 => products::<2, FULL>,
-                        3 => products::<3, FULL>,
-                        4 => products::<4, FULL>,
-                        5 => products::<5, FULL>,
-                        _ => products::<ROWS, FULL>,
+                        1 => products::<1, PARTS, FULL>,
+                        2 => products::<2, PARTS, FULL>,
+                        3 => products::<3, PARTS, FULL>,
+                        4 => products::<4, PARTS, FULL>,
+                        5 => products::<5, PARTS, FULL>,
+                        _ => products::<ROWS, PARTS, FULL>,
                     };
                     // SAFETY: the rows can be read as far as the reach, and the output has their positions.
                     unsafe { multiply(&blocks, x, position * y_step + channel) };
@@ -129,21 +141,22 @@ macro_rules! walk {
             /// The weights of one group of four along the reduction axis.
             ///
             /// # Safety
-            /// 64 bytes can be read, or those that the masks let be read.
+            /// `PARTS` times 32 bytes can be read, or those that the masks let be read.
             #[target_feature(enable = $features)]
             #[inline]
-            unsafe fn weights_of<const FULL: bool>(w: *const u8, masks: &[__m256i; 2]) -> [__m256i; 2] {
-                // SAFETY: the caller's promise.
-                unsafe {
-                    if FULL {
-                        [_mm256_loadu_si256(w.cast()), _mm256_loadu_si256(w.add(32).cast())]
-                    } else {
-                        [
-                            _mm256_maskload_epi32(w.cast(), masks[0]),
-                            _mm256_maskload_epi32(w.wrapping_add(32).cast(), masks[1]),
-                        ]
-                    }
+            unsafe fn weights_of<const PARTS: usize, const FULL: bool>(
+                w: *const u8,
+                masks: &[__m256i; 2],
+            ) -> [__m256i; PARTS] {
+                let mut weights = [_mm256_setzero_si256(); PARTS];
+                for (part, weights) in weights.iter_mut().enumerate() {
+                    let w = w.wrapping_add(32 * part);
+                    // SAFETY: the caller's promise.
+                    *weights = unsafe {
+                        if FULL { _mm256_loadu_si256(w.cast()) } else { _mm256_maskload_epi32(w.cast(), masks[part]) }
+                    };
                 }
+                weights
             }
 
             /// Multiplies `R` rows from `x` on, and stores the results from element `place` of the output on.
@@ -152,22 +165,29 @@ macro_rules! walk {
             /// The rows can be read as far as the reach; the output has their positions.
             #[target_feature(enable = $features)]
             #[inline(never)]
-            unsafe fn products<const R: usize, const FULL: bool>(blocks: &Blocks, x: *const i8, place: usize) {
+            unsafe fn products<const R: usize, const PARTS: usize, const FULL: bool>(
+                blocks: &Blocks,
+                x: *const i8,
+                place: usize,
+            ) {
                 let reach = &blocks.reach;
                 let mut sums = [blocks.finish.bias; R];
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    // SAFETY: the caller's promise.
+                    *sums = unsafe { $start(x.add(row * blocks.step), reach, *sums) };
+                }
                 let mut w = blocks.weights;
                 reach.for_each_segment(|offset| {
                     for quad in 0..reach.quads {
                         // SAFETY: the block has weights for each quad of each segment.
-                        let weights = unsafe { weights_of::<FULL>(w, &blocks.masks) };
+                        let weights = unsafe { weights_of::<PARTS, FULL>(w, &blocks.masks) };
                         w = w.wrapping_add(blocks.quad_step);
                         for (row, sums) in sums.iter_mut().enumerate() {
                             // SAFETY: the segment has `quads` groups of 4 bytes.
-                            let x = unsafe { x.add(row * blocks.step + offset + quad * GROUP).cast::<i32>() };
-                            // SAFETY: as above.
-                            let x = $prepare(unsafe { x.read_unaligned() });
-                            sums[0] = $multiply(sums[0], x, weights[0]);
-                            sums[1] = $multiply(sums[1], x, weights[1]);
+                            let x = unsafe { $prepare(x.add(row * blocks.step + offset + quad * GROUP), reach) };
+                            for (sums, weights) in sums.iter_mut().zip(weights) {
+                                *sums = $multiply(*sums, x, weights);
+                            }
                         }
                     }
                 });
@@ -177,11 +197,33 @@ macro_rules! walk {
     };
 }
 
-/// Four bytes in all lanes, 128 added to each.
+/// Four bytes in all lanes.
+///
+/// # Safety
+/// 4 bytes from `x` on can be read.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn flipped(x: i32) -> __m256i {
-    _mm256_set1_epi32(x ^ i32::from_ne_bytes([0x80; 4]))
+unsafe fn four(x: *const i8) -> __m256i {
+    // SAFETY: the caller's promise.
+    _mm256_set1_epi32(unsafe { x.cast::<i32>().read_unaligned() })
+}
+
+/// The bias for rows that need nothing else.
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn same_start(_: *const i8, _: &Reach, bias: [__m256i; 2]) -> [__m256i; 2] {
+    bias
+}
+
+/// Four bytes in all lanes, 128 added to each.
+///
+/// # Safety
+/// 4 bytes from `x` on can be read.
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn offset(x: *const i8, _: &Reach) -> __m256i {
+    // SAFETY: the caller's promise.
+    _mm256_xor_si256(unsafe { four(x) }, _mm256_set1_epi8(-128))
 }
 
 #[target_feature(enable = "avx2,avxvnni")]
@@ -193,24 +235,60 @@ fn dot(sum: __m256i, x: __m256i, w: __m256i) -> __m256i {
 /// Takes off `128·w`.
 #[target_feature(enable = "avx2,avxvnni")]
 #[inline]
-fn bias_of_flipped(bias: __m256i, w: __m256i) -> __m256i {
+fn bias_of_offset(bias: __m256i, w: __m256i) -> __m256i {
     let total = _mm256_dpbusd_avx_epi32(_mm256_setzero_si256(), _mm256_set1_epi8(1), w);
     _mm256_sub_epi32(bias, _mm256_slli_epi32::<7>(total))
 }
 
 /// Four bytes in all lanes, and their absolute values.
+///
+/// # Safety
+/// 4 bytes from `x` on can be read.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn with_absolute(x: i32) -> [__m256i; 2] {
-    let x = _mm256_set1_epi32(x);
+unsafe fn with_absolute(x: *const i8, _: &Reach) -> [__m256i; 2] {
+    // SAFETY: the caller's promise.
+    let x = unsafe { four(x) };
     [x, _mm256_abs_epi8(x)]
 }
 
-/// `|x|·(w with the sign of x)`: each pair of products is at most 2·128·127, which fits 16 bits.
+/// `|x|·(w with the sign of x)`: without -128 each pair of products is at most 2·128·127, which fits 16 bits.
 #[target_feature(enable = "avx2")]
 #[inline]
 fn dot_of_signs(sum: __m256i, [x, absolute]: [__m256i; 2], w: __m256i) -> __m256i {
     let pairs = _mm256_maddubs_epi16(absolute, _mm256_sign_epi8(w, x));
+    _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
+}
+
+/// Four bytes of a panel: signs and absolute values.
+///
+/// # Safety
+/// `x` is that of a row in a panel of this reach.
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn of_panel(x: *const i8, reach: &Reach) -> [__m256i; 2] {
+    // SAFETY: the caller's promise.
+    unsafe { [four(x.add(reach.packed_len())), four(x)] }
+}
+
+/// The bias and what flips leave out.
+///
+/// # Safety
+/// `x` is a row of a panel of this reach.
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn start_of_panel(x: *const i8, reach: &Reach, bias: [__m256i; 2]) -> [__m256i; 2] {
+    // SAFETY: the caller's promise.
+    let left_out = unsafe { four(x.add(2 * reach.packed_len())) };
+    [_mm256_add_epi32(bias[0], left_out), _mm256_add_epi32(bias[1], left_out)]
+}
+
+/// `|x|·(w, its bits flipped where x is negative)`: each pair of products is from -2·128·128 to 2·128·127, which fits 16
+/// bits. A flipped `w` is `-w - 1`: `|x|` is left out for each negative `x`.
+#[target_feature(enable = "avx2")]
+#[inline]
+fn dot_of_flips(sum: __m256i, [signs, absolute]: [__m256i; 2], w: __m256i) -> __m256i {
+    let pairs = _mm256_maddubs_epi16(absolute, _mm256_xor_si256(w, signs));
     _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
 }
 
@@ -220,5 +298,6 @@ fn same_bias(bias: __m256i, _: __m256i) -> __m256i {
     bias
 }
 
-walk!(avx_vnni, "avx2,avxvnni", ROWS, flipped, dot, bias_of_flipped);
-walk!(avx2, "avx2", 4, with_absolute, dot_of_signs, same_bias);
+walk!(avx_vnni, "avx2,avxvnni", ROWS, offset, same_start, dot, bias_of_offset);
+walk!(signs, "avx2", 4, with_absolute, same_start, dot_of_signs, same_bias);
+walk!(flips, "avx2", 5, of_panel, start_of_panel, dot_of_flips, same_bias);

@@ -1,7 +1,8 @@
 //! What runs each kind of step, in a table.
 
 use super::{
-    Context, compressed, convolution, dynamic, elementwise, host, movement, product, recurrent, reduction, transformer,
+    Context, cache, compressed, convolution, dynamic, elementwise, host, movement, product, recurrent, reduction,
+    transformer,
 };
 use crate::error::Error;
 use crate::plan::Form;
@@ -48,6 +49,8 @@ pub(crate) const ALL: Executors = {
     table[opcode::Select] = [transformer::select, refuse, refuse];
     table[opcode::LayerNorm] = [transformer::layer_norm, refuse, refuse];
     table[opcode::Attention] = [transformer::attention, refuse, refuse];
+    table[opcode::CacheRows] = [cache::rows, refuse, refuse];
+    table[opcode::CachedAttention] = [cache::attention, refuse, refuse];
     table[opcode::QuantizeDynamic] = [dynamic::quantize, refuse, refuse];
     table[opcode::ConvI8Dynamic] = [dynamic::conv_i8, refuse, refuse];
     table

@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::kernels::portable::{self, movement};
 use crate::kernels::view::{f32_cells, f32s, f32s_mut, i8s};
 use crate::kernels::{AttentionArgs, Operand};
-use crate::plan::step::{BinaryOp, Select, Step};
+use crate::plan::step::{Attention, BinaryOp, Select, Step};
 use crate::plan::{DType, MAX_RANK, TensorId};
 use crate::session::Host;
 
@@ -119,6 +119,11 @@ pub(super) fn layer_norm(context: &mut Context<'_, '_>, step: &Step, _: &mut dyn
 
 pub(super) fn attention(context: &mut Context<'_, '_>, step: &Step, _: &mut dyn Host) -> Result<(), Error> {
     let Step::Attention(s) = step else { return Err(context.refused()) };
+    attend(context, s, None)
+}
+
+/// An attention whose queries have `before` keys in front of them, see [`AttentionArgs::before`].
+pub(super) fn attend(context: &mut Context<'_, '_>, s: &Attention, before: Option<usize>) -> Result<(), Error> {
     let (kernel, refused) = (context.kernels.attention, context.refused());
     let [q, k, v, y, scratch] = [s.q, s.k, s.v, s.y, s.scratch].map(|id| context.tensor(id).map(|place| place.range));
     let mask = s.mask.map(|id| context.tensor(id)).transpose()?;
@@ -126,6 +131,6 @@ pub(super) fn attention(context: &mut Context<'_, '_>, step: &Step, _: &mut dyn 
     let floats = |range: &Range<usize>| around.get(range).map(f32s).ok_or(refused);
     let mask = mask.map(|mask| floats(&mask.range)).transpose()?;
     let (q, k, v) = (floats(&q?)?, floats(&k?)?, floats(&v?)?);
-    kernel(AttentionArgs { step: s, q, k, v, mask, y: f32s_mut(y), scratch: f32s_mut(scratch) });
+    kernel(AttentionArgs { step: s, q, k, v, mask, before, y: f32s_mut(y), scratch: f32s_mut(scratch) });
     Ok(())
 }

@@ -29,7 +29,7 @@ rules! {
 }
 
 /// Whether the elements `[batch][heads][rows]` of `width` each, so far apart, are all among `len`.
-fn reaches(extents: [u32; 3], strides: [u32; 3], width: u32, len: usize) -> bool {
+pub(super) fn reaches(extents: [u32; 3], strides: [u32; 3], width: u32, len: usize) -> bool {
     let mut last = u64::from(width);
     for (extent, stride) in extents.into_iter().zip(strides) {
         last = last.saturating_add(u64::from(extent.saturating_sub(1)).saturating_mul(u64::from(stride)));
@@ -38,7 +38,7 @@ fn reaches(extents: [u32; 3], strides: [u32; 3], width: u32, len: usize) -> bool
 }
 
 #[inline(never)]
-fn check_attention(plan: &Plan<'_>, s: &Attention) -> Rule {
+pub(super) fn check_attention(plan: &Plan<'_>, s: &Attention) -> Rule {
     let sizes = [s.batch, s.heads, s.sharing, s.queries, s.keys, s.width, s.value_width];
     require(sizes.iter().all(|&size| (1..1 << 24).contains(&size)), "its sizes are not usable")?;
     require(s.heads.is_multiple_of(s.sharing), "its heads do not share keys evenly")?;

@@ -1,17 +1,17 @@
 //! Attention, as [`recognise`](crate::compile::recognise) finds it.
 
-use cygnet_core::plan::step::{Attention, Step};
+use cygnet_core::plan::step::{Attention, CachedAttention, Step};
 use cygnet_core::plan::{DType, TensorId};
 
-use super::{Kind, Lowered, Lowering, Val, identity};
+use super::{Kind, Lowered, Lowering, Val, identity, wrong};
 use crate::compile::layout::Layout;
 use crate::model::{Attribute, Node};
 
 /// An operand: its extents as `[batch, head, row, element]`, and the elements from one to the next.
-struct Operand {
-    tensor: TensorId,
-    extents: [usize; 4],
-    strides: [usize; 4],
+pub(super) struct Operand {
+    pub tensor: TensorId,
+    pub extents: [usize; 4],
+    pub strides: [usize; 4],
 }
 
 impl Operand {
@@ -25,7 +25,12 @@ impl Lowering<'_> {
     pub(super) fn attention(&mut self, node: &Node) -> Lowered {
         let [q, k, v] = [0, 1, 2].map(|index| self.float_tensor(node, index));
         let (q, k, v) = (q?, k?, v?);
-        let mask = match node.input(3) {
+        let mask = self.whole_mask(node)?;
+        let mut whole = node.clone();
+        whole.inputs.resize(whole.inputs.len().max(4), String::new());
+        whole.inputs[3] = mask.clone().unwrap_or_default();
+        let node = &whole;
+        let mask = match mask {
             Some(_) => Some(self.float_tensor(node, 3)?),
             None => None,
         };
@@ -34,10 +39,14 @@ impl Lowering<'_> {
         if !(2..=4).contains(&rank) || !same_rank || mask.as_ref().is_some_and(|mask| mask.layout.shape.len() > rank) {
             return self.attention_in_parts(node);
         }
-        // Keys come with rows and columns swapped.
+        let positions = match node.input(4) {
+            Some(name) => Some(self.any(name)?.tensor),
+            None => None,
+        };
+        // Keys come with rows and columns swapped, but for those that are kept.
         let mut swapped = identity(rank);
         swapped.swap(rank - 2, rank - 1);
-        let k = Val { layout: k.layout.transposed(&swapped), ..k };
+        let k = if positions.is_some() { k } else { Val { layout: k.layout.transposed(&swapped), ..k } };
         let shape = q.layout.shape.clone();
         let (q, k, v) = (self.operand(&q)?, self.operand(&k)?, self.operand(&v)?);
         let [batch, heads, queries, width] = q.extents;
@@ -51,7 +60,8 @@ impl Lowering<'_> {
         let broadcasts = |mask: &Operand| {
             mask.extents.iter().zip([batch, heads, queries, keys]).all(|(&extent, whole)| [1, whole].contains(&extent))
         };
-        if !fits || ![1, heads].contains(&kv_heads) || !mask.as_ref().is_none_or(broadcasts) {
+        let shares = [1, heads].contains(&kv_heads) || positions.is_some() && heads.is_multiple_of(kv_heads);
+        if !fits || !shares || !mask.as_ref().is_none_or(broadcasts) {
             return self.attention_in_parts(node);
         }
         let mut out_shape = shape;
@@ -91,13 +101,38 @@ impl Lowering<'_> {
         };
         let Some(room) = step.scratch_len() else { return self.attention_in_parts(node) };
         step.scratch = self.builder.scratch_f32(room, &node.label());
-        self.builder.step(Step::Attention(step), &node.label());
+        let step = match positions {
+            Some(positions) => Step::CachedAttention(CachedAttention { attention: step, positions }),
+            None => Step::Attention(step),
+        };
+        self.builder.step(step, &node.label());
         self.bind(node, 0, Val { tensor: y, layout, kind: Kind::Float });
         Ok(())
     }
 
+    /// The name of what is added to the scores: the mask, and the least where a condition hides some.
+    fn whole_mask(&mut self, node: &Node) -> Lowered<Option<String>> {
+        let mask = node.input(3).map(str::to_string);
+        let Some(condition) = node.input(5) else { return Ok(mask) };
+        let output = node.output(0).unwrap_or("").to_string();
+        let [nothing, least, hidden, both] =
+            ["nothing", "least", "hidden", "mask"].map(|what| self.fresh(&format!("{output}/{what}")));
+        let numbers = [(&nothing, 0.0), (&least, node.float("least").unwrap_or(f32::NEG_INFINITY))];
+        for (name, number) in numbers {
+            let constant = super::Constant::plain(crate::model::Tensor::scalar_f32(number));
+            self.values.insert(name.clone(), super::Value::Constant(constant.into()));
+        }
+        let hides = node.int("hides").unwrap_or(0) != 0;
+        let (a, b) = if hides { (&least, &nothing) } else { (&nothing, &least) };
+        let label = node.label();
+        self.select(&Node::new("Where", &label, &[condition, a, b], &[&hidden]))?;
+        let Some(mask) = mask else { return Ok(Some(hidden)) };
+        self.binary(&Node::new("Add", &label, &[&mask, &hidden], &[&both]))?;
+        Ok(Some(both))
+    }
+
     /// A tensor of two to four axes whose rows are contiguous, copied where they are not.
-    fn operand(&mut self, val: &Val) -> Lowered<Operand> {
+    pub(super) fn operand(&mut self, val: &Val) -> Lowered<Operand> {
         let layout = val.layout.with_rank(4);
         let strides = |layout: &Layout| -> Option<[usize; 4]> {
             let mut strides = [0; 4];
@@ -141,6 +176,9 @@ impl Lowering<'_> {
 
     /// The operators that it stands for, one by one.
     fn attention_in_parts(&mut self, node: &Node) -> Lowered {
+        if node.input(4).is_some() {
+            return wrong("its queries, keys and values do not suit each other, or its mask not both");
+        }
         let output = node.output(0).unwrap_or("").to_string();
         let [product, factor, scaled, masked, weights] =
             ["product", "factor", "scaled", "masked", "weights"].map(|what| self.fresh(&format!("{output}/{what}")));

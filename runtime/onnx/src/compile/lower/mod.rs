@@ -3,6 +3,7 @@
 mod arrange;
 mod attention;
 mod binary;
+mod cache;
 mod compressed;
 mod conv;
 mod conv_i16;
@@ -13,6 +14,7 @@ mod factors;
 mod function;
 mod host;
 mod layer_norm;
+mod logic;
 mod matmul;
 mod movement;
 mod pad;
@@ -26,14 +28,14 @@ mod select;
 mod shape;
 mod value;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::rc::Rc;
 
 use cygnet_core::plan::{DType, TensorId};
 
 use super::builder::Builder;
 use super::compress::Allowed;
-use super::recognise::DOMAIN;
+use super::recognise::{CACHE, DOMAIN};
 use super::{CompileError, Options};
 use crate::model::{self, Model, Node, Tensor};
 use crate::reference;
@@ -104,6 +106,24 @@ pub(super) fn lower(model: &Model, options: &Options) -> Result<Builder, Compile
     Ok(state.builder)
 }
 
+/// What nodes make that follows from constants and shapes alone.
+pub(super) fn constants(model: &Model, options: &Options) -> Result<BTreeMap<String, Tensor>, CompileError> {
+    let options = Options { fallback: true, ..options.clone() };
+    let mut state = Lowering::new(model, &options)?;
+    for (index, node) in model.nodes.iter().enumerate() {
+        if !state.done[index] {
+            state.node(node)?;
+        }
+    }
+    let plain = |name: &String| match state.values.get(name) {
+        Some(Value::Constant(constant)) if constant.quantization.is_none() => {
+            Some((name.clone(), constant.tensor.clone()))
+        }
+        _ => None,
+    };
+    Ok(model.nodes.iter().flat_map(|node| &node.outputs).filter_map(plain).collect())
+}
+
 /// The first `If`, by its position, whose condition follows from shapes and constants, and what it is; not one of those
 /// in `but`, by label.
 pub(super) fn first_branch(
@@ -169,6 +189,7 @@ impl<'m> Lowering<'m> {
         };
         let card = super::card(model, options)?;
         state.builder.states = super::states(model, card.as_ref().and_then(|card| card.states.as_ref()))?;
+        state.builder.states.extend(cache::pairs(model));
         for (name, tensor) in &model.initializers {
             state.values.insert(name.clone(), Value::Constant(Rc::new(Constant::plain(tensor.clone()))));
         }
@@ -274,6 +295,7 @@ impl<'m> Lowering<'m> {
             return match node.op_type.as_str() {
                 "LayerNorm" => self.layer_norm(node),
                 "Attention" => self.attention(node),
+                CACHE => self.cache(node),
                 _ => self.matmul_dynamic(node),
             };
         }
@@ -320,6 +342,7 @@ impl<'m> Lowering<'m> {
             "Cast" => self.cast(node),
             "LSTM" | "GRU" | "RNN" => self.recurrent(node),
             "Where" => self.select(node),
+            "Not" | "And" | "Or" | "Equal" => self.logic(node),
             _ => self.function(node),
         }
     }

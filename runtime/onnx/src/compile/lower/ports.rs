@@ -3,7 +3,7 @@
 use cygnet_core::bytes::Span;
 use cygnet_core::plan::{DType, MAX_RANK};
 
-use super::{Held, Kind, Lowered, Lowering, Stop, Val, Value, identity, plan_type, wrong};
+use super::{Held, Kind, Lowered, Lowering, Stop, Val, Value, cache, identity, plan_type, wrong};
 use crate::compile::CompileError;
 use crate::compile::builder::PortDraft;
 use crate::compile::layout::Layout;
@@ -195,7 +195,9 @@ impl Lowering<'_> {
             return Err(fail(format!("its elements are {dtype}")));
         }
         let val = self.ordered(&val, &input.order).map_err(known)?;
-        if !self.builder.inputs.iter().any(|port| port.tensor == val.tensor) {
+        // Written where it stays, or in a place of its own.
+        let stays = val.tensor == input.tensor && cache::pairs(self.model).iter().any(|&(kept, _)| kept == state);
+        if stays || !self.builder.inputs.iter().any(|port| port.tensor == val.tensor) {
             return Ok(val);
         }
         let draft = self.builder.draft(val.tensor).clone();

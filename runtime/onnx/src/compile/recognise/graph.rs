@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{Attribute, Dim, Model, Node};
+use crate::model::{Attribute, Dim, Model, Node, Tensor};
 
 /// What a pattern is made of, before its nodes are in order.
 pub struct Found {
@@ -51,6 +51,17 @@ impl<'m> Graph<'m> {
     /// The node that makes a tensor, when it is a standard one of this kind.
     pub fn made_by(&self, name: &str, op_type: &str) -> Option<usize> {
         self.makers.get(name).copied().filter(|&index| self.node(index).is(op_type))
+    }
+
+    /// The node that makes a tensor, when it is one of the compiler's own of this kind.
+    pub fn made_by_own(&self, name: &str, op_type: &str) -> Option<usize> {
+        let is_own = |index: &usize| self.node(*index).domain == super::DOMAIN && self.node(*index).op_type == op_type;
+        self.makers.get(name).copied().filter(is_own)
+    }
+
+    /// A constant.
+    pub fn constant(&self, name: &str) -> Option<&'m Tensor> {
+        self.model.initializers.get(name)
     }
 
     /// The only node that reads a tensor, however often.
