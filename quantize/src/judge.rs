@@ -2,6 +2,8 @@
 //!
 //! The int8 model is run by the engine on some samples of the calibration data; labels are not needed.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use cygnet::core::math::exp;
 use cygnet_onnx::model::{DType, Model, ValueInfo};
 use rayon::prelude::*;
@@ -19,6 +21,9 @@ use crate::{Prepared, Quantized};
 const SAMPLES: usize = 128;
 /// Numbers that the inputs and answers of all samples may take together.
 const NUMBERS: usize = 16 << 20;
+
+/// Parts of an output at most that are compared each for itself.
+const MOST_PARTS: usize = 16;
 
 /// Samples and the float model's answers to them.
 #[derive(Debug)]
@@ -152,7 +157,7 @@ impl Judge {
     fn engine(
         &self,
         model: &Model,
-        dequantized: &std::collections::BTreeMap<String, String>,
+        dequantized: &BTreeMap<String, String>,
         dims: &Dims,
     ) -> Result<Engine, QuantizeError> {
         let output = |answer: &Answer| {
@@ -217,26 +222,55 @@ impl Over {
     }
 }
 
-/// The float outputs of the model; what goes into the softmax instead of what comes out of it.
+/// The float outputs of the model, each part of one that is several one after the other for itself: sureness between 0 and 1
+/// counts as much as places of some hundred pixels.
 fn answers(model: &Model, facts: &Facts) -> Vec<Answer> {
     let makers = makers(model);
     let is_float = |tensor: &str| facts.get(tensor).is_some_and(|(dtype, _)| *dtype == DType::F32);
-    let answer = |output: &ValueInfo| {
-        let maker = makers.get(&output.name).map(|&index| &model.nodes[index]);
-        let before = maker.filter(|node| node.is("Softmax")).and_then(|node| node.input(0));
-        let Some(before) = before.filter(|tensor| makers.contains_key(*tensor)) else {
-            return Answer { tensor: output.name.clone(), form: Form::Values };
+    let mut answers = Vec::new();
+    for output in model.outputs.iter().filter(|output| is_float(&output.name)) {
+        let parts = parts_of(&output.name, model, &makers);
+        let parts = if (2..=MOST_PARTS).contains(&parts.len()) { parts } else { BTreeSet::from([&*output.name]) };
+        answers.extend(parts.into_iter().map(|part| answer(part, model, facts, &makers)));
+    }
+    answers
+}
+
+/// The tensors that an output is put together of. Constants are no answers.
+fn parts_of<'m>(output: &'m str, model: &'m Model, makers: &BTreeMap<String, usize>) -> BTreeSet<&'m str> {
+    let (mut parts, mut seen, mut open) = (BTreeSet::new(), BTreeSet::new(), vec![output]);
+    while let Some(tensor) = open.pop() {
+        let Some(node) = makers.get(tensor).map(|&index| &model.nodes[index]).filter(|_| seen.insert(tensor)) else {
+            continue;
         };
-        let axis = maker.and_then(|node| node.int("axis")).unwrap_or(-1);
-        let shape = facts.get(before).map_or(&[][..], |(_, shape)| shape);
-        let form = match over(shape, axis) {
-            Some(over) if shape.iter().product::<usize>() > over.extent => Form::Probabilities(over),
-            Some(over) => Form::Differences(over),
-            None => Form::Values,
-        };
-        Answer { tensor: before.into(), form }
+        // What only moves all of its values leaves the errors as they are.
+        let moves = ["Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity"];
+        if node.is("Concat") {
+            open.extend(node.inputs.iter().map(String::as_str));
+        } else if let Some(input) = node.input(0).filter(|_| moves.iter().any(|op| node.is(op))) {
+            open.push(input);
+        } else {
+            parts.insert(tensor);
+        }
+    }
+    parts
+}
+
+/// How a tensor is compared: what goes into a softmax instead of what comes out of it.
+fn answer(tensor: &str, model: &Model, facts: &Facts, makers: &BTreeMap<String, usize>) -> Answer {
+    let maker = makers.get(tensor).map(|&index| &model.nodes[index]);
+    let before = maker.filter(|node| node.is("Softmax")).and_then(|node| node.input(0));
+    let Some(before) = before.filter(|tensor| makers.contains_key(*tensor)) else {
+        return Answer { tensor: tensor.into(), form: Form::Values };
     };
-    model.outputs.iter().filter(|output| is_float(&output.name)).map(answer).collect()
+    let axis = maker.and_then(|node| node.int("axis")).unwrap_or(-1);
+    let shape = facts.get(before).map_or(&[][..], |(_, shape)| shape);
+    let form = match over(shape, axis) {
+        Some(over) if shape.iter().product::<usize>() > over.extent => Form::Probabilities(over),
+        Some(over) => Form::Differences(over),
+        None => Form::Values,
+    };
+    Answer { tensor: before.into(), form }
 }
 
 /// The axis of this number, counted from the end where it is below 0.
@@ -281,5 +315,31 @@ mod tests {
         let expected = 3.0 * (0.75 * 1.2f64.ln() + 0.25 * (2.0 / 3.0f64).ln()) + 0.25 * 0.4f64.ln() + 0.75 * 2f64.ln();
         assert!((told - expected).abs() < 1e-6 && (lost - 3f64.ln() / 2.0).abs() < 1e-6, "{told} {lost}");
         assert!(answer.lost(&real, logits, &usual).1.abs() < 1e-9);
+    }
+
+    #[test]
+    fn parts_of_an_answer_are_judged_each_for_itself() {
+        let mut model = Model::default();
+        for (op, inputs, output) in [
+            ("Conv", &["x", "w"][..], "sure"),
+            ("Sigmoid", &["sure"], "object"),
+            ("Conv", &["x", "w"], "box"),
+            ("Conv", &["x", "w"], "logits"),
+            ("Softmax", &["logits"], "classes"),
+            ("Transpose", &["classes"], "turned"),
+            ("Concat", &["object", "box", "constant", "turned"], "all"),
+            ("Reshape", &["all", "shape"], "y"),
+            ("Reshape", &["box", "shape"], "z"),
+        ] {
+            model.nodes.push(cygnet_onnx::model::Node::new(op, output, inputs, &[output]));
+        }
+        let info = |name: &str| ValueInfo { name: name.into(), dtype: DType::F32, shape: None };
+        model.outputs = vec![info("y"), info("z")];
+        let shapes = [("y", vec![1, 20]), ("z", vec![1, 16]), ("logits", vec![1, 4, 3])];
+        let facts = shapes.map(|(name, shape)| (name.to_string(), (DType::F32, shape))).into_iter().collect();
+        let values = |tensor: &str| Answer { tensor: tensor.into(), form: Form::Values };
+        let over = Over { extent: 3, stride: 1 };
+        let classes = Answer { tensor: "logits".into(), form: Form::Probabilities(over) };
+        assert_eq!(answers(&model, &facts), [values("box"), classes, values("object"), values("z")]);
     }
 }

@@ -77,7 +77,9 @@ impl<'d> Quantizer<'d> {
         for (prepared, seen) in variants {
             let built = build(&prepared, &seen, &judge, data, &candidates, &options)?;
             if options.effort < Effort::Best {
-                candidates = built.ranges.iter().take(FINALISTS).copied().collect();
+                // Channels that fill their ranges have less to cut off than those before.
+                let others = built.ranges.iter().skip(FINALISTS).filter(|ranges| **ranges == Ranges::MinMax);
+                candidates = built.ranges.iter().take(FINALISTS).chain(others).copied().collect();
             }
             if best.as_ref().is_none_or(|(best, ..)| built.loss.is_below(EQUALIZED, &best.loss)) {
                 best = Some((built, prepared, seen));

@@ -1,8 +1,12 @@
 //! A detector's outputs to boxes and keypoints.
 //!
-//! Every form is free of anchors: a box is told by a row of its own, or by the cell of a grid that its centre lies in.
+//! A box is told by a row of its own, by the cell of a grid that its centre lies in, or by what it differs from an anchor.
 
 use core::fmt;
+
+mod ssd;
+
+pub use ssd::{AnchorLevel, AnchorSpec, MAX_CELL_ANCHORS, MAX_LEVELS, OffsetOrder, ScoreForm};
 
 use crate::answers::{Detection, non_maximum_suppression};
 
@@ -27,6 +31,9 @@ pub enum BoxForm {
     /// and three of five points `[cells, 10]`. The score is `√(class · object)`. Wu et al., «YuNet: a tiny
     /// millisecond-level face detector», 2023.
     Yunet,
+    /// Boxes by anchors: an output `[anchors, 4]` and one of scores `[anchors, classes]`, in either order where their
+    /// lengths tell which is which, else boxes first; see [`AnchorSpec`]. Each anchor gives the box of its surest class.
+    Ssd,
 }
 
 /// Four numbers that are a box.
@@ -41,6 +48,20 @@ pub enum Corners {
     Xywh,
     /// The centre, width and height.
     Cxcywh,
+    /// Upper, left, lower and right edge, as TensorFlow has them.
+    Yxyx,
+}
+
+impl Corners {
+    /// Left, upper, right and lower edge.
+    const fn edges(self, [a, b, c, d]: [f32; 4]) -> [f32; 4] {
+        match self {
+            Self::Xyxy => [a, b, c, d],
+            Self::Xywh => [a, b, a + c, b + d],
+            Self::Cxcywh => [a - c / 2.0, b - d / 2.0, a + c / 2.0, b + d / 2.0],
+            Self::Yxyx => [b, a, d, c],
+        }
+    }
 }
 
 /// The unit of boxes.
@@ -107,14 +128,16 @@ impl core::error::Error for BoxError {}
 pub struct BoxDecoder {
     /// The form of the outputs.
     pub form: BoxForm,
-    /// With [`BoxForm::Rows`]: what the four numbers are.
+    /// With [`BoxForm::Rows`], and for anchors that an output tells: what the four numbers are.
     pub corners: Corners,
-    /// With [`BoxForm::Rows`]: their unit.
+    /// With both: their unit.
     pub units: BoxUnits,
     /// With [`BoxForm::Rows`]: whether the sureness of an object stands between the box and the classes.
     pub objectness: bool,
     /// With [`BoxForm::Rows`]: whether the output is `[columns, rows]`.
     pub transposed: bool,
+    /// With [`BoxForm::Ssd`]: the anchors.
+    pub anchors: AnchorSpec,
     /// Number of classes.
     pub classes: usize,
     /// Width of the input, pixels.
@@ -144,6 +167,7 @@ impl BoxDecoder {
             units: BoxUnits::Pixels,
             objectness: false,
             transposed: false,
+            anchors: AnchorSpec::NONE,
             classes,
             width,
             height,
@@ -165,6 +189,7 @@ impl BoxDecoder {
             BoxForm::FastestDet => self.fastest_det(outputs, &mut best)?,
             BoxForm::CenterFace => self.center_face(outputs, &mut best)?,
             BoxForm::Yunet => self.yunet(outputs, &mut best)?,
+            BoxForm::Ssd => self.ssd(outputs, &mut best)?,
         }
         let count = best.count;
         Ok(non_maximum_suppression(found.get_mut(..count).unwrap_or_default(), self.iou_threshold))
@@ -175,7 +200,7 @@ impl BoxDecoder {
     pub const fn keypoints(&self) -> usize {
         match self.form {
             BoxForm::CenterFace | BoxForm::Yunet => FACE_POINTS,
-            BoxForm::Rows | BoxForm::FastestDet => 0,
+            BoxForm::Rows | BoxForm::FastestDet | BoxForm::Ssd => 0,
         }
     }
 
@@ -204,7 +229,7 @@ impl BoxDecoder {
                 let (column, row) = (cell % columns, cell / columns);
                 Some(((x + column as f32) * size as f32, (y + row as f32) * size as f32))
             }
-            BoxForm::Rows | BoxForm::FastestDet => None,
+            BoxForm::Rows | BoxForm::FastestDet | BoxForm::Ssd => None,
         }
     }
 
@@ -216,25 +241,24 @@ impl BoxDecoder {
             let place = if self.transposed { column * count + row } else { row * columns + column };
             output.get(place).copied().unwrap_or(f32::NAN)
         };
-        let (across, down) = match self.units {
-            BoxUnits::Pixels => (1.0, 1.0),
-            BoxUnits::Share => (self.width as f32, self.height as f32),
-        };
         for row in 0..count {
-            let [a, b, c, d] = [0, 1, 2, 3].map(|column| at(row, column));
-            let [x1, y1, x2, y2] = match self.corners {
-                Corners::Xyxy => [a, b, c, d],
-                Corners::Xywh => [a, b, a + c, b + d],
-                Corners::Cxcywh => [a - c / 2.0, b - d / 2.0, a + c / 2.0, b + d / 2.0],
-            };
             let Some((class, sure)) = greatest((columns - self.classes..columns).map(|column| at(row, column))) else {
                 continue;
             };
             let score = if self.objectness { sure * at(row, 4) } else { sure };
-            let corners = [x1 * across, y1 * down, x2 * across, y2 * down];
-            best.offer(corners, score, class, row);
+            best.offer(self.cornered([0, 1, 2, 3].map(|column| at(row, column))), score, class, row);
         }
         Ok(())
+    }
+
+    /// The four numbers of a row as edges in pixels.
+    fn cornered(&self, numbers: [f32; 4]) -> [f32; 4] {
+        let [x1, y1, x2, y2] = self.corners.edges(numbers);
+        let (across, down) = match self.units {
+            BoxUnits::Pixels => (1.0, 1.0),
+            BoxUnits::Share => (self.width as f32, self.height as f32),
+        };
+        [x1 * across, y1 * down, x2 * across, y2 * down]
     }
 
     fn fastest_det(&self, outputs: &[&[f32]], best: &mut Best<'_>) -> Result<(), BoxError> {

@@ -12,10 +12,14 @@ use crate::audio::{
     AudioSpec, Convention, CosineScale, Features, FloorRule, Logarithm, MelNorm, MelScale, Padding, PerBand, Runs,
     Sides, Spectrum, WindowFunction,
 };
-use crate::boxes::{BoxDecoder, BoxForm, BoxUnits, Corners};
+use crate::boxes::BoxDecoder;
 use crate::image::{Colour, Filter, Fit, ImageSpec, Layout};
 use crate::speech::{SpeechSpec, samples_of};
 use crate::{BytesSpec, Error, MAX_BANDS};
+
+mod boxes;
+
+pub use boxes::{Anchors, Boxes, Stride};
 
 /// Why a card cannot be used.
 #[non_exhaustive]
@@ -279,40 +283,6 @@ impl Speech {
             _ => Ok(spec),
         }
     }
-}
-
-/// How the outputs become boxes: `[boxes]`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Boxes {
-    /// The form of the output.
-    pub decoder: BoxForm,
-    /// With `rows`: what the four numbers are; `xyxy` when not given.
-    #[serde(default)]
-    pub corners: Corners,
-    /// With `rows`: their unit; `pixels` when not given.
-    #[serde(default)]
-    pub units: BoxUnits,
-    /// With `rows`: whether the sureness of an object stands between the box and the classes.
-    #[serde(default)]
-    pub objectness: bool,
-    /// With `rows`: whether the output is `[columns, rows]`.
-    #[serde(default)]
-    pub transposed: bool,
-    /// Boxes with a lower score are dropped: 0.01 when not given.
-    #[serde(default = "least_score")]
-    pub score_threshold: f32,
-    /// Of boxes of a class with a larger intersection over union the best stays: 0.5 when not given.
-    #[serde(default = "half")]
-    pub iou_threshold: f32,
-}
-
-fn least_score() -> f32 {
-    0.01
-}
-
-fn half() -> f32 {
-    0.5
 }
 
 /// What is measured on labelled samples.
@@ -669,8 +639,13 @@ impl Card {
             let mend = std::format!("a list of names in `labels`; \"{stranger}\" is none");
             return Some(("evaluation.negatives".to_string(), mend));
         }
-        if self.box_decoder().is_some() && self.labels.is_empty() {
-            return Some(("labels".to_string(), "given where there are boxes: their number is needed".to_string()));
+        if let Some((boxes, spec)) = self.told_boxes().zip(self.image_spec()) {
+            if self.labels.is_empty() {
+                return Some(("labels".to_string(), "given where there are boxes: their number is needed".to_string()));
+            }
+            if let Err(refusal) = boxes.decoder(self.labels.len(), spec.width, spec.height) {
+                return Some(refusal);
+            }
         }
         if self.cache.as_ref().is_some_and(|cache| !(1..1 << 24).contains(&cache.length)) {
             return Some(("cache.length".to_string(), "a number of tokens, 1 … 16,777,215".to_string()));
@@ -740,17 +715,12 @@ impl Card {
 
     /// How outputs become boxes, where the card says so and the model is fed with pictures.
     pub fn box_decoder(&self) -> Option<BoxDecoder> {
-        let boxes = self.boxes.as_ref().or_else(|| self.evaluation.as_ref()?.boxes.as_ref())?;
         let spec = self.image_spec()?;
-        Some(BoxDecoder {
-            corners: boxes.corners,
-            units: boxes.units,
-            objectness: boxes.objectness,
-            transposed: boxes.transposed,
-            score_threshold: boxes.score_threshold,
-            iou_threshold: boxes.iou_threshold,
-            ..BoxDecoder::new(boxes.decoder, self.labels.len(), spec.width, spec.height)
-        })
+        self.told_boxes()?.decoder(self.labels.len(), spec.width, spec.height).ok()
+    }
+
+    fn told_boxes(&self) -> Option<&Boxes> {
+        self.boxes.as_ref().or_else(|| self.evaluation.as_ref()?.boxes.as_ref())
     }
 
     /// How text becomes tokens, when the model is fed with text.

@@ -54,7 +54,7 @@ pub mod speech;
 
 pub use answers::{Detection, argmax, non_maximum_suppression, softmax_in_place, top_k};
 pub use audio::{AudioSpec, FeatureStream, FeatureWindows, Features, MAX_BANDS, MelNorm, MelScale, PerBand, Window};
-pub use boxes::{BoxDecoder, BoxError, BoxForm, BoxUnits, Corners};
+pub use boxes::{AnchorLevel, AnchorSpec, BoxDecoder, BoxError, BoxForm, BoxUnits, Corners, OffsetOrder, ScoreForm};
 pub use bytes::BytesSpec;
 #[cfg(feature = "card")]
 pub use card::{Card, CardError};
