@@ -22,6 +22,9 @@ pub(super) fn distrusted(node: &Node, model: &Model) -> Option<String> {
         "Einsum" if node.string("equation").is_some_and(|equation| equation.trim_end().ends_with("->")) => {
             Some("to one number".into())
         }
+        "LayerNormalization" if model.value(node.input(0)?)?.shape.is_some_and(|shape| shape.is_empty()) => {
+            Some("of a single number".into())
+        }
         "BitShift" => {
             let bits = match dtype(0)? {
                 DType::I8 => 8,
