@@ -69,7 +69,7 @@ fn best(logits: &[f32]) -> i64 {
 fn tokens_one_by_one_are_those_of_onnxruntime() {
     for name in NAMES {
         let expected = Golden::read(name);
-        let model = Model::load(&golden(&format!("{name}.onnx"))).unwrap();
+        let model = Model::load(golden(&format!("{name}.onnx"))).unwrap();
         let fallen = model.plan().steps().any(|record| record.step.needs_host());
         assert!(!fallen, "{name}");
         let mut session = model.session_on(1).unwrap();

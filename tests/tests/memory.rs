@@ -38,7 +38,7 @@ static ALLOCATOR: Counting = Counting;
 
 fn plans() -> Vec<(String, Vec<u8>)> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let mut files: Vec<_> = ["fashion", "objects", "digits-speech", "digits-tiny"]
+    let mut files: Vec<_> = ["fashion", "objects", "digits-speech", "digits-text", "digits-tiny"]
         .iter()
         .map(|name| root.join("models").join(name).join(format!("{name}.onnx")))
         .collect();
@@ -72,6 +72,7 @@ fn runs_allocate_nothing_in_an_arena_of_exactly_the_size_that_the_plan_says() {
         let refused = Session::new(plan, &mut memory[1..=needed]).map(|_| ());
         assert_eq!(refused, Err(Error::ArenaMisaligned), "{name}");
         let mut session = Session::new(plan, &mut memory[..needed]).expect("exactly enough");
+        session.reset();
         let input = vec![0.5; plan.input(0).expect("an input").len()];
         let mut output = vec![0.0; plan.output(0).expect("an output").len()];
         let before = ALLOCATIONS.load(Ordering::SeqCst);
@@ -85,6 +86,7 @@ fn runs_allocate_nothing_in_an_arena_of_exactly_the_size_that_the_plan_says() {
         shifted[1..].copy_from_slice(&bytes);
         let plan = Plan::parse(&shifted[1..]).expect("verified");
         let mut session = Session::new(plan, &mut memory[..needed]).expect("exactly enough");
+        session.reset();
         let mut again = vec![0.0; output.len()];
         session.write_f32(0, &input).expect("float input");
         session.run().expect("runs");

@@ -149,7 +149,8 @@ impl Run {
     /// Does the work.
     pub fn run(&self) -> anyhow::Result<()> {
         let model = self.model.file.load()?;
-        if model.card().is_some_and(|card| card.task == Task::Generation && card.text_input().is_some()) {
+        let writes = model.card().is_some_and(|card| card.task == Task::Generation && card.text_input().is_some());
+        if writes && !self.inputs.iter().any(|input| input.exists()) {
             let texts: Vec<_> = self.inputs.iter().map(|text| text.to_string_lossy().into_owned()).collect();
             return self.write(&model, &texts);
         }

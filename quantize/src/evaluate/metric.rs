@@ -31,7 +31,7 @@ pub enum Metric {
     /// Mean average precision of boxes.
     AveragePrecision {
         /// How outputs become boxes.
-        decoder: BoxDecoder,
+        decoder: Box<BoxDecoder>,
         /// The true boxes by the name of the sample, in pixels of the input.
         truth: BTreeMap<String, Vec<Detection>>,
     },
@@ -59,7 +59,7 @@ impl Metric {
             }
             MetricName::Auc => Metric::AreaUnderCurve(anomaly.unwrap_or_default()),
             MetricName::AveragePrecision => Metric::AveragePrecision {
-                decoder: decoder(card).map_err(QuantizeError::Unsuitable)?,
+                decoder: Box::new(decoder(card).map_err(QuantizeError::Unsuitable)?),
                 truth: data.true_boxes(card)?,
             },
             MetricName::Cosine => Metric::Cosine,

@@ -19,8 +19,9 @@ pub unsafe trait Team: core::fmt::Debug {
     /// How many there are, the calling one among them.
     fn size(&self) -> usize;
 
-    /// Multiply-accumulates below which a step is not cut: waking another thread takes about as long. A quarter of it
-    /// for depthwise steps, which do fewer at a time.
+    /// Multiply-accumulates below which a step is not cut: waking another thread takes about as long, with
+    /// [`crate::kernels::Kernels::least_work`] of the kernels in use. A quarter of it for depthwise steps and for those
+    /// on float32, which do fewer at a time.
     fn least_work(&self) -> u64 {
         LEAST_WORK
     }
@@ -30,14 +31,17 @@ pub unsafe trait Team: core::fmt::Debug {
     fn run(&self, parts: usize, work: &(dyn Fn(usize, &mut [u8]) + Sync));
 }
 
-/// See [`Team::least_work`].
-const LEAST_WORK: u64 = 400_000;
+/// [`Team::least_work`] for kernels of no great speed.
+pub(crate) const LEAST_WORK: u64 = 400_000;
+
+/// How many times more multiply-accumulates of int8 than of float32 are done at a time.
+const FLOAT_SHARE: u64 = 4;
 
 /// Whether there may be a team: without an operating system there are no threads, and no code for them.
 const THREADS: bool = !cfg!(target_os = "none");
 
-/// Whether a team of two would cut the step.
-pub(crate) fn pays(step: &Step) -> bool {
+/// Whether a team of two would cut the step, with so much work at least.
+pub(crate) fn pays(step: &Step, least_work: u64) -> bool {
     let (window, dense) = match step {
         Step::ConvI8(s) => (&s.window, true),
         Step::DepthwiseI8(s) => (&s.window, false),
@@ -51,7 +55,8 @@ pub(crate) fn pays(step: &Step) -> bool {
         Step::Pool(s) => (&s.window, false),
         _ => return false,
     };
-    Parts::of(window, dense, 2, LEAST_WORK).is_some()
+    let share = if matches!(step, Step::ConvF32(_) | Step::DepthwiseF32(_)) { FLOAT_SHARE } else { 1 };
+    Parts::of(window, dense, 2, least_work / share).is_some()
 }
 
 /// What a window is cut along.
@@ -181,14 +186,14 @@ impl<T> Shared<T> {
 
 /// The team and how it cuts a window; `None` where one thread does all.
 #[inline]
-fn cut<'t>(team: Option<&'t dyn Team>, window: &Window, dense: bool) -> Option<(&'t dyn Team, Parts)> {
+fn cut<'t>(team: Option<&'t dyn Team>, window: &Window, dense: bool, share: u64) -> Option<(&'t dyn Team, Parts)> {
     let team = team.filter(|_| THREADS)?;
-    Some((team, Parts::of(window, dense, team.size(), team.least_work())?))
+    Some((team, Parts::of(window, dense, team.size(), team.least_work() / share)?))
 }
 
 /// Runs an int8 convolution of either kind, by the whole team where that pays.
 pub(crate) fn conv_i8(team: Option<&dyn Team>, dense: bool, args: ConvI8Args<'_>, kernel: fn(ConvI8Args<'_>)) {
-    let Some((team, parts)) = cut(team, args.window, dense) else { return kernel(args) };
+    let Some((team, parts)) = cut(team, args.window, dense, 1) else { return kernel(args) };
     enum Out {
         I8(Shared<i8>, Target),
         F32(Shared<f32>),
@@ -235,7 +240,7 @@ pub(crate) fn conv_i8(team: Option<&dyn Team>, dense: bool, args: ConvI8Args<'_>
 
 /// Runs an int16 convolution of either kind, by the whole team where that pays.
 pub(crate) fn conv_i16(team: Option<&dyn Team>, dense: bool, args: ConvI16Args<'_>, kernel: fn(ConvI16Args<'_>)) {
-    let Some((team, parts)) = cut(team, args.window, dense) else { return kernel(args) };
+    let Some((team, parts)) = cut(team, args.window, dense, 1) else { return kernel(args) };
     enum Out {
         I16(Shared<i16>, TargetI16),
         I8(Shared<i8>, Target),
@@ -283,7 +288,7 @@ pub(crate) fn conv_i16(team: Option<&dyn Team>, dense: bool, args: ConvI16Args<'
 
 /// Runs a float convolution of either kind, by the whole team where that pays.
 pub(crate) fn conv_f32(team: Option<&dyn Team>, dense: bool, args: ConvF32Args<'_>, kernel: fn(ConvF32Args<'_>)) {
-    let Some((team, parts)) = cut(team, args.window, dense) else { return kernel(args) };
+    let Some((team, parts)) = cut(team, args.window, dense, FLOAT_SHARE) else { return kernel(args) };
     let ConvF32Args { window, x, y, weights, bias, low, high } = args;
     let y = Shared::new(y);
     let channel_words = window.taps() * window.group_in();
@@ -315,7 +320,7 @@ pub(crate) fn pool<E: Stored + Send + Sync>(
     args: ReduceArgs<'_, Pool, E>,
     kernel: fn(ReduceArgs<'_, Pool, E>),
 ) {
-    let Some((team, parts)) = cut(team, &args.step.window, false) else { return kernel(args) };
+    let Some((team, parts)) = cut(team, &args.step.window, false, 1) else { return kernel(args) };
     let ReduceArgs { step, x, x_zero_point, y, target } = args;
     let y = Shared::new(y);
     team.run(parts.count, &|part, _| {

@@ -27,43 +27,48 @@ struct Case {
     step: Attention,
     seed: u64,
     masked: bool,
+    /// Keys in front of the first query, where those behind each are hidden.
+    before: Option<usize>,
 }
 
 fn case() -> impl Strategy<Value = Case> {
     let sizes = (1..3_u32, 1..4_u32, 1..3_u32, 1..10_u32, 1..70_u32, 1..40_u32, 1..75_u32);
-    (sizes, any::<u64>(), any::<bool>(), any::<bool>()).prop_map(|(sizes, seed, masked, side_by_side)| {
-        let (batch, shared, sharing, queries, keys, width, value_width) = sizes;
-        let heads = shared * sharing;
-        let strides = |heads: u32, rows: u32, width: u32| {
-            if side_by_side {
-                [rows * heads * width, width, heads * width]
-            } else {
-                [rows * heads * width, rows * width, width]
-            }
-        };
-        let step = Attention {
-            q: NONE,
-            k: NONE,
-            v: NONE,
-            mask: masked.then_some(NONE),
-            y: NONE,
-            scratch: NONE,
-            batch,
-            heads,
-            sharing,
-            queries,
-            keys,
-            width,
-            value_width,
-            q_strides: strides(heads, queries, width),
-            k_strides: strides(shared, keys, width),
-            v_strides: strides(shared, keys, value_width),
-            y_strides: strides(heads, queries, value_width),
-            mask_strides: [keys, 0, 0, 1],
-            scale: 0.3,
-        };
-        Case { step, seed, masked }
-    })
+    let before = proptest::option::of(0..80_usize);
+    (sizes, any::<u64>(), any::<bool>(), any::<bool>(), before).prop_map(
+        |(sizes, seed, masked, side_by_side, before)| {
+            let (batch, shared, sharing, queries, keys, width, value_width) = sizes;
+            let heads = shared * sharing;
+            let strides = |heads: u32, rows: u32, width: u32| {
+                if side_by_side {
+                    [rows * heads * width, width, heads * width]
+                } else {
+                    [rows * heads * width, rows * width, width]
+                }
+            };
+            let step = Attention {
+                q: NONE,
+                k: NONE,
+                v: NONE,
+                mask: masked.then_some(NONE),
+                y: NONE,
+                scratch: NONE,
+                batch,
+                heads,
+                sharing,
+                queries,
+                keys,
+                width,
+                value_width,
+                q_strides: strides(heads, queries, width),
+                k_strides: strides(shared, keys, width),
+                v_strides: strides(shared, keys, value_width),
+                y_strides: strides(heads, queries, value_width),
+                mask_strides: [keys, 0, 0, 1],
+                scale: 0.3,
+            };
+            Case { step, seed, masked, before }
+        },
+    )
 }
 
 /// Queries, keys, values, mask.
@@ -92,7 +97,7 @@ fn run(kernels: &Kernels, case: &Case) -> Vec<f32> {
         k: &k,
         v: &v,
         mask,
-        before: None,
+        before: case.before,
         y: &mut y,
         scratch: &mut scratch,
     });
@@ -110,7 +115,8 @@ fn attention_in_f64(case: &Case) -> Vec<f64> {
         for h in 0..s.heads {
             let shared = h / s.sharing;
             for r in 0..s.queries {
-                let scores: Vec<f64> = (0..s.keys)
+                let seen = case.before.map_or(s.keys, |before| s.keys.min((before + r as usize + 1) as u32));
+                let scores: Vec<f64> = (0..seen)
                     .map(|key| {
                         let products = (0..s.width).map(|e| {
                             f64::from(q[at(s.q_strides, b, h, r, e)]) * f64::from(k[at(s.k_strides, b, shared, key, e)])

@@ -64,10 +64,10 @@ impl Session {
             return Err(Error::Threads { asked: threads, reason: "this build has one (feature threads)".into() });
         }
         #[cfg(feature = "threads")]
-        let team = if threads > 1 && model.plan().suits_teams() {
+        let team = if threads > 1 && model.plan().suits_teams(kernels.least_work) {
             let room = model.plan().scratch_bytes();
             let failed = |error: std::io::Error| Error::Threads { asked: threads, reason: error.to_string() };
-            Some(crate::Threads::new(threads, room).map_err(failed)?)
+            Some(crate::Threads::new(threads, room).map_err(failed)?.with_least_work(kernels.least_work))
         } else {
             None
         };

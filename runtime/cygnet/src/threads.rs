@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::thread::{JoinHandle, Thread};
 
 use cygnet_core::Team;
+use cygnet_core::kernels::Kernels;
 
 /// What a thread does with one part of the work, and its own room.
 type Work<'w> = dyn Fn(usize, &mut [u8]) + Sync + 'w;
@@ -22,6 +23,7 @@ pub struct Threads {
     workers: Vec<JoinHandle<()>>,
     handles: Vec<Thread>,
     room: Room,
+    least_work: u64,
     busy: AtomicBool,
 }
 
@@ -170,6 +172,7 @@ impl Threads {
             workers: Vec::new(),
             handles: Vec::new(),
             room: Room(UnsafeCell::new(vec![0; room])),
+            least_work: Kernels::portable().least_work,
             busy: AtomicBool::new(false),
         };
         for index in 1..size {
@@ -186,12 +189,23 @@ impl Threads {
         }
         Ok(pool)
     }
+
+    /// Leaves steps of fewer multiply-accumulates to one thread.
+    #[must_use]
+    pub fn with_least_work(mut self, least_work: u64) -> Self {
+        self.least_work = least_work;
+        self
+    }
 }
 
 // SAFETY: a part is taken by one thread only, and `run` waits until as many are done as there are.
 unsafe impl Team for Threads {
     fn size(&self) -> usize {
         self.workers.len() + 1
+    }
+
+    fn least_work(&self) -> u64 {
+        self.least_work
     }
 
     fn run(&self, parts: usize, work: &Work<'_>) {

@@ -60,7 +60,7 @@ fn running_allocates_nothing() {
 fn a_decoder_allocates_nothing_for_a_token() {
     let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     for name in ["rotary", "learned"] {
-        let model = Model::load(&repository(&format!("tests/golden/decoder/{name}.onnx"))).unwrap();
+        let model = Model::load(repository(&format!("tests/golden/decoder/{name}.onnx"))).unwrap();
         let mut session = model.session_on(1).unwrap();
         let input = session.input_index("input_ids").unwrap();
         let before = ALLOCATIONS.load(Ordering::Relaxed);

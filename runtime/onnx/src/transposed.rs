@@ -178,6 +178,9 @@ fn axis_of(node: &Node, index: usize, shape: &[usize], weights: &[usize]) -> Res
         }
     };
     let (input, kernel) = (shape[2 + index], weights[2 + index]);
+    if number("kernel_shape", index, spatial, kernel)? != kernel {
+        return wrong(format!("its kernel_shape is not that of its weights, {:?}", &weights[2..]));
+    }
     let stride = number("strides", index, spatial, 1)?;
     let dilation = number("dilations", index, spatial, 1)?;
     let extra = number("output_padding", index, spatial, 0)?;

@@ -324,6 +324,8 @@ pub struct Kernels {
     pub name: &'static str,
     /// The kinds of steps that the set has kernels for.
     pub(crate) kinds: Kinds,
+    /// Multiply-accumulates of a step that should be cut for several threads, at least: see [`crate::Team::least_work`].
+    pub least_work: u64,
     /// [`crate::plan::step::ConvI8`].
     pub conv_i8: fn(ConvI8Args<'_>),
     /// [`crate::plan::step::ConvI8`] whose groups have one input channel.

@@ -239,10 +239,11 @@ impl<'p> Plan<'p> {
         T::decode(&mut Reader::new(table.get(start..start.checked_add(T::WORDS * 4)?)?))
     }
 
-    /// Whether a [`crate::Team`] has something to do.
+    /// Whether a [`crate::Team`] that cuts steps of so much work at least has something to do; see
+    /// [`crate::kernels::Kernels::least_work`].
     #[must_use]
-    pub fn suits_teams(&self) -> bool {
-        self.steps().any(|record| crate::team::pays(&record.step))
+    pub fn suits_teams(&self, least_work: u64) -> bool {
+        self.steps().any(|record| crate::team::pays(&record.step, least_work))
     }
 
     /// What is known of the kinds of its steps.

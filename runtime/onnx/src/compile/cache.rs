@@ -125,7 +125,7 @@ impl Cache {
             problem: format!("it reads \"{past}\", what the model keeps of the tokens before, {problem}"),
         };
         let Some(input) = model.inputs.iter_mut().find(|input| input.name == past) else { return Ok(()) };
-        let extents: Option<Vec<usize>> = input.shape.iter().flatten().map(|dim| known(dim)).collect();
+        let extents: Option<Vec<usize>> = input.shape.iter().flatten().map(known).collect();
         let Some(mut shape) = extents.filter(|shape| shape.len() == 4 && shape[0] == 1) else {
             let problem = "it must have the axes batch, head, token, element, and only tokens may be open".to_string();
             return Err(CompileError::Input { input: past.into(), problem });

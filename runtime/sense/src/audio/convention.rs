@@ -17,7 +17,7 @@ macro_rules! choices {
             }
 
             impl $name {
-                const ALL: &[Self] = &[$(Self::$variant),*];
+                pub(super) const ALL: &[Self] = &[$(Self::$variant),*];
             }
         )*
     };
@@ -49,7 +49,13 @@ choices! {
         /// The middle of the first is the first sample: librosa's `center`. Zeros lie around the clip.
         Zeros,
         /// The same with the clip mirrored at its first and its last sample around it.
-        Reflect
+        Reflect,
+        /// Each frame lies around the middle of its hop, and the clip is mirrored at its edges, the first and the last
+        /// sample too: Kaldi without `snip_edges`.
+        Symmetric,
+        /// The whole transform of each frame lies within the clip, the frame in its middle: librosa without `center`
+        /// where `window` is shorter than `fft`.
+        Inside
     }
 
     /// What of each frequency is added up in bands.

@@ -132,24 +132,36 @@ impl AudioSpec {
         }
     }
 
-    /// Frames of a clip: `1 + (clip_samples - window) / hop`, or `1 + clip_samples / hop` with padding. A waveform has a
+    /// Frames of a clip: `1 + (clip_samples - window) / hop`; as many as `padding` tells, where it does. A waveform has a
     /// frame per sample.
     pub const fn frames(&self) -> usize {
-        match self.features {
-            Features::Waveform => self.clip_samples as usize,
-            _ if self.is_padded() && self.hop > 0 => (self.clip_samples / self.hop) as usize + 1,
-            _ if self.clip_samples < self.window || self.hop == 0 => 0,
-            _ => ((self.clip_samples - self.window) / self.hop) as usize + 1,
+        if matches!(self.features, Features::Waveform) {
+            return self.clip_samples as usize;
         }
+        if self.hop == 0 {
+            return 0;
+        }
+        let len = if matches!(self.convention.padding, Padding::Inside) { self.fft } else { self.window };
+        let frames = match self.convention.padding {
+            Padding::None | Padding::Inside if self.clip_samples < len => 0,
+            Padding::None | Padding::Inside => (self.clip_samples - len) / self.hop + 1,
+            Padding::Zeros | Padding::Reflect => self.clip_samples / self.hop + 1,
+            Padding::Symmetric => self.clip_samples.saturating_add(self.hop / 2) / self.hop,
+        };
+        frames as usize
     }
 
-    const fn is_padded(&self) -> bool {
-        !matches!(self.convention.padding, Padding::None) && !matches!(self.features, Features::Waveform)
-    }
-
-    /// How many samples of a clip's first frame lie before the clip: the middle of the transform is its first sample.
-    pub(super) fn samples_before(&self) -> usize {
-        if self.is_padded() { (self.fft / 2 - (self.fft - self.window) / 2) as usize } else { 0 }
+    /// How many samples of a clip's first frame lie before the clip; fewer than none where it begins later.
+    pub(super) fn samples_before(&self) -> i64 {
+        let [fft, window, hop] = [self.fft, self.window, self.hop].map(i64::from);
+        match self.convention.padding {
+            _ if self.features == Features::Waveform => 0,
+            Padding::None => 0,
+            // The middle of the transform is the first sample.
+            Padding::Zeros | Padding::Reflect => fft / 2 - (fft - window) / 2,
+            Padding::Symmetric => window / 2 - hop / 2,
+            Padding::Inside => -((fft - window) / 2),
+        }
     }
 
     /// Values of a row: `mels`, `coefficients`, or 1 for a waveform.
@@ -200,6 +212,9 @@ impl AudioSpec {
         }
         if !(2..=self.fft).contains(&self.window) || self.window > self.clip_samples {
             return refuse("window", "at least 2, and at most `fft` and `clip_samples`");
+        }
+        if self.convention.padding == Padding::Inside && self.fft > self.clip_samples {
+            return refuse("fft", "at most `clip_samples` where `padding` is \"inside\"");
         }
         if self.convention.energy && self.features != Features::Mfcc {
             return refuse("energy", "left out, or `features` be \"mfcc\"");
@@ -316,8 +331,12 @@ impl AudioSpec {
         if features as usize >= FEATURES.len() || record.len() != size {
             return None;
         }
-        if version == VERSION_WITH_CONVENTION && record[Self::BYTES + Convention::PADDING_BYTE] != Padding::None as u8 {
-            convention.padding = Padding::Zeros;
+        if version == VERSION_WITH_CONVENTION {
+            let padding = record[Self::BYTES + Convention::PADDING_BYTE] as usize;
+            if padding >= Padding::ALL.len() {
+                return None;
+            }
+            convention.padding = Padding::ALL[padding];
         }
         let [sample_rate, clip_samples, window, hop, fft, mels, coefficients] = values;
         if features != Features::Waveform as u8 && (fft > 2048 || window > fft || mels as usize > MAX_BANDS) {

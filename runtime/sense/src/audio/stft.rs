@@ -71,6 +71,9 @@ impl Stft {
         if self.hop == 0 {
             return refuse("hop", "at least 1");
         }
+        if matches!(self.padding, Padding::Symmetric | Padding::Inside) {
+            return refuse("padding", "\"none\", \"zeros\" or \"reflect\"");
+        }
         if self.padding == Padding::Reflect && samples <= self.fft as usize / 2 {
             return refuse("padding", "another one for sounds that are not longer than half of `fft`");
         }

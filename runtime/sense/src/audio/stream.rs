@@ -140,12 +140,14 @@ struct Clip<'a> {
 
 impl Clip<'_> {
     fn push_to(&self, stream: &mut FeatureStream<'_>, mut emit: impl FnMut(&[f32])) {
-        let (before, len) = (self.spec.samples_before() as i64, i64::from(self.spec.clip_samples));
-        let behind = if before > 0 { i64::from(self.spec.window) - before } else { 0 };
+        let len = i64::from(self.spec.clip_samples);
+        let hop = if self.spec.features == Features::Waveform { 1 } else { i64::from(self.spec.hop) };
         let mut block = [0; 64];
-        let mut at = -before;
-        while at < len + behind {
-            let count = (len + behind - at).min(block.len() as i64);
+        let mut at = -self.spec.samples_before();
+        // Behind the last frame.
+        let end = at + (self.spec.frames() as i64 - 1) * hop + frame_len(self.spec) as i64;
+        while at < end {
+            let count = (end - at).min(block.len() as i64);
             for (to, at) in block.iter_mut().zip(at..at + count) {
                 *to = self.sample(at, len);
             }
@@ -161,6 +163,10 @@ impl Clip<'_> {
             _ if within => at,
             Padding::Reflect if at < 0 => -at,
             Padding::Reflect => 2 * (len - 1) - at,
+            Padding::Symmetric => match at.rem_euclid(2 * len) {
+                at if at < len => at,
+                mirrored => 2 * len - 1 - mirrored,
+            },
             _ => return 0,
         };
         usize::try_from(at).ok().and_then(|at| self.samples.get(at)).copied().unwrap_or(0)

@@ -35,6 +35,8 @@ def of_librosa(y):
         y=y, sr=RATE, n_fft=256, hop_length=128, window="hamming", center=False, power=1.0, n_mels=20, htk=True, norm=None
     )
     save("librosa_hamming_log10", np.log10(np.maximum(magnitude, 1e-5)).T)
+    short = dict(n_fft=256, hop_length=100, win_length=200, center=False, n_mels=32)
+    save("librosa_inside", librosa.power_to_db(librosa.feature.melspectrogram(y=y, sr=RATE, **short)).T)
 
 
 def spectra(y):
@@ -52,11 +54,12 @@ def spectra(y):
 
 def of_kaldi(samples):
     waves = samples.astype(np.float32)
-    for kind, energy in [("fbank", False), ("mfcc", False), ("mfcc", True)]:
+    kinds = [("fbank", False, True), ("mfcc", False, True), ("mfcc", True, True), ("fbank", False, False)]
+    for kind, energy, snip_edges in kinds:
         options = kaldi_native_fbank.MfccOptions() if kind == "mfcc" else kaldi_native_fbank.FbankOptions()
         options.frame_opts.dither = 0
         options.frame_opts.samp_freq = RATE
-        options.frame_opts.snip_edges = True
+        options.frame_opts.snip_edges = snip_edges
         options.mel_opts.num_bins = 23
         options.use_energy = energy
         if kind == "mfcc":
@@ -65,7 +68,8 @@ def of_kaldi(samples):
         online.accept_waveform(RATE, waves.tolist())
         online.input_finished()
         rows = [online.get_frame(frame) for frame in range(online.num_frames_ready)]
-        save(f"kaldi_{kind}" + ("_energy" if energy else ""), np.stack(rows))
+        suffix = ("_energy" if energy else "") + ("" if snip_edges else "_symmetric")
+        save(f"kaldi_{kind}{suffix}", np.stack(rows))
 
 
 def of_tensorflow(y):

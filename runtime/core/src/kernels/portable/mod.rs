@@ -34,6 +34,7 @@ pub static KERNELS: Kernels = PORTABLE;
 pub(crate) const PORTABLE: Kernels = Kernels {
     name: "portable",
     kinds: Kinds::ALL,
+    least_work: crate::team::LEAST_WORK,
     conv_i8: conv::conv,
     depthwise_i8: depthwise::depthwise,
     expand_indexed: expand::indexed,

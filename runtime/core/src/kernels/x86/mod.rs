@@ -16,6 +16,7 @@ mod finish_i16;
 mod float;
 mod pairs;
 mod panel;
+mod pool;
 mod table;
 mod vnni;
 mod winograd;
@@ -24,7 +25,8 @@ mod ymm;
 use core::cell::Cell;
 
 use super::portable::{
-    PORTABLE, conv, depthwise, depthwise_i16 as portable_depthwise_i16, elementwise, layer_norm, pool, softmax,
+    PORTABLE, conv, depthwise, depthwise_i16 as portable_depthwise_i16, elementwise, layer_norm, pool as portable_pool,
+    softmax,
 };
 use super::{ConvI8Args, ConvI16Args, Kernels, KernelsI16, ReduceArgs, ReduceI8Args, Row, RowI8};
 use crate::bytes::F32s;
@@ -61,25 +63,25 @@ macro_rules! all_portable_for {
         compiled_for!($module, $features, {
             conv_i8 = conv::conv: (args: ConvI8Args<'_>),
             depthwise_i8 = depthwise::depthwise: (args: ConvI8Args<'_>),
-            matmul_f32 = pool::matmul_f32: (s: &MatMul, a: &[f32], b: &[f32], y: &mut [f32]),
-            pool_f32 = pool::pool_f32: (s: &Pool, x: &[f32], y: &mut [f32]),
+            matmul_f32 = portable_pool::matmul_f32: (s: &MatMul, a: &[f32], b: &[f32], y: &mut [f32]),
+            pool_f32 = portable_pool::pool_f32: (s: &Pool, x: &[f32], y: &mut [f32]),
             unary = elementwise::unary_vectorised:
                 (x: &[Cell<f32>], y: &[Cell<f32>], function: Function, alpha: f32, beta: f32),
             mul_i8 = elementwise::mul_i8: (row: &RowI8<'_>),
-            pool_i8 = pool::pool: (args: ReduceI8Args<'_, Pool>),
-            reduce_i8 = pool::reduce: (args: ReduceI8Args<'_, Reduce>),
-            reduce_to_float = pool::reduce_to_float: (s: &Reduce, x: &[i8], zero_point: i32, y: &mut [f32]),
+            pool_i8 = portable_pool::pool: (args: ReduceI8Args<'_, Pool>),
+            reduce_i8 = portable_pool::reduce: (args: ReduceI8Args<'_, Reduce>),
+            reduce_to_float = portable_pool::reduce_to_float: (s: &Reduce, x: &[i8], zero_point: i32, y: &mut [f32]),
             softmax_i8 = softmax::softmax_i8: (args: ReduceI8Args<'_, Softmax>, table: &[u8], inverse_scale: f32),
             layer_norm = layer_norm::layer_norm: (s: &LayerNorm, y: &mut [f32], scale: F32s<'_>, bias: F32s<'_>),
             extent = elementwise::extent: (x: &[f32]) -> [f32; 2],
             quantize = elementwise::quantize: (x: &[f32], scale: f32, y: &mut [i8], target: Target),
             dequantize = elementwise::dequantize: (x: &[i8], scale: f32, zero_point: i32, y: &mut [f32]),
             depthwise_i16 = portable_depthwise_i16::depthwise: (args: ConvI16Args<'_>),
-            matmul_i16 = pool::matmul_i16:
+            matmul_i16 = portable_pool::matmul_i16:
                 (s: &MatMul, a: &[i16], b: &[i16], zero_points: [i32; 2], y: &mut [i16], target: TargetI16),
             binary_i16 = elementwise::binary_i16: (op: BinaryOp, row: &Row<'_, i16>),
-            pool_i16 = pool::pool: (args: ReduceArgs<'_, Pool, i16>),
-            reduce_i16 = pool::reduce: (args: ReduceArgs<'_, Reduce, i16>),
+            pool_i16 = portable_pool::pool: (args: ReduceArgs<'_, Pool, i16>),
+            reduce_i16 = portable_pool::reduce: (args: ReduceArgs<'_, Reduce, i16>),
             quantize_i16 = elementwise::quantize: (x: &[f32], scale: f32, y: &mut [i16], target: TargetI16),
             dequantize_i16 = elementwise::dequantize: (x: &[i16], scale: f32, zero_point: i32, y: &mut [f32]),
             requantize = elementwise::requantize:
@@ -94,9 +96,10 @@ all_portable_for!(avx2, "avx2");
 all_portable_for!(avx512, "avx512f,avx512bw,avx512vl,avx512dq,avx2");
 
 macro_rules! kernels {
-    ($name:literal, $module:ident, conv_i8: $conv:path, depthwise_i8: $depthwise:path, add_i8: $add:path, conv_i16: $conv_i16:path, depthwise_i16: $depthwise_i16:path, table: $table:path) => {
+    ($name:literal, $module:ident, least_work: $least_work:literal, conv_i8: $conv:path, depthwise_i8: $depthwise:path, add_i8: $add:path, conv_i16: $conv_i16:path, depthwise_i16: $depthwise_i16:path, table: $table:path) => {
         Kernels {
             name: $name,
+            least_work: $least_work,
             conv_i8: $conv,
             depthwise_i8: $depthwise,
             expand_indexed: expand::indexed,
@@ -109,7 +112,7 @@ macro_rules! kernels {
             add_i8: $add,
             mul_i8: $module::mul_i8,
             table: $table,
-            pool_i8: $module::pool_i8,
+            pool_i8: |args| pool::pool(args, $module::pool_i8),
             reduce_i8: $module::reduce_i8,
             reduce_to_float: $module::reduce_to_float,
             softmax_i8: $module::softmax_i8,
@@ -138,6 +141,7 @@ macro_rules! kernels {
 static AVX2: Kernels = kernels!(
     "avx2",
     avx2,
+    least_work: 500_000,
     conv_i8: ymm::conv_avx2,
     depthwise_i8: depthwise_madd::depthwise,
     add_i8: add::add_256,
@@ -148,6 +152,7 @@ static AVX2: Kernels = kernels!(
 static AVX_VNNI: Kernels = kernels!(
     "avx-vnni",
     avx2,
+    least_work: 1_000_000,
     conv_i8: ymm::conv_vnni,
     depthwise_i8: depthwise_madd::depthwise,
     add_i8: add::add_256,
@@ -158,6 +163,7 @@ static AVX_VNNI: Kernels = kernels!(
 static AVX512_VNNI: Kernels = kernels!(
     "avx512-vnni",
     avx512,
+    least_work: 2_500_000,
     conv_i8: vnni::conv,
     depthwise_i8: depthwise_vnni::depthwise,
     add_i8: add::add_512,

@@ -74,8 +74,8 @@ unsafe fn prepare(row: *const i8, reach: &Reach, to: &mut [MaybeUninit<i8>]) {
     let mut to = to.as_mut_ptr().cast::<i8>();
     let mut negative = _mm256_setzero_si256();
     reach.for_each_segment(|offset| {
-        // SAFETY: the caller's promise, and what is asserted: `length` bytes of the row, of the absolute values and of the
-        // signs from here on.
+        // SAFETY: the caller's promise, and what is asserted: `length` bytes of the row, of the absolute values and of
+        // the signs from here on.
         unsafe {
             let from = row.add(offset);
             let mut at = 0;

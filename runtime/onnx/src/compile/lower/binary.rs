@@ -143,6 +143,9 @@ impl Lowering<'_> {
         if count == 0 {
             return wrong("it has no input");
         }
+        if count != 2 && !matches!(node.op_type.as_str(), "Sum" | "Mean" | "Max" | "Min") {
+            return wrong(format!("it has {count} inputs, and takes two"));
+        }
         let name = node.output(0).unwrap_or("").to_string();
         if count == 1 {
             let value = self.value(node, 0)?;

@@ -44,7 +44,16 @@ impl Sliding {
             return no_step(format!("windows over {spatial} axes have no step"));
         }
         let kernel = match kernel {
-            Some(kernel) => kernel,
+            Some(kernel) => {
+                let of_weights = &kernel[2 - spatial..];
+                let same = |given: &[i64]| {
+                    given.iter().map(|&extent| usize::try_from(extent)).eq(of_weights.iter().map(|&extent| Ok(extent)))
+                };
+                if let Some(given) = node.ints("kernel_shape").filter(|given| !same(given)) {
+                    return wrong(format!("its kernel_shape = {given:?} is not that of its weights, {of_weights:?}"));
+                }
+                kernel
+            }
             None => {
                 let mut kernel = pair(node.ints("kernel_shape"), spatial, 1)?;
                 if spatial == 1 {

@@ -1,6 +1,6 @@
 //! Forms of operators that tract runs and computes wrongly: an error is better than a wrong number.
 
-use crate::model::{DType, Model, Node};
+use crate::model::{Attribute, DType, Model, Node};
 
 /// What is wrong with the node of `model`, the one that a fallback step would run; `None` where nothing is known.
 pub(super) fn distrusted(node: &Node, model: &Model) -> Option<String> {
@@ -17,6 +17,14 @@ pub(super) fn distrusted(node: &Node, model: &Model) -> Option<String> {
             attribute("padding_mode = \"border\" and a cubic mode")
         }
         "LSTM" | "GRU" | "RNN" if has("direction", "reverse") => attribute("direction = \"reverse\""),
+        "LSTM" | "GRU" | "RNN" => ignored_by_recurrent(node).and_then(attribute),
+        "ConvTranspose" if node.attributes.contains_key("output_shape") => attribute("output_shape"),
+        "Einsum" if node.string("equation").is_some_and(|equation| equation.trim_end().ends_with("->")) => {
+            Some("to one number".into())
+        }
+        "LayerNormalization" if model.value(node.input(0)?)?.shape.is_some_and(|shape| shape.is_empty()) => {
+            Some("of a single number".into())
+        }
         "BitShift" => {
             let bits = match dtype(0)? {
                 DType::I8 => 8,
@@ -45,10 +53,32 @@ pub(super) fn distrusted(node: &Node, model: &Model) -> Option<String> {
     }
 }
 
+/// The attribute of a recurrent layer that tract computes without.
+fn ignored_by_recurrent(node: &Node) -> Option<&'static str> {
+    let usual: &[&str] = match node.op_type.as_str() {
+        "LSTM" => &["Sigmoid", "Tanh", "Tanh"],
+        "GRU" => &["Sigmoid", "Tanh"],
+        _ => &["Tanh"],
+    };
+    let unusual = match node.attributes.get("activations") {
+        Some(Attribute::Strings(names)) => {
+            names.iter().zip(usual.iter().cycle()).any(|(name, usual)| !name.eq_ignore_ascii_case(usual))
+        }
+        other => other.is_some(),
+    };
+    if unusual {
+        return Some("activations");
+    }
+    if node.int("input_forget").unwrap_or(0) != 0 {
+        return Some("input_forget");
+    }
+    node.float("clip").map(|_| "clip")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Attribute, Tensor, ValueInfo};
+    use crate::model::{Tensor, ValueInfo};
 
     #[test]
     fn what_is_wrong_is_named_and_the_rest_let_through() {
@@ -64,6 +94,20 @@ mod tests {
         assert_eq!(distrusted(&gru, &model), None);
         let reverse = gru.with("direction", Attribute::String("reverse".into()));
         assert!(distrusted(&reverse, &model).is_some_and(|form| form.contains("direction")));
+        let names = |names: &[&str]| Attribute::Strings(names.iter().map(|name| name.to_string()).collect());
+        let lstm = |name: &str, value| distrusted(&Node::new("LSTM", "", &["x"], &["y"]).with(name, value), &model);
+        assert_eq!(lstm("activations", names(&["sigmoid", "Tanh", "Tanh"].repeat(2))), None);
+        assert!(lstm("activations", names(&["Sigmoid", "Affine", "Tanh"])).is_some_and(|form| form.contains("activ")));
+        assert!(lstm("input_forget", Attribute::Int(1)).is_some_and(|form| form.contains("input_forget")));
+        assert!(lstm("clip", Attribute::Float(3.0)).is_some_and(|form| form.contains("clip")));
+        let sum = |equation: &str| {
+            let node = Node::new("Einsum", "", &["x"], &["y"]);
+            distrusted(&node.with("equation", Attribute::String(equation.into())), &model)
+        };
+        assert!(sum("ab->").is_some() && sum("ab->b").is_none());
+        let transposed = Node::new("ConvTranspose", "", &["x", "w"], &["y"]);
+        assert_eq!(distrusted(&transposed, &model), None);
+        assert!(distrusted(&transposed.with("output_shape", Attribute::Ints(vec![8])), &model).is_some());
         let text = |value: &str| Attribute::String(value.into());
         let grid = Node::new("GridSample", "", &["x", "g"], &["y"]).with("padding_mode", text("border"));
         assert_eq!(distrusted(&grid.clone().with("mode", text("bilinear")), &model), None);

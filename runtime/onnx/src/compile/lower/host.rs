@@ -107,7 +107,8 @@ impl Lowering<'_> {
             sub.outputs[index].shape = Some(shape.iter().map(|&dim| Dim::Known(dim)).collect());
             sub.outputs[index].dtype = model_type(dtype);
         }
-        log::info!("node \"{}\" ({}) runs through the fallback: {reason}", node.label(), node.op_type);
+        let level = if self.rehearses { log::Level::Trace } else { log::Level::Info };
+        log::log!(level, "node \"{}\" ({}) runs through the fallback: {reason}", node.label(), node.op_type);
         step.model = self.builder.constant(sub.to_bytes());
         self.builder.reasons.push((self.builder.steps.len(), reason.to_string()));
         self.builder.step(Step::HostStep(step), &node.label());

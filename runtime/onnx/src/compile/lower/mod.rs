@@ -90,6 +90,8 @@ pub(super) struct Lowering<'m> {
     done: Vec<bool>,
     /// What QuantizeDynamic steps have made of tensors: levels, and their parameters.
     dynamic: HashMap<TensorId, (TensorId, TensorId)>,
+    /// Whether only constants are wanted: what falls back here need not do so in the end.
+    rehearses: bool,
 }
 
 /// Lowers all nodes of a model.
@@ -110,6 +112,7 @@ pub(super) fn lower(model: &Model, options: &Options) -> Result<Builder, Compile
 pub(super) fn constants(model: &Model, options: &Options) -> Result<BTreeMap<String, Tensor>, CompileError> {
     let options = Options { fallback: true, ..options.clone() };
     let mut state = Lowering::new(model, &options)?;
+    state.rehearses = true;
     for (index, node) in model.nodes.iter().enumerate() {
         if !state.done[index] {
             state.node(node)?;
@@ -186,6 +189,7 @@ impl<'m> Lowering<'m> {
             outputs: model.outputs.iter().map(|output| output.name.as_str()).collect(),
             done: vec![false; model.nodes.len()],
             dynamic: HashMap::new(),
+            rehearses: false,
         };
         let card = super::card(model, options)?;
         state.builder.states = super::states(model, card.as_ref().and_then(|card| card.states.as_ref()))?;

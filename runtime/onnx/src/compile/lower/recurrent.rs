@@ -46,7 +46,11 @@ struct Direction {
 
 impl Lowering<'_> {
     pub(super) fn recurrent(&mut self, node: &Node) -> Lowered {
-        let batch_first = node.int("layout").unwrap_or(0) != 0;
+        let batch_first = match node.int("layout").unwrap_or(0) {
+            0 => false,
+            1 => true,
+            other => return wrong(format!("its layout = {other} is neither 0 nor 1")),
+        };
         let mut x = self.tensor(node, 0)?;
         if x.layout.shape.len() != 3 {
             return wrong("its input X must have three axes");
@@ -106,7 +110,8 @@ impl Lowering<'_> {
         }
         let clip = match node.float("clip") {
             Some(clip) if clip > 0.0 => clip,
-            _ => f32::INFINITY,
+            Some(clip) => return wrong(format!("its clip = {clip} is not above 0")),
+            None => f32::INFINITY,
         };
         let linear_before_reset = node.int("linear_before_reset").unwrap_or(0) != 0;
         let label = node.label();

@@ -99,13 +99,13 @@ impl Lowering<'_> {
         match (&sizes, &scales) {
             (Some(sizes), _) if sizes.len() == axes.len() => {
                 for (&axis, &size) in axes.iter().zip(sizes) {
-                    out[axis] = size.clamp(0, 1 << 24) as usize;
+                    out[axis] = usize::try_from(size).unwrap_or(0);
                     factors[axis] = out[axis] as f32 / shape[axis] as f32;
                 }
             }
             (None, Some(scales)) if scales.len() == axes.len() => {
                 for (&axis, &scale) in axes.iter().zip(scales) {
-                    out[axis] = (shape[axis] as f32 * scale).floor().clamp(0.0, 1e7) as usize;
+                    out[axis] = (shape[axis] as f32 * scale).floor() as usize;
                     factors[axis] = scale;
                 }
             }

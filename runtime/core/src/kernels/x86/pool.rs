@@ -1,0 +1,110 @@
+//! Greatest values of int8 windows, with AVX2: 128, 64 or 32 channels of a position in registers.
+
+use core::arch::x86_64::*;
+
+use crate::kernels::ReduceI8Args;
+use crate::kernels::portable::pool::{Cover, cover};
+use crate::plan::step::{Pool, PoolKind};
+
+/// Channels of a register.
+const LANES: usize = 32;
+
+/// [`Pool`] for greatest values, where there are registers full of channels; all others go to `otherwise`.
+#[inline(always)]
+pub(super) fn pool(args: ReduceI8Args<'_, Pool>, otherwise: fn(ReduceI8Args<'_, Pool>)) {
+    let channels = args.step.window.out_c as usize;
+    if args.step.kind != PoolKind::Max || channels < LANES {
+        return otherwise(args);
+    }
+    // SAFETY: this function stands only in kernels that `available` gives out where AVX2 is there.
+    unsafe { greatest(args) }
+}
+
+#[target_feature(enable = "avx2")]
+fn greatest(args: ReduceI8Args<'_, Pool>) {
+    let w = &args.step.window;
+    let channels = w.out_c as usize;
+    let line = w.in_w as usize * channels;
+    let image_len = w.in_h as usize * line;
+    let images = args.x.chunks_exact(image_len.max(1));
+    let results = args.y.chunks_exact_mut((w.out_h as usize * w.out_w as usize * channels).max(1));
+    for (x, y) in images.zip(results) {
+        let mut positions = y.chunks_exact_mut(channels);
+        for row in 0..w.out_h as usize {
+            for column in 0..w.out_w as usize {
+                let Some(y) = positions.next() else { return };
+                let Cover { rows, columns, .. } = cover(args.step, row, column);
+                let (dilation_h, dilation_w) = (w.dilation_h as usize, w.dilation_w as usize);
+                // The first tap inside may lie behind a padding.
+                let top = row * w.stride_h as usize + rows.0 * dilation_h;
+                let left = column * w.stride_w as usize + columns.0 * dilation_w;
+                let first = top.wrapping_sub(w.pad_top as usize).wrapping_mul(line);
+                let first = first.wrapping_add(left.wrapping_sub(w.pad_left as usize).wrapping_mul(channels));
+                let taps = Taps {
+                    rows: rows.1 - rows.0,
+                    columns: columns.1 - columns.0,
+                    row_step: dilation_h * line,
+                    column_step: dilation_w * channels,
+                };
+                if taps.rows == 0 || taps.columns == 0 {
+                    y.fill(i8::MIN);
+                    continue;
+                }
+                assert!(first + taps.len() + channels <= x.len());
+                let mut start = 0;
+                while start < channels {
+                    // The last register begins early enough to be full.
+                    let at = start.min(channels - LANES);
+                    let (x, y) = (x.as_ptr().wrapping_add(first + at), y[at..].as_mut_ptr());
+                    // SAFETY: all taps of this many channels are inside, as asserted.
+                    start += unsafe {
+                        match channels - at {
+                            128.. => taps.store::<4>(x, y),
+                            64.. => taps.store::<2>(x, y),
+                            _ => taps.store::<1>(x, y),
+                        }
+                    };
+                }
+            }
+        }
+    }
+}
+
+/// The taps of a window that are inside the image.
+struct Taps {
+    rows: usize,
+    columns: usize,
+    row_step: usize,
+    column_step: usize,
+}
+
+impl Taps {
+    /// Elements from the first tap to the last.
+    fn len(&self) -> usize {
+        (self.rows - 1) * self.row_step + (self.columns - 1) * self.column_step
+    }
+
+    /// Stores the greatest values of `N` registers of channels, and gives their number.
+    ///
+    /// # Safety
+    /// All taps from `x` on can be read, and as many channels written from `y` on.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    unsafe fn store<const N: usize>(&self, x: *const i8, y: *mut i8) -> usize {
+        let mut most = [_mm256_set1_epi8(i8::MIN); N];
+        for row in 0..self.rows {
+            for column in 0..self.columns {
+                let x = x.wrapping_add(row * self.row_step + column * self.column_step);
+                for (index, most) in most.iter_mut().enumerate() {
+                    // SAFETY: the caller's promise.
+                    *most = _mm256_max_epi8(*most, unsafe { _mm256_loadu_si256(x.add(index * LANES).cast()) });
+                }
+            }
+        }
+        for (index, most) in most.into_iter().enumerate() {
+            // SAFETY: the caller's promise.
+            unsafe { _mm256_storeu_si256(y.add(index * LANES).cast(), most) };
+        }
+        N * LANES
+    }
+}
