@@ -20,6 +20,38 @@ pub enum MaskForm {
     Classes,
 }
 
+impl MaskForm {
+    /// The name in the card.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Planes => "planes",
+            Self::Pixels => "pixels",
+            Self::Threshold => "threshold",
+            Self::Classes => "classes",
+        }
+    }
+
+    /// Rows and columns of an output of this shape, where it is one of the form for so many classes. Axes of one element
+    /// may stand in front, and where there is one number for each place also behind.
+    #[must_use]
+    pub fn places(self, shape: &[u32], classes: usize) -> Option<(usize, usize)> {
+        let is_one = |before: &[u32]| before.iter().all(|&extent| extent == 1);
+        let (rows, columns) = match (self, shape) {
+            (Self::Planes, [before @ .., planes, rows, columns])
+            | (Self::Pixels, [before @ .., rows, columns, planes])
+                if is_one(before) && *planes as usize == classes =>
+            {
+                (rows, columns)
+            }
+            (Self::Threshold | Self::Classes, [before @ .., rows, columns]) if is_one(before) => (rows, columns),
+            (Self::Threshold | Self::Classes, [before @ .., rows, columns, 1]) if is_one(before) => (rows, columns),
+            _ => return None,
+        };
+        (*rows > 0 && *columns > 0).then_some((*rows as usize, *columns as usize))
+    }
+}
+
 /// An output has a number of elements that does not fit the form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MaskError {
