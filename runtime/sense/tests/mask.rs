@@ -58,3 +58,16 @@ fn outputs_of_another_length_are_refused() {
     assert!(refused.to_string().contains("the output has 3 numbers, where a mask of this form has 4"));
     assert!(MaskDecoder { columns: 0, ..decoder(MaskForm::Classes) }.check(&[]).is_err());
 }
+
+#[test]
+fn the_shape_of_an_output_tells_its_places() {
+    assert_eq!(MaskForm::Planes.places(&[1, 3, 4, 8], 3), Some((4, 8)));
+    assert_eq!(MaskForm::Planes.places(&[1, 3, 4, 8], 8), None);
+    assert_eq!(MaskForm::Pixels.places(&[4, 8, 3], 3), Some((4, 8)));
+    assert_eq!(MaskForm::Pixels.places(&[2, 4, 8, 3], 3), None);
+    assert_eq!(MaskForm::Threshold.places(&[1, 1, 4, 8], 1), Some((4, 8)));
+    assert_eq!(MaskForm::Threshold.places(&[1, 4, 8, 1], 1), Some((4, 8)));
+    assert_eq!(MaskForm::Classes.places(&[4, 8], 21), Some((4, 8)));
+    assert_eq!(MaskForm::Classes.places(&[3, 4, 8], 21), None);
+    assert_eq!(MaskForm::Classes.places(&[4, 0], 21), None);
+}
