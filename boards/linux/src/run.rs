@@ -10,7 +10,7 @@ use cygnet::input::{Array, DataSet, ElementType, Picture, Sample, Sound};
 use cygnet::output::{write_file, write_npz};
 use cygnet::sense::Placement;
 use cygnet::sense::card::Task;
-use cygnet::{Answer, Card, Found, Model, Session, write_drawing};
+use cygnet::{Answer, Area, Card, Found, Model, Session, write_drawing, write_mask};
 use serde::Serialize;
 
 use crate::events::seconds;
@@ -31,7 +31,7 @@ pub struct Run {
     /// Write all outputs of the model, one array each, the first axis the sample.
     #[arg(short, long, value_name = "OUT.npz")]
     output: Option<PathBuf>,
-    /// Write the picture with what was found in it: boxes and keypoints.
+    /// Write the picture with what was found in it: boxes and keypoints, or the pixels of each class.
     #[arg(long, value_name = "OUT.png")]
     draw: Option<PathBuf>,
     /// Write the first input of one sample as the plan holds it in its arena: what firmware is fed with.
@@ -65,6 +65,16 @@ struct Boxed {
     bottom: f32,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     keypoints: Vec<(f32, f32)>,
+}
+
+/// How much of a picture a class has.
+#[derive(Serialize)]
+struct Covered {
+    class: usize,
+    label: String,
+    pixels: u64,
+    /// Share of all pixels.
+    area: f64,
 }
 
 /// Text that was read or heard.
@@ -115,6 +125,8 @@ struct Answered {
     top: Vec<Class>,
     #[serde(skip_serializing_if = "Option::is_none")]
     boxes: Option<Vec<Boxed>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mask: Option<Vec<Covered>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     read: Option<Read>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -293,6 +305,12 @@ fn answer(data: &DataSet, index: usize, session: &mut Session, top: Option<usize
         answered.boxes = Some(found.into_iter().map(Boxed::from).collect());
         return Ok(answered);
     }
+    if session.model().card().is_some_and(|card| card.mask.is_some()) {
+        let placement = placed(data, index, session)?.map(|(_, placement)| placement);
+        let mask = session.mask(placement.as_ref())?;
+        answered.mask = mask.map(|mask| mask.areas.into_iter().map(Covered::from).collect());
+        return Ok(answered);
+    }
     if let Some((text, score)) = session.text()? {
         answered.read = Some(Read { text, score, words: Vec::new() });
         return Ok(answered);
@@ -354,9 +372,21 @@ fn draw(data: &DataSet, session: &mut Session, path: &Path) -> anyhow::Result<()
         .context("--draw needs a picture (PNG, JPEG, BMP, WebP, PNM) and a card with `kind = \"image\"`")?;
     feed(&data.sample(0)?, session)?;
     session.run()?;
-    let found = session.boxes(Some(&placement))?;
-    let found = found.context("--draw needs a model whose card says how outputs become boxes: [boxes]")?;
-    write_drawing(path, &picture, &found).with_context(|| format!("{} cannot be written", path.display()))
+    let written = match session.mask(Some(&placement))? {
+        Some(mask) => write_mask(path, &picture, &mask),
+        None => {
+            let found = session.boxes(Some(&placement))?;
+            let mend = "--draw needs a model whose card says how outputs become boxes or a mask: [boxes] or [mask]";
+            write_drawing(path, &picture, &found.context(mend)?)
+        }
+    };
+    written.with_context(|| format!("{} cannot be written", path.display()))
+}
+
+impl From<Area> for Covered {
+    fn from(Area { class, label, pixels, share, .. }: Area) -> Self {
+        Self { class, label, pixels, area: share }
+    }
 }
 
 impl From<Found> for Boxed {
@@ -401,7 +431,7 @@ impl Answered {
     /// No answer yet.
     fn of(name: String, label: Option<usize>) -> Self {
         let (top, outputs) = (Vec::new(), Vec::new());
-        Self { name, label, top, boxes: None, read: None, speech: None, outputs, similarity: None }
+        Self { name, label, top, boxes: None, mask: None, read: None, speech: None, outputs, similarity: None }
     }
 
     fn text(&self, is_alone: bool) -> String {
@@ -422,6 +452,12 @@ impl Answered {
         for Boxed { label, score, left, top, right, bottom, .. } in self.boxes.iter().flatten() {
             let (width, height) = (right - left, bottom - top);
             text += &format!("{before}{score:.4} {label} at {left:.0},{top:.0} size {width:.0}×{height:.0}\n");
+        }
+        for Covered { label, area, .. } in self.mask.iter().flatten() {
+            text += &format!("{before}{:.2} % {label}\n", 100.0 * area);
+        }
+        if self.mask.as_ref().is_some_and(Vec::is_empty) {
+            text += &format!("{before}no object\n");
         }
         for Speech { start, end, score } in self.speech.iter().flatten() {
             text += &format!("{before}{start:.3} to {end:.3} s: speech {score:.4}\n");

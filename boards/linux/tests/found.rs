@@ -1,11 +1,11 @@
-//! Boxes and text, as the program prints and draws them.
+//! Boxes, masks and text, as the program prints and draws them.
 #![cfg(feature = "onnx")]
 
 use std::path::Path;
 use std::process::Command;
 
 use cygnet_onnx::model::{Attribute, DType, Dim, Model, Node, Tensor, ValueInfo};
-use image::{GrayImage, Luma};
+use image::{GrayImage, Luma, Rgb, RgbImage};
 
 /// A model whose output is its grey picture, of this size, seen under another shape.
 fn reshaped(folder: &Path, width: usize, height: usize, shape: &[i64], card: &str) {
@@ -53,6 +53,86 @@ fn boxes_are_printed_and_drawn() {
     assert_eq!(coloured, [false, true, true, true, false, false, false, true, true, true, false, false]);
     let (_, errors) = cygnet(&[&model, folder.path(), Path::new("--draw"), &folder.path().join("none.png")]);
     assert!(errors.contains("--draw takes one picture, here are 2"), "{errors}");
+}
+
+/// A model that tells background, red and blue by the colour of each pixel of 8 × 4: scores 100, red − green and blue −
+/// green. A picture of 4 × 4 lies in the middle of the input.
+fn colours(folder: &Path, card: &str) {
+    let value = |name: &str| {
+        let shape = Some([1, 3, 4, 8].map(Dim::Known).to_vec());
+        ValueInfo { name: name.into(), dtype: DType::F32, shape }
+    };
+    let mut model = Model {
+        ir_version: 8,
+        opsets: [(String::new(), 17)].into(),
+        nodes: vec![Node::new("Conv", "colours", &["x", "w", "b"], &["y"])],
+        inputs: vec![value("x")],
+        outputs: vec![value("y")],
+        ..Model::default()
+    };
+    let weights = [0.0, 0.0, 0.0, 1.0, -1.0, 0.0, 0.0, -1.0, 1.0];
+    model.initializers.insert("w".into(), Tensor::from_f32(vec![3, 3, 1, 1], &weights));
+    model.initializers.insert("b".into(), Tensor::from_f32(vec![3], &[100.0, 0.0, 0.0]));
+    model.write(&folder.join("model.onnx")).unwrap();
+    let input = "[input]\nkind = \"image\"\nwidth = 8\nheight = 4\nfit = \"pad\"\n";
+    std::fs::write(folder.join("model.toml"), format!("name = \"test\"\ntask = \"segmentation\"\n{card}\n{input}"))
+        .unwrap();
+}
+
+#[test]
+fn masks_are_printed_and_painted() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, drawn) = (folder.path().join("model.onnx"), folder.path().join("drawn.png"));
+    let picture = folder.path().join("picture.png");
+    let rows = ["rr..", "rr..", "...b", "...."];
+    let at = |x: u32, y: u32| rows[y as usize].as_bytes()[x as usize];
+    let colour = |x, y| match at(x, y) {
+        b'r' => Rgb([250, 10, 10]),
+        b'b' => Rgb([10, 10, 250]),
+        _ => Rgb([90, 90, 90]),
+    };
+    RgbImage::from_fn(4, 4, colour).save(&picture).unwrap();
+    let labels = "labels = [\"background\", \"red\", \"blue\"]";
+    colours(folder.path(), &format!("{labels}\n[mask]\nform = \"planes\"\nbackground = 0"));
+    let (text, errors) = cygnet(&[&model, &picture, Path::new("--draw"), &drawn]);
+    // 4 and 1 of 16 pixels.
+    assert_eq!((text.as_str(), errors.as_str()), ("25.00 % red\n6.25 % blue\n", ""));
+    let (json, _) = cygnet(&[&model, &picture, Path::new("--json")]);
+    let json: String = json.split_whitespace().collect();
+    let expected = r#""mask":[{"class":1,"label":"red","pixels":4,"area":0.25},"#.to_string()
+        + r#"{"class":2,"label":"blue","pixels":1,"area":0.0625}]"#;
+    assert!(json.contains(&expected), "{json}");
+    // Half of the picture and half of the class's colour: 86, 180, 233 and 0, 158, 115.
+    let painted = |x, y| match at(x, y) {
+        b'r' => Rgb([168, 95, 121]),
+        b'b' => Rgb([5, 84, 182]),
+        _ => Rgb([90, 90, 90]),
+    };
+    assert_eq!(image::open(&drawn).unwrap().into_rgb8(), RgbImage::from_fn(4, 4, painted));
+}
+
+#[test]
+fn a_card_with_a_wrong_mask_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, picture) = (folder.path().join("model.onnx"), folder.path().join("picture.png"));
+    RgbImage::new(4, 4).save(&picture).unwrap();
+    for (card, told) in [
+        (
+            "labels = [\"a\", \"b\"]\n[mask]\nform = \"planes\"",
+            "the output \"y\" has the shape [1, 3, 4, 8], which is no mask of the form \"planes\" with 2 labels",
+        ),
+        (
+            "labels = [\"a\"]\n[mask]\nform = \"planes\"\nbackground = 1",
+            "`mask.background` must be the index of one of",
+        ),
+        ("labels = [\"a\", \"b\"]\n[mask]\nform = \"threshold\"", "`labels` must be one name where `mask.form` is"),
+        ("[mask]\nform = \"classes\"", "`labels` must be the names of 1 … 65,535 classes"),
+    ] {
+        colours(folder.path(), card);
+        let (text, errors) = cygnet(&[&model, &picture]);
+        assert_eq!(text, "");
+        assert!(errors.contains(told), "{errors}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use image::{Rgb, RgbImage};
 
 use crate::found::Found;
 use crate::input::Picture;
+use crate::mask::Mask;
 use crate::output::write_file;
 
 /// Colours that are told apart easily, by class (Okabe and Ito, «Color universal design», 2008).
@@ -37,6 +38,27 @@ pub fn write_drawing(path: &Path, picture: &Picture, found: &[Found]) -> std::io
             fill(&mut canvas, [x.round() as i64 - line, y.round() as i64 - line, 2 * line + 1, 2 * line + 1], colour);
         }
     }
+    write_picture(path, &canvas)
+}
+
+/// Writes a picture as PNG with the pixels of each class half covered by its colour, whole or not at all. The mask is one
+/// of this picture.
+///
+/// # Errors
+/// What the system says.
+pub fn write_mask(path: &Path, picture: &Picture, mask: &Mask) -> std::io::Result<()> {
+    let mut canvas = picture.to_rgb();
+    for (pixel, class) in canvas.pixels_mut().zip(&mask.classes) {
+        let Some(class) = class else { continue };
+        let colour = COLOURS[usize::from(*class) % COLOURS.len()];
+        for (value, colour) in pixel.0.iter_mut().zip(colour) {
+            *value = ((u16::from(*value) + u16::from(colour)) / 2) as u8;
+        }
+    }
+    write_picture(path, &canvas)
+}
+
+fn write_picture(path: &Path, canvas: &RgbImage) -> std::io::Result<()> {
     write_file(path, |file| canvas.write_to(file, image::ImageFormat::Png).map_err(std::io::Error::other))
 }
 

@@ -123,6 +123,24 @@ pub enum Error {
     /// The outputs are no boxes of the form that the card names.
     #[error(transparent)]
     Boxes(#[from] cygnet_sense::BoxError),
+    /// The first output has another shape than the card says.
+    #[error(
+        "the output \"{output}\" has the shape {shape:?}, which is no mask of the form \"{form}\" with {classes} labels; \
+         mend [mask] or `labels` in the card"
+    )]
+    NoMask {
+        /// The output.
+        output: String,
+        /// Its shape.
+        shape: Vec<u32>,
+        /// The form that the card names.
+        form: &'static str,
+        /// How many labels the card has.
+        classes: usize,
+    },
+    /// The first output is no mask of the form that the card names.
+    #[error(transparent)]
+    Mask(#[from] cygnet_sense::mask::MaskError),
     /// The answer cannot be given as labels.
     #[error("the first output of the model holds no scores: it has no elements")]
     NoScores,

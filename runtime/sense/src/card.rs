@@ -14,12 +14,15 @@ use crate::audio::{
 };
 use crate::boxes::BoxDecoder;
 use crate::image::{Colour, Filter, Fit, ImageSpec, Layout};
+use crate::mask::MaskDecoder;
 use crate::speech::{SpeechSpec, samples_of};
 use crate::{BytesSpec, Error, MAX_BANDS};
 
 mod boxes;
+mod mask;
 
 pub use boxes::{Anchors, Boxes, Stride};
+pub use mask::Mask;
 
 /// Why a card cannot be used.
 #[non_exhaustive]
@@ -65,6 +68,8 @@ pub enum Task {
     Classification,
     /// Boxes with scores and classes.
     Detection,
+    /// A class for each pixel.
+    Segmentation,
     /// A vector that describes the input.
     Features,
     /// The tokens that go on with a text, one after the other.
@@ -106,6 +111,9 @@ pub struct Card {
     /// How the outputs become boxes, where the task is detection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub boxes: Option<Boxes>,
+    /// How the first output tells a class for each pixel, where the task is segmentation.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mask: Option<Mask>,
     /// How the first output becomes text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<Text>,
@@ -647,6 +655,17 @@ impl Card {
                 return Some(refusal);
             }
         }
+        if let Some(mask) = &self.mask {
+            if !matches!(self.input, Input::Image(_)) {
+                return Some(refusal("kind", "\"image\" where there is [mask]"));
+            }
+            if self.told_boxes().is_some() {
+                return Some(("mask".to_string(), "left out where there is [boxes]".to_string()));
+            }
+            if let Some(refused) = mask.refusal(self.labels.len()) {
+                return Some(refused);
+            }
+        }
         if self.cache.as_ref().is_some_and(|cache| !(1..1 << 24).contains(&cache.length)) {
             return Some(("cache.length".to_string(), "a number of tokens, 1 … 16,777,215".to_string()));
         }
@@ -717,6 +736,13 @@ impl Card {
     pub fn box_decoder(&self) -> Option<BoxDecoder> {
         let spec = self.image_spec()?;
         self.told_boxes()?.decoder(self.labels.len(), spec.width, spec.height).ok()
+    }
+
+    /// How a first output of this shape tells a class for each pixel; `None` where the card does not say it, or where the
+    /// shape is none of the form.
+    pub fn mask_decoder(&self, shape: &[u32]) -> Option<MaskDecoder> {
+        let spec = self.image_spec()?;
+        self.mask.as_ref()?.decoder(self.labels.len(), (spec.width, spec.height), shape)
     }
 
     fn told_boxes(&self) -> Option<&Boxes> {

@@ -16,6 +16,7 @@
 //! | [`answers`] | scores, boxes | the best classes, probabilities, boxes that remain, text |
 //! | [`ctc`] | scores for each moment | the likeliest text |
 //! | [`boxes`] | outputs of a detector | boxes and keypoints |
+//! | [`mask`] | scores of every place | the class of each pixel |
 //! | `card` | `MODEL.toml` | the specs above, labels, source and accuracy |
 //!
 //! ```
@@ -48,6 +49,7 @@ mod encoding;
 mod error;
 pub mod events;
 pub mod image;
+pub mod mask;
 mod quantization;
 pub mod resample;
 pub mod speech;

@@ -1,13 +1,14 @@
 //! Answers that are more than a score for each class.
 
-use cygnet_sense::Placement;
 use cygnet_sense::answers::read_ctc;
 use cygnet_sense::card::TextDecoder;
 use cygnet_sense::ctc::{Beam, CtcRoom, Prefix, search_ctc};
+use cygnet_sense::{Colour, ImageSpec, Placement};
 
 use super::Session;
 use crate::error::Error;
 use crate::found::{Found, boxes};
+use crate::mask::Mask;
 
 impl Session {
     /// The boxes that the outputs tell, the best first; `None` where the card does not say how outputs become boxes. They
@@ -25,6 +26,40 @@ impl Session {
         let labels = self.model.labels();
         let label = |class: usize| labels.get(class).cloned().unwrap_or_else(|| class.to_string());
         Ok(Some(boxes(&decoder, &outputs, placement, label)?))
+    }
+
+    /// The class of each pixel that the first output tells; `None` where the card does not say how it does. The pixels are
+    /// those of the picture that `placement` is of, else those of the input.
+    ///
+    /// # Errors
+    /// [`Error::NoMask`] where the output has another shape than the card says.
+    pub fn mask(&mut self, placement: Option<&Placement>) -> Result<Option<Mask>, Error> {
+        let model = self.model.clone();
+        let Some((card, wanted)) = model.card().and_then(|card| Some((card, card.mask.as_ref()?))) else {
+            return Ok(None);
+        };
+        let port = model.plan().output(0).ok_or(Error::NoScores)?;
+        let decoder = card.mask_decoder(port.dims()).ok_or_else(|| Error::NoMask {
+            output: model.plan().text(port.name).to_string(),
+            shape: port.dims().to_vec(),
+            form: wanted.form.name(),
+            classes: card.labels.len(),
+        })?;
+        let mut output = Vec::new();
+        self.output_f32(0, &mut output)?;
+        let placement = match placement {
+            Some(placement) => *placement,
+            None => {
+                ImageSpec::new(decoder.width, decoder.height, Colour::Grey).placement(decoder.width, decoder.height)?
+            }
+        };
+        let mut classes = Vec::new();
+        decoder.paint(&output, &placement, |_, _, class| {
+            classes.push(class.filter(|_| class != wanted.background).map(|class| class as u16));
+        })?;
+        let labels = model.labels();
+        let label = |class: usize| labels.get(class).cloned().unwrap_or_else(|| class.to_string());
+        Ok(Some(Mask::new(placement.source_width, placement.source_height, classes, label)))
     }
 
     /// The text that the first output tells and how sure the model is of it, the mean over its characters (with beams the

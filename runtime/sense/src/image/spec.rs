@@ -120,6 +120,14 @@ impl Placement {
             (y - self.top as f32) * self.source_height as f32 / self.height as f32,
         )
     }
+
+    /// A point of the source picture as a point of the tensor, which may lie outside of it.
+    pub fn to_tensor(&self, x: f32, y: f32) -> (f32, f32) {
+        (
+            x * self.width as f32 / self.source_width as f32 + self.left as f32,
+            y * self.height as f32 / self.source_height as f32 + self.top as f32,
+        )
+    }
 }
 
 const VERSION: u8 = 1;
