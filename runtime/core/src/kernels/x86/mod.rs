@@ -163,7 +163,7 @@ static AVX_VNNI: Kernels = kernels!(
 static AVX512_VNNI: Kernels = kernels!(
     "avx512-vnni",
     avx512,
-    least_work: 2_500_000,
+    least_work: 1_000_000,
     conv_i8: vnni::conv,
     depthwise_i8: depthwise_vnni::depthwise,
     add_i8: add::add_512,
