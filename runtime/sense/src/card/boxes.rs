@@ -5,7 +5,7 @@ use std::vec::Vec;
 
 use serde::{Deserialize, Serialize};
 
-use super::Refusal;
+use super::error::Refusal;
 use crate::boxes::{
     AnchorLevel, AnchorSpec, BoxDecoder, BoxForm, BoxUnits, Corners, MAX_CELL_ANCHORS, MAX_LEVELS, OffsetOrder,
     ScoreForm,

@@ -4,7 +4,7 @@ use std::string::ToString;
 
 use serde::{Deserialize, Serialize};
 
-use super::Refusal;
+use super::error::Refusal;
 use crate::mask::{MaskDecoder, MaskForm};
 
 /// How the first output becomes a class for each pixel: `[mask]`.
