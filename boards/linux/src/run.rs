@@ -10,11 +10,14 @@ use cygnet::input::{Array, DataSet, ElementType, Picture, Sample, Sound};
 use cygnet::output::{write_file, write_npz};
 use cygnet::sense::Placement;
 use cygnet::sense::card::Task;
-use cygnet::{Answer, Area, Card, Found, Model, Session, write_drawing, write_mask};
-use serde::Serialize;
+use cygnet::{Answer, Card, Model, Session, write_drawing, write_mask};
 
 use crate::events::seconds;
-use crate::{ModelArguments, print, print_json, table};
+use crate::{ModelArguments, print, print_json};
+
+mod report;
+
+use report::{Answered, Boxed, Class, Covered, Failed, Read, Report, Speech, Summary, Word};
 
 /// Run a model on a picture, a recording, a sentence, tensors or a folder of them.
 ///
@@ -43,118 +46,6 @@ pub struct Run {
     /// How many classes to name, the most likely first [default: 5 for one sample, 1 for many].
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     top: Option<u32>,
-}
-
-/// One class in the answer.
-#[derive(Serialize)]
-struct Class {
-    class: usize,
-    label: String,
-    score: f32,
-}
-
-/// One box, in pixels of the picture.
-#[derive(Serialize)]
-struct Boxed {
-    class: usize,
-    label: String,
-    score: f32,
-    left: f32,
-    top: f32,
-    right: f32,
-    bottom: f32,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    keypoints: Vec<(f32, f32)>,
-}
-
-/// How much of a picture a class has.
-#[derive(Serialize)]
-struct Covered {
-    class: usize,
-    label: String,
-    pixels: u64,
-    /// Share of all pixels.
-    area: f64,
-}
-
-/// Text that was read or heard.
-#[derive(Serialize)]
-struct Read {
-    text: String,
-    score: f32,
-    /// Where words were heard.
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    words: Vec<Word>,
-}
-
-/// A word that was heard, in seconds.
-#[derive(Serialize)]
-struct Word {
-    label: String,
-    score: f32,
-    start: f64,
-    end: f64,
-}
-
-/// Where somebody speaks, in seconds.
-#[derive(Serialize)]
-struct Speech {
-    start: f64,
-    end: f64,
-    score: f32,
-}
-
-/// One output in short.
-#[derive(Serialize)]
-struct Summary {
-    name: String,
-    shape: Vec<u32>,
-    min: f32,
-    max: f32,
-    mean: f64,
-    first: Vec<f32>,
-}
-
-/// The answer for one sample.
-#[derive(Serialize)]
-struct Answered {
-    name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    label: Option<usize>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    top: Vec<Class>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    boxes: Option<Vec<Boxed>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mask: Option<Vec<Covered>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    read: Option<Read>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    speech: Option<Vec<Speech>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    outputs: Vec<Summary>,
-    /// Cosine of its features and those of the first sample.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    similarity: Option<f32>,
-}
-
-#[derive(Serialize)]
-struct Failed {
-    name: String,
-    error: String,
-}
-
-#[derive(Serialize)]
-struct Report {
-    model: String,
-    kernels: &'static str,
-    samples: Vec<Answered>,
-    failed: Vec<Failed>,
-    /// Samples with a label, and how many of them the model got right.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    labelled: Option<usize>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    correct: Option<usize>,
 }
 
 impl Run {
@@ -383,19 +274,6 @@ fn draw(data: &DataSet, session: &mut Session, path: &Path) -> anyhow::Result<()
     written.with_context(|| format!("{} cannot be written", path.display()))
 }
 
-impl From<Area> for Covered {
-    fn from(Area { class, label, pixels, share, .. }: Area) -> Self {
-        Self { class, label, pixels, area: share }
-    }
-}
-
-impl From<Found> for Boxed {
-    fn from(found: Found) -> Self {
-        let Found { class, label, score, left, top, right, bottom, keypoints, .. } = found;
-        Self { class, label, score, left, top, right, bottom, keypoints }
-    }
-}
-
 /// Cosine of the first output and `first`, which is taken from the first sample.
 fn similarity(session: &mut Session, first: &mut Option<Vec<f32>>) -> Result<Option<f32>, cygnet::Error> {
     let mut features = Vec::new();
@@ -425,60 +303,6 @@ fn summaries(session: &mut Session) -> anyhow::Result<Vec<Summary>> {
         });
     }
     Ok(summaries)
-}
-
-impl Answered {
-    /// No answer yet.
-    fn of(name: String, label: Option<usize>) -> Self {
-        let (top, outputs) = (Vec::new(), Vec::new());
-        Self { name, label, top, boxes: None, mask: None, read: None, speech: None, outputs, similarity: None }
-    }
-
-    fn text(&self, is_alone: bool) -> String {
-        let class = |class: &Class| format!("{:.4} {}", class.score, class.label);
-        let mut text = String::new();
-        if is_alone {
-            for one in &self.top {
-                text += &format!("{}\n", class(one));
-            }
-        } else if !self.top.is_empty() {
-            let classes: Vec<_> = self.top.iter().map(class).collect();
-            text += &format!("{}: {}\n", self.name, classes.join(", "));
-        }
-        let before = if is_alone { String::new() } else { format!("{}: ", self.name) };
-        if let Some(Read { text: read, .. }) = &self.read {
-            text += &format!("{before}{read}\n");
-        }
-        for Boxed { label, score, left, top, right, bottom, .. } in self.boxes.iter().flatten() {
-            let (width, height) = (right - left, bottom - top);
-            text += &format!("{before}{score:.4} {label} at {left:.0},{top:.0} size {width:.0}×{height:.0}\n");
-        }
-        for Covered { label, area, .. } in self.mask.iter().flatten() {
-            text += &format!("{before}{:.2} % {label}\n", 100.0 * area);
-        }
-        if self.mask.as_ref().is_some_and(Vec::is_empty) {
-            text += &format!("{before}no object\n");
-        }
-        for Speech { start, end, score } in self.speech.iter().flatten() {
-            text += &format!("{before}{start:.3} to {end:.3} s: speech {score:.4}\n");
-        }
-        if let Some(speech) = &self.speech
-            && speech.is_empty()
-        {
-            text += &format!("{before}no speech\n");
-        }
-        if let Some(similarity) = self.similarity {
-            text += &format!("{}: {similarity:.4} like the first\n", self.name);
-        }
-        for Summary { name, shape, min, max, mean, first } in &self.outputs {
-            let dots = if shape.iter().product::<u32>() as usize > first.len() { " …" } else { "" };
-            let first: Vec<_> = first.iter().map(|value| format!("{value:.4}")).collect();
-            let shape = table::shape(shape);
-            let first = first.join(" ");
-            text += &format!("{before}{name} {shape} min {min:.4} max {max:.4} mean {mean:.4}: {first}{dots}\n");
-        }
-        text
-    }
 }
 
 /// The outputs of all samples, gathered.
