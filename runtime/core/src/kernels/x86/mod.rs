@@ -14,6 +14,7 @@ mod expand;
 mod finish;
 mod finish_i16;
 mod float;
+mod paired;
 mod pairs;
 mod panel;
 mod pool;

@@ -1,7 +1,7 @@
 //! Panels: rows of an int8 convolution made ready to be multiplied with all channels by AVX2.
 //!
-//! A row of a panel is what the row reaches, packed: its absolute values; its signs, all bits set where the value is
-//! negative; and the sum of the absolute values of the negative ones, an i32.
+//! A row of a panel is what the row reaches, packed, in groups of four: their absolute values, and their signs, all bits
+//! set where the value is negative. Behind it there is the sum of the absolute values of the negative ones, an i32.
 
 use core::arch::x86_64::*;
 use core::mem::MaybeUninit;
@@ -16,6 +16,9 @@ const ROOM: usize = 48 << 10;
 const ENOUGH: usize = 16 << 10;
 /// Rows that should be in a panel: those multiplied at once.
 const ROWS: usize = 5;
+
+/// Bytes of a group: four absolute values and four signs.
+pub(super) const PANEL_GROUP: usize = 2 * GROUP;
 
 /// Bytes of a row of a panel.
 fn row_len(packed_len: usize) -> usize {
@@ -74,39 +77,44 @@ unsafe fn prepare(row: *const i8, reach: &Reach, to: &mut [MaybeUninit<i8>]) {
     let mut to = to.as_mut_ptr().cast::<i8>();
     let mut negative = _mm256_setzero_si256();
     reach.for_each_segment(|offset| {
-        // SAFETY: the caller's promise, and what is asserted: `length` bytes of the row, of the absolute values and of
-        // the signs from here on.
+        // SAFETY: the caller's promise, and what is asserted: `length` bytes of the row and room for
+        // twice as many from here on.
         unsafe {
             let from = row.add(offset);
             let mut at = 0;
             while at + 32 <= length {
                 let x = _mm256_loadu_si256(from.add(at).cast());
                 let (absolute, signs) = parts(x, &mut negative);
-                _mm256_storeu_si256(to.add(at).cast(), absolute);
-                _mm256_storeu_si256(to.add(all + at).cast(), signs);
+                let even = _mm256_unpacklo_epi32(absolute, signs);
+                let odd = _mm256_unpackhi_epi32(absolute, signs);
+                let to = to.add(2 * at);
+                _mm256_storeu_si256(to.cast(), _mm256_permute2x128_si256::<0x20>(even, odd));
+                _mm256_storeu_si256(to.add(32).cast(), _mm256_permute2x128_si256::<0x31>(even, odd));
                 at += 32;
             }
             if at + 16 <= length {
                 let x = _mm256_zextsi128_si256(_mm_loadu_si128(from.add(at).cast()));
                 let (absolute, signs) = parts(x, &mut negative);
-                _mm_storeu_si128(to.add(at).cast(), _mm256_castsi256_si128(absolute));
-                _mm_storeu_si128(to.add(all + at).cast(), _mm256_castsi256_si128(signs));
+                let (absolute, signs) = (_mm256_castsi256_si128(absolute), _mm256_castsi256_si128(signs));
+                let to = to.add(2 * at);
+                _mm_storeu_si128(to.cast(), _mm_unpacklo_epi32(absolute, signs));
+                _mm_storeu_si128(to.add(16).cast(), _mm_unpackhi_epi32(absolute, signs));
                 at += 16;
             }
             while at < length {
                 let x = _mm_cvtsi32_si128(from.add(at).cast::<i32>().read_unaligned());
                 let (absolute, signs) = parts(_mm256_zextsi128_si256(x), &mut negative);
-                _mm_storeu_si32(to.add(at).cast(), _mm256_castsi256_si128(absolute));
-                _mm_storeu_si32(to.add(all + at).cast(), _mm256_castsi256_si128(signs));
+                let both = _mm_unpacklo_epi32(_mm256_castsi256_si128(absolute), _mm256_castsi256_si128(signs));
+                _mm_storeu_si64(to.add(2 * at).cast(), both);
                 at += GROUP;
             }
-            to = to.add(length);
+            to = to.add(2 * length);
         }
     });
     let halves = _mm_add_epi64(_mm256_castsi256_si128(negative), _mm256_extracti128_si256::<1>(negative));
     let sum = _mm_cvtsi128_si32(_mm_add_epi64(halves, _mm_unpackhi_epi64(halves, halves)));
-    // SAFETY: `to` now is behind the absolute values; behind the signs there are 4 bytes.
-    unsafe { to.add(all).cast::<i32>().write_unaligned(sum) };
+    // SAFETY: `to` now is behind the groups, where there are 4 bytes.
+    unsafe { to.cast::<i32>().write_unaligned(sum) };
 }
 
 /// Absolute values and signs; adds up the absolute values of those that are negative.

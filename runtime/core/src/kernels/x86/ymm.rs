@@ -2,12 +2,13 @@
 //!
 //! - AVX-VNNI: VPDPBUSD, as in [`super::vnni`].
 //! - AVX2: VPMADDUBSW of `|x|` and `w` with the sign of `x`, whose sums of two products fit 16 bits, then VPMADDWD with
-//!   ones. Where a row meets many channels, absolute values and signs are made ready for all of them; see [`panel`].
+//!   ones. Where a row meets many channels, absolute values and signs are made ready for all of them; see [`panel`]. Where
+//!   many rows meet the same weights, see [`paired`].
 
 use core::arch::x86_64::*;
 
 use super::finish::Finish256;
-use super::{panel, winograd};
+use super::{paired, panel, winograd};
 use crate::kernels::ConvI8Args;
 use crate::kernels::rows::{Reach, Rows, for_each_rows};
 use crate::weights::{BLOCK, GROUP, LANES, block_width};
@@ -37,7 +38,7 @@ pub(super) fn conv_avx2(args: ConvI8Args<'_>) {
         if winograd::pays(args, rows) {
             winograd::all_tiles(args, rows, weights);
         } else if panels {
-            panel::for_each(rows, |rows| flips::all_blocks(args, rows, weights));
+            paired::all_blocks(args, rows, weights);
         } else {
             signs::all_blocks(args, rows, weights);
         }
@@ -61,7 +62,7 @@ struct Blocks {
 
 /// All ones in the first `count` words.
 #[target_feature(enable = "avx2")]
-fn mask(count: usize) -> __m256i {
+pub(super) fn mask(count: usize) -> __m256i {
     let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), lanes)
 }
@@ -75,6 +76,26 @@ macro_rules! store {
             unsafe { $blocks.finish.store($place + $row * $blocks.y_step, $sums[$row]) };
         }
     )*};
+}
+
+/// The weights of one group of four along the reduction axis.
+///
+/// # Safety
+/// `PARTS` times 32 bytes can be read, or those that the masks let be read.
+#[target_feature(enable = "avx2")]
+#[inline]
+pub(super) unsafe fn weights_of<const PARTS: usize, const FULL: bool>(
+    w: *const u8,
+    masks: &[__m256i; 2],
+) -> [__m256i; PARTS] {
+    let mut weights = [_mm256_setzero_si256(); PARTS];
+    for (part, weights) in weights.iter_mut().enumerate() {
+        let w = w.wrapping_add(32 * part);
+        // SAFETY: the caller's promise.
+        *weights =
+            unsafe { if FULL { _mm256_loadu_si256(w.cast()) } else { _mm256_maskload_epi32(w.cast(), masks[part]) } };
+    }
+    weights
 }
 
 /// The walk over rows and blocks for an instruction set: how many rows at once, what is made of the input and of the bias
@@ -138,27 +159,6 @@ macro_rules! walk {
                 });
             }
 
-            /// The weights of one group of four along the reduction axis.
-            ///
-            /// # Safety
-            /// `PARTS` times 32 bytes can be read, or those that the masks let be read.
-            #[target_feature(enable = $features)]
-            #[inline]
-            unsafe fn weights_of<const PARTS: usize, const FULL: bool>(
-                w: *const u8,
-                masks: &[__m256i; 2],
-            ) -> [__m256i; PARTS] {
-                let mut weights = [_mm256_setzero_si256(); PARTS];
-                for (part, weights) in weights.iter_mut().enumerate() {
-                    let w = w.wrapping_add(32 * part);
-                    // SAFETY: the caller's promise.
-                    *weights = unsafe {
-                        if FULL { _mm256_loadu_si256(w.cast()) } else { _mm256_maskload_epi32(w.cast(), masks[part]) }
-                    };
-                }
-                weights
-            }
-
             /// Multiplies `R` rows from `x` on, and stores the results from element `place` of the output on.
             ///
             /// # Safety
@@ -203,7 +203,7 @@ macro_rules! walk {
 /// 4 bytes from `x` on can be read.
 #[target_feature(enable = "avx2")]
 #[inline]
-unsafe fn four(x: *const i8) -> __m256i {
+pub(super) unsafe fn four(x: *const i8) -> __m256i {
     // SAFETY: the caller's promise.
     _mm256_set1_epi32(unsafe { x.cast::<i32>().read_unaligned() })
 }
@@ -260,38 +260,6 @@ fn dot_of_signs(sum: __m256i, [x, absolute]: [__m256i; 2], w: __m256i) -> __m256
     _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
 }
 
-/// Four bytes of a panel: signs and absolute values.
-///
-/// # Safety
-/// `x` is that of a row in a panel of this reach.
-#[target_feature(enable = "avx2")]
-#[inline]
-unsafe fn of_panel(x: *const i8, reach: &Reach) -> [__m256i; 2] {
-    // SAFETY: the caller's promise.
-    unsafe { [four(x.add(reach.packed_len())), four(x)] }
-}
-
-/// The bias and what flips leave out.
-///
-/// # Safety
-/// `x` is a row of a panel of this reach.
-#[target_feature(enable = "avx2")]
-#[inline]
-unsafe fn start_of_panel(x: *const i8, reach: &Reach, bias: [__m256i; 2]) -> [__m256i; 2] {
-    // SAFETY: the caller's promise.
-    let left_out = unsafe { four(x.add(2 * reach.packed_len())) };
-    [_mm256_add_epi32(bias[0], left_out), _mm256_add_epi32(bias[1], left_out)]
-}
-
-/// `|x|·(w, its bits flipped where x is negative)`: each pair of products is from -2·128·128 to 2·128·127, which fits 16
-/// bits. A flipped `w` is `-w - 1`: `|x|` is left out for each negative `x`.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn dot_of_flips(sum: __m256i, [signs, absolute]: [__m256i; 2], w: __m256i) -> __m256i {
-    let pairs = _mm256_maddubs_epi16(absolute, _mm256_xor_si256(w, signs));
-    _mm256_add_epi32(sum, _mm256_madd_epi16(pairs, _mm256_set1_epi16(1)))
-}
-
 #[target_feature(enable = "avx2")]
 #[inline]
 fn same_bias(bias: __m256i, _: __m256i) -> __m256i {
@@ -300,4 +268,3 @@ fn same_bias(bias: __m256i, _: __m256i) -> __m256i {
 
 walk!(avx_vnni, "avx2,avxvnni", ROWS, offset, same_start, dot, bias_of_offset);
 walk!(signs, "avx2", 4, with_absolute, same_start, dot_of_signs, same_bias);
-walk!(flips, "avx2", 5, of_panel, start_of_panel, dot_of_flips, same_bias);
