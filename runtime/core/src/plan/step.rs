@@ -120,6 +120,7 @@ steps! {
     37 ConvI8Dynamic(ConvI8Dynamic),
     38 CacheRows(CacheRows),
     39 CachedAttention(CachedAttention),
+    42 RoiAlign(RoiAlign),
 }
 
 /// What a step does with one of its tensors.
@@ -191,6 +192,11 @@ impl Step {
             Self::Fill(s) => visit(s.y, Write),
             Self::Gather(s) => pair(s.x, s.y),
             Self::ResizeLinear(s) => pair(s.x, s.y),
+            Self::RoiAlign(s) => {
+                pair(s.x, s.y);
+                visit(s.boxes, Read);
+                visit(s.images, Read);
+            }
             Self::ArgMax(s) => pair(s.x, s.y),
             Self::Quantize(s) => pair(s.x, s.y),
             Self::Dequantize(s) => pair(s.x, s.y),

@@ -62,6 +62,7 @@ pub(crate) const ALL: Demands = {
     table[opcode::Gather] = movement::gather;
     table[opcode::Lookup] = movement::lookup;
     table[opcode::ResizeLinear] = movement::resize_linear;
+    table[opcode::RoiAlign] = movement::roi_align;
     table[opcode::HostStep] = movement::host;
     table
 };

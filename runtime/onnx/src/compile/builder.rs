@@ -378,6 +378,7 @@ fn for_each_id(step: &mut Step, change: &dyn Fn(&mut TensorId)) {
         Step::Fill(s) => ids!(s: y),
         Step::Gather(s) => ids!(s: x, y),
         Step::ResizeLinear(s) => ids!(s: x, y),
+        Step::RoiAlign(s) => ids!(s: x, boxes, images, y),
         Step::ArgMax(s) => ids!(s: x, y),
         Step::Quantize(s) => ids!(s: x, y),
         Step::Dequantize(s) => ids!(s: x, y),

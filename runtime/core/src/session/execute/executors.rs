@@ -31,6 +31,7 @@ pub(crate) const ALL: Executors = {
     table[opcode::Fill] = [movement::fill, refuse, refuse];
     table[opcode::Gather] = [movement::gather, refuse, refuse];
     table[opcode::ResizeLinear] = [movement::resize_i8, movement::resize_f32, movement::resize_i16];
+    table[opcode::RoiAlign] = [movement::roi_align, refuse, refuse];
     table[opcode::ArgMax] = [reduction::arg_max_i8, reduction::arg_max_f32, reduction::arg_max_i16];
     table[opcode::Quantize] = [elementwise::quantize_i8, refuse, elementwise::quantize_i16];
     table[opcode::Dequantize] = [elementwise::dequantize_i8, refuse, elementwise::dequantize_i16];

@@ -14,11 +14,11 @@ use crate::plan::{DType, MAX_RANK, TensorId};
 use crate::session::Host;
 
 /// What of the arena lies around two parts that a step writes: pieces, and where they start.
-struct Around<'a>([(usize, &'a [u8]); 3]);
+pub(super) struct Around<'a>([(usize, &'a [u8]); 3]);
 
 impl<'a> Around<'a> {
     /// The bytes of a tensor, which lie apart from what is written.
-    fn get(&self, range: &Range<usize>) -> Option<&'a [u8]> {
+    pub(super) fn get(&self, range: &Range<usize>) -> Option<&'a [u8]> {
         self.0.iter().find_map(|&(start, piece)| {
             piece.get(range.start.checked_sub(start)?..)?.get(..range.end.checked_sub(range.start)?)
         })
@@ -26,7 +26,11 @@ impl<'a> Around<'a> {
 }
 
 /// Takes the two parts of the arena that a step writes out of it. Those that it reads may be one.
-fn apart(arena: &mut [u8], y: Range<usize>, scratch: Range<usize>) -> Option<(&mut [u8], &mut [u8], Around<'_>)> {
+pub(super) fn apart(
+    arena: &mut [u8],
+    y: Range<usize>,
+    scratch: Range<usize>,
+) -> Option<(&mut [u8], &mut [u8], Around<'_>)> {
     let swapped = (scratch.start, scratch.end) < (y.start, y.end);
     let (first, second) = if swapped { (scratch, y) } else { (y, scratch) };
     let (rest, behind) = arena.split_at_mut_checked(second.end)?;
