@@ -1,4 +1,4 @@
-"""Family float, second half: operators that move values, old attribute forms, shapes computed in the graph."""
+"""Family float, second half: operators that move or compare values, old attribute forms, shapes computed in the graph."""
 
 import numpy as np
 
@@ -98,6 +98,26 @@ def regions():
         yield g
 
 
+def comparisons():
+    """What is true is told as 1."""
+    def told(g, *sides, kind):
+        g.op("Cast", g.op(kind, *sides), to=1, out="y")
+        g.output("y")
+        return g
+    whole = lambda g, name, shape, dtype: g.input(name, g.ints(shape, dtype, -2, 2))
+    g = Graph(FAMILY, "one_hot", "float")
+    yield told(g, whole(g, "x", [2, 5, 1], np.int32), np.arange(-1, 4, dtype=np.int32), kind="Equal")
+    for kind in ("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"):
+        g = Graph(FAMILY, f"{kind.lower()}_int64", "float")
+        yield told(g, whole(g, "a", [2, 1, 4], np.int64), whole(g, "b", [3, 1], np.int64), kind=kind)
+        # NaN, both zeros and infinity.
+        g = Graph(FAMILY, f"{kind.lower()}_of_constant", "float")
+        values = f32([np.nan, -np.inf, -1, -0.0, 0, 1, np.inf])
+        yield told(g, values, g.input("x", np.repeat(values[:, None], 7, 1)), kind=kind)
+    g = Graph(FAMILY, "xor", "float")
+    yield told(g, *(g.op("Cast", whole(g, n, s, np.int32), to=9) for n, s in (("a", [4, 1]), ("b", [3]))), kind="Xor")
+
+
 def dynamic():
     """What PyTorch exports for x.view(x.size(0), -1) and for a symbolic batch."""
     for name, opset in (("view_symbolic_batch", 13), ("view_symbolic_batch_opset9", 9)):
@@ -155,4 +175,5 @@ def cases():
     yield from movers()
     yield from resizes()
     yield from regions()
+    yield from comparisons()
     yield from dynamic()

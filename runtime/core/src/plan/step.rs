@@ -121,6 +121,7 @@ steps! {
     38 CacheRows(CacheRows),
     39 CachedAttention(CachedAttention),
     42 RoiAlign(RoiAlign),
+    43 Compare(Compare),
 }
 
 /// What a step does with one of its tensors.
@@ -217,6 +218,12 @@ impl Step {
             Self::Select(s) => {
                 pair(s.condition, s.y);
                 s.a.into_iter().chain(s.b).for_each(|id| visit(id, Read));
+            }
+            Self::Compare(s) => {
+                pair(s.a, s.y);
+                if let Some(b) = s.b {
+                    visit(b, Read);
+                }
             }
             Self::LayerNorm(s) => {
                 pair(s.x, s.y);

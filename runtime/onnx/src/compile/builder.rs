@@ -397,6 +397,10 @@ fn for_each_id(step: &mut Step, change: &dyn Fn(&mut TensorId)) {
             optional(&mut s.a);
             optional(&mut s.b);
         }
+        Step::Compare(s) => {
+            ids!(s: a, y);
+            optional(&mut s.b);
+        }
         Step::LayerNorm(s) => {
             ids!(s: x, y);
             optional(&mut s.residual);
@@ -454,6 +458,7 @@ fn for_each_span(step: &mut Step, change: &dyn Fn(&mut Span)) {
         Step::Lstm(s) | Step::Gru(s) | Step::Rnn(s) => spans!(s: weights, multipliers, bias, peepholes),
         Step::Lookup(s) => spans!(s: constant, scales),
         Step::Select(s) => spans!(s: a_constant, b_constant),
+        Step::Compare(s) => spans!(s: constant),
         Step::LayerNorm(s) => spans!(s: scale, bias),
         Step::ConvI8Dynamic(s) => {
             spans!(s: offsets);

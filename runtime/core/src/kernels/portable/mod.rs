@@ -1,6 +1,7 @@
 //! The portable kernels: plain loops, the specification of every step.
 
 pub(crate) mod attention;
+mod compare;
 pub(crate) mod conv;
 pub(crate) mod conv_f32;
 pub(crate) mod conv_i16;
@@ -16,6 +17,7 @@ mod resize;
 mod roi_align;
 pub(crate) mod softmax;
 
+pub use compare::compare;
 pub(crate) use elementwise::for_each_row;
 pub use elementwise::{binary_f32, cast, table_f32, table_i16};
 pub use pool::{arg_max, matmul_i8, reduce_f32};

@@ -48,6 +48,7 @@ pub(crate) const ALL: Executors = {
     table[opcode::Rnn] = [refuse, recurrent::rnn_f32, recurrent::rnn_i16];
     table[opcode::Lookup] = [transformer::lookup, refuse, refuse];
     table[opcode::Select] = [transformer::select, refuse, refuse];
+    table[opcode::Compare] = [transformer::compare, refuse, refuse];
     table[opcode::LayerNorm] = [transformer::layer_norm, refuse, refuse];
     table[opcode::Attention] = [transformer::attention, refuse, refuse];
     table[opcode::CacheRows] = [cache::rows, refuse, refuse];

@@ -98,6 +98,19 @@ fn select_rows(s: &Select, [condition, a, b]: [&[u8]; 3], y: &mut [u8], size: us
     Some(())
 }
 
+pub(super) fn compare(context: &mut Context<'_, '_>, step: &Step, _: &mut dyn Host) -> Result<(), Error> {
+    let Step::Compare(s) = step else { return Err(context.refused()) };
+    let (plan, refused) = (context.plan, context.refused());
+    let (a, y) = (context.tensor(s.a)?, context.tensor(s.y)?);
+    let b = s.b.map(|id| context.tensor(id)).transpose()?;
+    let (y, _, around) = apart(context.arena, y.range, 0..0).ok_or(refused)?;
+    let b = match b {
+        Some(b) => around.get(&b.range).ok_or(refused)?,
+        None => plan.constant(s.constant),
+    };
+    portable::compare(s, a.dtype, around.get(&a.range).ok_or(refused)?, b, y).ok_or(refused)
+}
+
 pub(super) fn layer_norm(context: &mut Context<'_, '_>, step: &Step, _: &mut dyn Host) -> Result<(), Error> {
     let Step::LayerNorm(s) = step else { return Err(context.refused()) };
     let (plan, kernel, refused) = (context.plan, context.kernels.layer_norm, context.refused());

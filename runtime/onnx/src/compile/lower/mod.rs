@@ -4,6 +4,7 @@ mod arrange;
 mod attention;
 mod binary;
 mod cache;
+mod compare;
 mod compressed;
 mod conv;
 mod conv_i16;
@@ -349,7 +350,8 @@ impl<'m> Lowering<'m> {
             "Cast" => self.cast(node),
             "LSTM" | "GRU" | "RNN" => self.recurrent(node),
             "Where" => self.select(node),
-            "Not" | "And" | "Or" | "Equal" => self.logic(node),
+            "Not" | "And" | "Or" => self.logic(node),
+            "Equal" | "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "Xor" => self.compare(node),
             _ => self.function(node),
         }
     }
