@@ -96,6 +96,13 @@ pub(crate) fn i16s_inside(bytes: &mut [u8]) -> &mut [i16] {
     unsafe { bytes.align_to_mut::<i16>().1 }
 }
 
+/// The f32 that lie whole inside bytes at any address, to write.
+#[must_use]
+pub(crate) fn f32s_inside(bytes: &mut [u8]) -> &mut [f32] {
+    // Safety: as in `f32s_mut`.
+    unsafe { bytes.align_to_mut::<f32>().1 }
+}
+
 /// Shared writable bytes as int16, without a remainder; empty when they are not aligned.
 #[must_use]
 pub fn i16_cells(bytes: &[Cell<u8>]) -> &[Cell<i16>] {

@@ -8,10 +8,11 @@ use crate::bytes::{F32s, I32s, I64s, Span};
 use crate::error::Error;
 use crate::kernels::portable::{self, movement};
 use crate::kernels::view::{f32_cells, f32s, f32s_mut, i8s};
-use crate::kernels::{AttentionArgs, Operand};
+use crate::kernels::{AttentionArgs, AttentionPart, Operand};
 use crate::plan::step::{Attention, BinaryOp, Select, Step};
 use crate::plan::{DType, MAX_RANK, TensorId};
 use crate::session::Host;
+use crate::team;
 
 /// What of the arena lies around two parts that a step writes: pieces, and where they start.
 pub(super) struct Around<'a>([(usize, &'a [u8]); 3]);
@@ -141,13 +142,14 @@ pub(super) fn attention(context: &mut Context<'_, '_>, step: &Step, _: &mut dyn 
 
 /// An attention whose queries have `before` keys in front of them, see [`AttentionArgs::before`].
 pub(super) fn attend(context: &mut Context<'_, '_>, s: &Attention, before: Option<usize>) -> Result<(), Error> {
-    let (kernel, refused) = (context.kernels.attention, context.refused());
+    let (kernel, team, refused) = (context.kernels.attention, context.team, context.refused());
     let [q, k, v, y, scratch] = [s.q, s.k, s.v, s.y, s.scratch].map(|id| context.tensor(id).map(|place| place.range));
     let mask = s.mask.map(|id| context.tensor(id)).transpose()?;
     let (y, scratch, around) = apart(context.arena, y?, scratch?).ok_or(refused)?;
     let floats = |range: &Range<usize>| around.get(range).map(f32s).ok_or(refused);
     let mask = mask.map(|mask| floats(&mask.range)).transpose()?;
     let (q, k, v) = (floats(&q?)?, floats(&k?)?, floats(&v?)?);
-    kernel(AttentionArgs { step: s, q, k, v, mask, before, y: f32s_mut(y), scratch: f32s_mut(scratch) });
+    let (part, y, scratch) = (AttentionPart::whole(s), f32s_mut(y), f32s_mut(scratch));
+    team::attention(team, AttentionArgs { step: s, part, q, k, v, mask, before, y, scratch }, kernel);
     Ok(())
 }
