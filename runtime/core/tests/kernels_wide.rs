@@ -91,7 +91,7 @@ fn row() -> impl Strategy<Value = Window> {
 }
 
 fn depthwise() -> impl Strategy<Value = Window> {
-    let channels = prop_oneof![Just(8_u32), Just(16), Just(32), Just(40), 8..=50_u32];
+    let channels = prop_oneof![Just(8_u32), Just(16), Just(32), Just(64), Just(144), 1..=50_u32, 51..=150_u32];
     let kernel = prop_oneof![Just((3_u32, 3_u32)), Just((3, 3)), Just((5, 5)), Just((1, 3)), Just((3, 1))];
     ((1..=9_u32, 1..=20_u32, channels), kernel, 1..=3_u32, any::<bool>()).prop_filter_map(
         "the window fits",

@@ -55,6 +55,25 @@ impl Limits512 {
         let rounded = _mm512_cvt_roundps_epi32::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(clamped);
         _mm512_cvtepi32_epi8(_mm512_add_epi32(rounded, self.zero_point))
     }
+
+    /// Four registers of rounded numbers to bytes, in each quarter those of the four one after the other.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    #[inline]
+    fn packed(&self, [a, b, c, d]: [__m512i; 4]) -> __m512i {
+        let left = _mm512_adds_epi16(_mm512_packs_epi32(a, b), self.shift);
+        let right = _mm512_adds_epi16(_mm512_packs_epi32(c, d), self.shift);
+        let bytes = _mm512_packs_epi16(left, right);
+        _mm512_min_epi8(_mm512_max_epi8(bytes, self.least), self.greatest)
+    }
+}
+
+/// `round_half_even(values)`, right where it fits 16 bits, and saturated otherwise once it is packed.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn rounded(values: __m512) -> __m512i {
+    // What is too great for 32 bits would become the least number; what is too small becomes just that.
+    let bounded = _mm512_min_ps(values, _mm512_set1_ps(32_767.0));
+    _mm512_cvt_roundps_epi32::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(bounded)
 }
 
 impl Finish512 {
@@ -85,25 +104,19 @@ impl Finish512 {
         self.lanes == BLOCK && !self.real
     }
 
-    /// `round_half_even(sums × multipliers)`, right where it fits 16 bits, and saturated otherwise once it is packed.
+    /// `round_half_even(sums × multipliers)`: see [`rounded`].
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     #[inline]
     fn rounded(&self, sums: __m512i) -> __m512i {
-        let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sums), self.multipliers);
-        // What is too great for 32 bits would become the least number; what is too small becomes just that.
-        let bounded = _mm512_min_ps(scaled, _mm512_set1_ps(32_767.0));
-        _mm512_cvt_roundps_epi32::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(bounded)
+        rounded(_mm512_mul_ps(_mm512_cvtepi32_ps(sums), self.multipliers))
     }
 
     /// Four registers of rounded numbers to bytes, the results of each next to each other.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     #[inline]
-    fn packed(&self, [a, b, c, d]: [__m512i; 4]) -> __m512i {
+    fn packed(&self, sums: [__m512i; 4]) -> __m512i {
         let order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-        let left = _mm512_adds_epi16(_mm512_packs_epi32(a, b), self.limits.shift);
-        let right = _mm512_adds_epi16(_mm512_packs_epi32(c, d), self.limits.shift);
-        let bytes = _mm512_permutexvar_epi32(order, _mm512_packs_epi16(left, right));
-        _mm512_min_epi8(_mm512_max_epi8(bytes, self.limits.least), self.limits.greatest)
+        _mm512_permutexvar_epi32(order, self.limits.packed(sums))
     }
 
     /// As [`Self::store`], the sums of two positions `step` elements apart, of these 16 channels and of the 16 behind.
@@ -167,6 +180,110 @@ impl Finish512 {
             }
         }
     }
+}
+
+/// Quarters of a register, 16 bytes each.
+pub(super) const QUARTERS: usize = 4;
+
+/// Bias, multipliers and results of blocks of 64 channels of a line, 32 of two or 16 of four, the sums being in four
+/// registers: of each 16 channels, register `part` has channels `4·part` to `4·part + 3` in a quarter of its own.
+pub(super) struct FinishQuarters<const WIDTH: usize> {
+    /// What the accumulators start with.
+    pub bias: [__m512i; QUARTERS],
+    multipliers: [__m512; QUARTERS],
+    limits: Limits512,
+    y: *mut i8,
+    lanes: usize,
+}
+
+impl<const WIDTH: usize> FinishQuarters<WIDTH> {
+    /// The `lanes` channels from `channel` on, of int8 results.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    #[inline]
+    pub fn new(args: &mut ConvI8Args<'_>, channel: usize, lanes: usize) -> Self {
+        const REGISTER: usize = QUARTERS * BLOCK;
+        let (mut bias, mut multipliers) = ([0_i32; REGISTER], [0.0_f32; REGISTER]);
+        bias.iter_mut().zip(args.bias.slice(channel, lanes).iter()).for_each(|(to, from)| *to = from);
+        multipliers.iter_mut().zip(args.multipliers.slice(channel, lanes).iter()).for_each(|(to, from)| *to = from);
+        let mut parts = ([_mm512_setzero_si512(); QUARTERS], [_mm512_setzero_ps(); QUARTERS]);
+        for part in 0..QUARTERS {
+            let mut quarters = [[_mm_setzero_si128(); QUARTERS]; 2];
+            for index in 0..QUARTERS {
+                let first = index * BLOCK % WIDTH + part * 4;
+                // SAFETY: four words from here on are inside the arrays: `index` and `part` are below 4.
+                unsafe {
+                    quarters[0][index] = _mm_loadu_si128(bias.as_ptr().add(first).cast());
+                    quarters[1][index] = _mm_loadu_si128(multipliers.as_ptr().add(first).cast());
+                }
+            }
+            parts.0[part] = joined(quarters[0]);
+            parts.1[part] = _mm512_castsi512_ps(joined(quarters[1]));
+        }
+        let (bias, multipliers) = parts;
+        let all = args.y_len();
+        let (y, target) = match &mut args.y {
+            ConvOutput::I8(y, target) => (y[..all].as_mut_ptr(), *target),
+            // Not asked for; there is room for it.
+            ConvOutput::F32(y) => (y[..all].as_mut_ptr().cast(), Target::new(0, 0, 0)),
+        };
+        Self { bias, multipliers, limits: Limits512::new(target), y, lanes }
+    }
+
+    /// Requantizes and stores the sums of one position on each of the first `lines` lines in a register, from element
+    /// `place` of the output on, `step` elements from one line to the next.
+    ///
+    /// # Safety
+    /// The output of the arguments is still there, and `place` is that of the first channel at a position of it, as are
+    /// those on the other lines.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    #[inline]
+    pub unsafe fn store(&self, place: usize, step: usize, lines: usize, sums: [__m512i; QUARTERS]) {
+        let mut results = [_mm512_setzero_si512(); QUARTERS];
+        for part in 0..QUARTERS {
+            results[part] = rounded(_mm512_mul_ps(_mm512_cvtepi32_ps(sums[part]), self.multipliers[part]));
+        }
+        let bytes = self.limits.packed(results);
+        let y = self.y.wrapping_add(place);
+        // SAFETY: `lanes` elements are there on each line, as the caller promises.
+        unsafe {
+            if WIDTH == 64 {
+                return _mm512_storeu_si512(y.cast(), bytes);
+            }
+            if WIDTH == 32 {
+                _mm256_storeu_si256(y.cast(), _mm512_castsi512_si256(bytes));
+                if lines > 1 {
+                    _mm256_storeu_si256(y.add(step).cast(), _mm512_extracti64x4_epi64::<1>(bytes));
+                }
+                return;
+            }
+            let put = |line: usize, quarter: __m128i| {
+                let y = y.wrapping_add(line * step);
+                match self.lanes {
+                    BLOCK => _mm_storeu_si128(y.cast(), quarter),
+                    8 => _mm_storel_epi64(y.cast(), quarter),
+                    lanes => _mm_mask_storeu_epi8(y, u16::MAX >> (BLOCK - lanes), quarter),
+                }
+            };
+            put(0, _mm512_castsi512_si128(bytes));
+            if lines > 1 {
+                put(1, _mm512_extracti32x4_epi32::<1>(bytes));
+            }
+            if lines > 2 {
+                put(2, _mm512_extracti32x4_epi32::<2>(bytes));
+            }
+            if lines > 3 {
+                put(3, _mm512_extracti32x4_epi32::<3>(bytes));
+            }
+        }
+    }
+}
+
+/// Four quarters as one register.
+#[target_feature(enable = "avx512f")]
+#[inline]
+pub(super) fn joined([a, b, c, d]: [__m128i; QUARTERS]) -> __m512i {
+    let two = _mm512_inserti32x4::<1>(_mm512_castsi128_si512(a), b);
+    _mm512_inserti32x4::<3>(_mm512_inserti32x4::<2>(two, c), d)
 }
 
 /// Bias, multipliers and results of up to 16 channels, with AVX2.
