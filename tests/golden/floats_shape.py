@@ -1,4 +1,4 @@
-"""Family float, second half: operators that move values, old attribute forms, shapes computed in the graph."""
+"""Family float, second half: operators that move or compare values, old attribute forms, shapes computed in the graph."""
 
 import numpy as np
 
@@ -79,6 +79,45 @@ def resizes():
     yield one("upsample_linear_opset9", image, "Upsample", double, opset=9, mode="linear", may_fall_back=True)
 
 
+def regions():
+    boxes = f32([[1.5, 0.5, 6, 5], [-2, -3, 2.5, 2], [3, 2, 3.25, 2.5], [5, 4, 1, 2], [-9, -9, 30, 40], [20, 20, 25, 30],
+                 [0, 0, 4, 16]])
+    images = ints(1, 0, 1, 0, 1, 0, 1)
+    cases = (("", 16, dict(sampling_ratio=2)), ("adaptive", 16, dict()), ("max", 16, dict(mode="max", sampling_ratio=3)),
+             ("max_adaptive", 16, dict(mode="max")),
+             ("output_half_pixel", 16, dict(coordinate_transformation_mode="output_half_pixel", sampling_ratio=1)),
+             ("opset10", 10, dict(spatial_scale=0.5)), ("scale", 16, dict(spatial_scale=0.75, sampling_ratio=2)))
+    for name, opset, attributes in cases:
+        g = Graph(FAMILY, f"roi_align_{name}".rstrip("_"), "float", opset)
+        x = g.input("x", g.real([2, 3, 6, 8]))
+        constant = name == "adaptive"
+        rois = boxes if constant else g.input("rois", boxes)
+        numbers = images if constant else g.input("batch_indices", images)
+        g.op("RoiAlign", x, rois, numbers, out="y", output_height=3, output_width=2, **attributes)
+        g.output("y")
+        yield g
+
+
+def comparisons():
+    """What is true is told as 1."""
+    def told(g, *sides, kind):
+        g.op("Cast", g.op(kind, *sides), to=1, out="y")
+        g.output("y")
+        return g
+    whole = lambda g, name, shape, dtype: g.input(name, g.ints(shape, dtype, -2, 2))
+    g = Graph(FAMILY, "one_hot", "float")
+    yield told(g, whole(g, "x", [2, 5, 1], np.int32), np.arange(-1, 4, dtype=np.int32), kind="Equal")
+    for kind in ("Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"):
+        g = Graph(FAMILY, f"{kind.lower()}_int64", "float")
+        yield told(g, whole(g, "a", [2, 1, 4], np.int64), whole(g, "b", [3, 1], np.int64), kind=kind)
+        # NaN, both zeros and infinity.
+        g = Graph(FAMILY, f"{kind.lower()}_of_constant", "float")
+        values = f32([np.nan, -np.inf, -1, -0.0, 0, 1, np.inf])
+        yield told(g, values, g.input("x", np.repeat(values[:, None], 7, 1)), kind=kind)
+    g = Graph(FAMILY, "xor", "float")
+    yield told(g, *(g.op("Cast", whole(g, n, s, np.int32), to=9) for n, s in (("a", [4, 1]), ("b", [3]))), kind="Xor")
+
+
 def dynamic():
     """What PyTorch exports for x.view(x.size(0), -1) and for a symbolic batch."""
     for name, opset in (("view_symbolic_batch", 13), ("view_symbolic_batch_opset9", 9)):
@@ -135,4 +174,6 @@ def dynamic():
 def cases():
     yield from movers()
     yield from resizes()
+    yield from regions()
+    yield from comparisons()
     yield from dynamic()

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use cygnet_core::bytes::{F32s, I32s, Span};
 use cygnet_core::kernels::source::Source;
 use cygnet_core::kernels::{
-    AttentionArgs, ConvF32Args, ConvI8Args, ConvOutput, Kernels, Operand, ReduceI8Args, RowI8, available,
+    AttentionArgs, AttentionPart, ConvF32Args, ConvI8Args, ConvOutput, Kernels, Operand, ReduceI8Args, RowI8, available,
 };
 use cygnet_core::plan::TensorId;
 use cygnet_core::plan::step::{Attention, LayerNorm, Pool, PoolKind, Reduce, ReduceKind, Softmax, Window};
@@ -283,6 +283,7 @@ fn attention<const TOKENS: u32>(bencher: Bencher<'_, '_>, set: &str) {
     bencher.counter(ItemsCount::new(2 * TOKENS as usize * count)).bench_local(|| {
         (kernels.attention)(AttentionArgs {
             step: &step,
+            part: AttentionPart::whole(&step),
             q: &q,
             k: &q,
             v: &q,

@@ -1,4 +1,6 @@
-//! Several threads at one step: how the work of a convolution is cut, so that the bits stay the same.
+//! Several threads at one step: how the work of convolutions and attention is cut, so that the bits stay the same.
+
+mod attention;
 
 use core::ops::Range;
 
@@ -6,9 +8,11 @@ use crate::bytes::{F32s, I32s};
 use crate::kernels::source::Source;
 use crate::kernels::view::{i8s_mut, i16s_inside};
 use crate::kernels::{Bias, ConvF32Args, ConvI8Args, ConvI16Args, ConvI16Output, ConvOutput, ReduceArgs};
-use crate::plan::step::{Pool, Step, Window};
+use crate::plan::step::{CachedAttention, Pool, Step, Window};
 use crate::quantization::{Stored, Target, TargetI16};
 use crate::weights::{BLOCK, F32_BLOCK, LANES, Segments};
+
+pub(crate) use attention::attention;
 
 /// Threads that work on one step together.
 ///
@@ -53,10 +57,21 @@ pub(crate) fn pays(step: &Step, least_work: u64) -> bool {
         Step::ConvF32(s) => (&s.window, true),
         Step::DepthwiseF32(s) => (&s.window, false),
         Step::Pool(s) => (&s.window, false),
+        Step::Attention(s) | Step::CachedAttention(CachedAttention { attention: s, .. }) => {
+            return attention::Parts::of(s, s.keys as usize, 2, least_work).is_some();
+        }
         _ => return false,
     };
     let share = if matches!(step, Step::ConvF32(_) | Step::DepthwiseF32(_)) { FLOAT_SHARE } else { 1 };
     Parts::of(window, dense, 2, least_work / share).is_some()
+}
+
+/// Parts that a team of `size` should do so much work in, `least` being the least for the whole; `None` when it is not worth
+/// it.
+fn parts_of(work: u64, least: u64, size: usize) -> Option<usize> {
+    // More parts than threads, where each is still worth it: a thread may be late.
+    let count = if work >= 4 * least * size as u64 { 2 * size } else { size };
+    (size > 1 && work >= least).then_some(count)
 }
 
 /// What a window is cut along.
@@ -97,9 +112,7 @@ impl Parts {
         let depth = if dense { window.group_in() } else { 1 };
         let work = window.positions() as u64 * u64::from(window.out_c) * (window.taps() * depth) as u64;
         let least = if dense { least } else { least / 4 };
-        if size < 2 || work < least {
-            return None;
-        }
+        let count = parts_of(work, least, size)?;
         let (axis, length) = if window.positions() == 1 && window.groups == 1 && dense {
             (Axis::Channels, (window.out_c as usize).div_ceil(BLOCK))
         } else if window.is_pointwise() && Source::of(window) == Source::InPlace {
@@ -109,8 +122,7 @@ impl Parts {
         } else {
             (Axis::Lines, window.out_h as usize)
         };
-        // More parts than threads, where each is still worth it: a thread may be late.
-        let count = if work >= 4 * least * size as u64 { 2 * size } else { size }.min(length);
+        let count = count.min(length);
         // The last part must see some of the image, not just padding.
         let last = (count - 1) * length / count * window.stride_h as usize;
         if matches!(axis, Axis::Lines) && last >= (window.in_h + window.pad_top) as usize {

@@ -1,7 +1,10 @@
 //! The proof, made once when a plan is read, that running it is safe and means something: tables and
 //! names inside the file, tensors inside the arena, tensors that live at the same time apart from each
-//! other, every value written before it is read, shapes and types of each step consistent,
+//! other, every tensor written from before it is read, shapes and types of each step consistent,
 //! accumulators unable to overflow.
+//!
+//! A tensor that copies fill piece by piece may have gaps, which this proof does not look for: an element there holds
+//! what was in the arena before. Such a plan gives numbers that mean nothing, but reads and writes nowhere else.
 
 pub(crate) mod demands;
 

@@ -1,7 +1,7 @@
 //! Layer normalisation and attention: near the formula in f64, and the same bits in every set of kernels.
 
 use cygnet_core::bytes::{F32s, Span};
-use cygnet_core::kernels::{AttentionArgs, Kernels, available};
+use cygnet_core::kernels::{AttentionArgs, AttentionPart, Kernels, available};
 use cygnet_core::plan::TensorId;
 use cygnet_core::plan::step::{Attention, LayerNorm};
 use proptest::prelude::*;
@@ -93,6 +93,7 @@ fn run(kernels: &Kernels, case: &Case) -> Vec<f32> {
     let mask = case.masked.then_some(&mask[..]);
     (kernels.attention)(AttentionArgs {
         step: s,
+        part: AttentionPart::whole(s),
         q: &q,
         k: &k,
         v: &v,

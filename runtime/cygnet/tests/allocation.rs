@@ -17,16 +17,16 @@ static ALLOCATIONS: AtomicUsize = AtomicUsize::new(0);
 /// Held by the test that counts.
 static ALONE: Mutex<()> = Mutex::new(());
 
-// Safety: every call is handed to the system's allocator as it is.
+// SAFETY: every call is handed to the system's allocator as it is.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.fetch_add(1, Ordering::Relaxed);
-        // Safety: the caller's promise is passed on.
+        // SAFETY: the caller's promise is passed on.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // Safety: as above.
+        // SAFETY: as above.
         unsafe { System.dealloc(pointer, layout) }
     }
 }

@@ -62,7 +62,7 @@ impl Fallback {
         for record in plan.steps() {
             let Step::HostStep(step) = &record.step else { continue };
             let (index, name) = (record.index, plan.text(record.name).to_string());
-            let model = match Model::from_bytes(plan.constant(step.model)) {
+            let model = match Model::from_own_bytes(plan.constant(step.model)) {
                 Ok(model) => model,
                 Err(source) => return Err(FallbackError::Model { index, name, source }),
             };

@@ -5,6 +5,7 @@
 //! The format: <https://github.com/onnx/onnx/blob/main/docs/IR.md>.
 
 mod external;
+mod operators;
 mod order;
 mod read;
 mod tensor;
@@ -283,7 +284,9 @@ impl Model {
             Some(folder) if !folder.as_os_str().is_empty() => folder,
             _ => Path::new("."),
         };
-        read::model(&bytes, Some(folder))
+        let model = read::model(&bytes, Some(folder))?;
+        model.warn_of_newer_operators(&path.display().to_string());
+        Ok(model)
     }
 
     /// Reads a model that keeps all its data inside.
@@ -291,7 +294,24 @@ impl Model {
     /// # Errors
     /// [`ModelError`] naming the tensor or node; any bytes may be given.
     pub fn from_bytes(bytes: &[u8]) -> Result<Model, ModelError> {
+        let model = Model::from_own_bytes(bytes)?;
+        model.warn_of_newer_operators("the model");
+        Ok(model)
+    }
+
+    /// The same of what the compiler has written, which is told of nothing anew.
+    pub(crate) fn from_own_bytes(bytes: &[u8]) -> Result<Model, ModelError> {
         read::model(bytes, None)
+    }
+
+    fn warn_of_newer_operators(&self, name: &str) {
+        let (version, newest) = (self.opset(), operators::NEWEST_SET);
+        if version > newest {
+            log::warn!(
+                "{name} has version {version} of the standard operator set, and the newest known here is {newest}: should \
+                 an operator have changed since, answers may be wrong; export with version {newest} or below to be sure"
+            );
+        }
     }
 
     /// The model as the bytes of a `.onnx` file, all data inside.

@@ -177,11 +177,19 @@ impl Card {
             let mend = std::format!("a list of names in `labels`; \"{stranger}\" is none");
             return Some(("evaluation.negatives".to_string(), mend));
         }
-        if let Some((boxes, spec)) = self.told_boxes().zip(self.image_spec()) {
+        if let Some((axis, _)) = self.dims.iter().find(|(_, extent)| **extent == 0) {
+            return Some((std::format!("dims.{axis}"), "at least 1".to_string()));
+        }
+        if let Some(boxes) = self.told_boxes() {
+            if !matches!(self.input, Input::Image(_)) {
+                return Some(refusal("kind", "\"image\" where there is [boxes]"));
+            }
             if self.labels.is_empty() {
                 return Some(("labels".to_string(), "given where there are boxes: their number is needed".to_string()));
             }
-            if let Err(refusal) = boxes.decoder(self.labels.len(), spec.width, spec.height) {
+            if let Some(spec) = self.image_spec()
+                && let Err(refusal) = boxes.decoder(self.labels.len(), spec.width, spec.height)
+            {
                 return Some(refusal);
             }
         }
@@ -201,6 +209,9 @@ impl Card {
         }
         if self.speech.is_some() && !matches!(self.input, Input::Audio(_)) {
             return Some(refusal("kind", "\"audio\" where there is [speech]"));
+        }
+        if let Some(refused) = self.text.as_ref().and_then(|text| text.refusal(self.labels.len())) {
+            return Some(refused);
         }
         if self.text.as_ref().is_some_and(|text| text.hop.is_some()) && !matches!(self.input, Input::Audio(_)) {
             return Some(refusal("kind", "\"audio\" where [text] has a `hop`"));

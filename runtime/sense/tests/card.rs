@@ -237,6 +237,56 @@ fn a_message_names_the_field_and_the_mend() {
 }
 
 #[test]
+fn numbers_that_make_no_sense_are_refused() {
+    let boxes = |key: &str| format!("[boxes]\ndecoder = \"ssd\"\n{key}\n[source]");
+    let anchors = |keys: &str| boxes(&format!("[[boxes.anchors]]\n{keys}"));
+    let within = "must be within 0 and 1";
+    let cases = [
+        (OBJECTS, boxes("score_threshold = nan"), "`boxes.score_threshold`", within),
+        (OBJECTS, boxes("score_threshold = 50.0"), "`boxes.score_threshold`", within),
+        (OBJECTS, boxes("iou_threshold = -0.5"), "`boxes.iou_threshold`", within),
+        (OBJECTS, boxes("iou_threshold = inf"), "`boxes.iou_threshold`", within),
+        (OBJECTS, boxes("variances = [0.1, 0.1, nan, 0.2]"), "`boxes.variances`", "must be finite numbers above 0"),
+        (OBJECTS, boxes("variances = [0.1, 0.1, 0.0, 0.2]"), "`boxes.variances`", "must be finite numbers above 0"),
+        (
+            OBJECTS,
+            anchors("stride = 0.0\nscales = [8.0]\nratios = [1.0]"),
+            "`boxes.anchors.stride`",
+            "must be at least one pixel",
+        ),
+        (
+            OBJECTS,
+            anchors("stride = 8.0\noffset = nan\nscales = [8.0]\nratios = [1.0]"),
+            "`boxes.anchors.offset`",
+            "must be a finite number",
+        ),
+        (OBJECTS, "[dims]\nbatch = 0\n[source]".to_string(), "`dims.batch`", "must be at least 1"),
+        (VOICE, "[speech]\nthreshold = nan".to_string(), "`speech.threshold`", within),
+        (VOICE, "[speech]\nrelease = -0.1".to_string(), "`speech.release`", "must be within 0 and `threshold`"),
+        (SPOKEN, "[text]\nblank = 4".to_string(), "`text.blank`", "must be the index of one of `labels`"),
+    ];
+    for (text, to, field, mend) in cases {
+        let from = ["[speech]", "[text]", "[source]"].into_iter().find(|table| text.contains(table)).unwrap();
+        let error = Card::parse(&text.replacen(from, &to, 1)).unwrap_err().to_string();
+        assert!(error.contains(field) && error.contains(mend), "{to}: {error}");
+    }
+    let masked = "name = \"a\"\ntask = \"segmentation\"\nlabels = [\"cat\"]\n[input]\nkind = \"image\"\nwidth = 4\n\
+                  height = 4\n[mask]\nform = \"threshold\"\nthreshold = nan";
+    let error = Card::parse(masked).unwrap_err().to_string();
+    assert!(error.contains("`mask.threshold` must be a finite number"), "{error}");
+    let tensors = "name = \"a\"\ntask = \"detection\"\nlabels = [\"cat\"]\n[input]\nkind = \"tensor\"\n[boxes]\n\
+                   decoder = \"rows\"";
+    let error = Card::parse(tensors).unwrap_err().to_string();
+    assert!(error.contains("`input.kind` must be \"image\" where there is [boxes]"), "{error}");
+}
+
+#[test]
+fn a_blank_behind_all_labels_needs_no_name() {
+    let blank = |number: u32| SPOKEN.replace("[text]", &format!("[text]\nblank = {number}"));
+    assert_eq!(Card::parse(&blank(3)).unwrap().text.map(|text| text.blank), Some(3));
+}
+
+#[test]
 fn a_missing_file_is_named() {
     let error = Card::load("no/such/card.toml").unwrap_err();
     assert!(matches!(error, CardError::Read { .. }));

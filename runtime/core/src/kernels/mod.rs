@@ -28,6 +28,7 @@ pub mod view;
 mod x86;
 
 use core::cell::Cell;
+use core::ops::Range;
 
 use crate::bytes::{F32s, I32s, I64s};
 use crate::kinds::Kinds;
@@ -178,10 +179,43 @@ pub struct ConvF32Args<'a> {
     pub high: f32,
 }
 
+/// What of an [`Attention`] is worked on: all of it, or what one thread does.
+#[derive(Clone, Debug)]
+pub struct AttentionPart {
+    /// Sequences.
+    pub sequences: Range<usize>,
+    /// Heads of queries, from the first of those on that read the same keys.
+    pub heads: Range<usize>,
+    /// Queries of each head.
+    pub queries: Range<usize>,
+}
+
+impl AttentionPart {
+    /// All of it.
+    #[must_use]
+    pub fn whole(s: &Attention) -> Self {
+        let [sequences, heads, queries] = [s.batch, s.heads, s.queries].map(|count| 0..count as usize);
+        Self { sequences, heads, queries }
+    }
+
+    /// From the first of its results to behind the last.
+    pub(crate) fn results(&self, s: &Attention) -> Range<usize> {
+        let place = |sequence: usize, head: usize, query: usize| {
+            let [sequences, heads, queries] = s.y_strides.map(|stride| stride as usize);
+            sequence * sequences + head * heads + query * queries
+        };
+        let first = place(self.sequences.start, self.heads.start, self.queries.start);
+        let last = [&self.sequences, &self.heads, &self.queries].map(|range| range.end.saturating_sub(1));
+        first..place(last[0], last[1], last[2]) + s.value_width as usize
+    }
+}
+
 /// Operands of [`Kernels::attention`]; see [`Attention`] for strides and the formula.
 pub struct AttentionArgs<'a> {
     /// The step.
     pub step: &'a Attention,
+    /// What of it is worked on.
+    pub part: AttentionPart,
     /// Queries.
     pub q: &'a [f32],
     /// Keys.
@@ -190,13 +224,22 @@ pub struct AttentionArgs<'a> {
     pub v: &'a [f32],
     /// What is added to the scores.
     pub mask: Option<&'a [f32]>,
-    /// Result.
+    /// Result, from the first element of the part on.
     pub y: &'a mut [f32],
     /// Keys in front of the first query, where each query sees those, its own and the ones between; `None` where all see
     /// all.
     pub before: Option<usize>,
     /// [`Attention::scratch_len`] elements.
     pub scratch: &'a mut [f32],
+}
+
+impl AttentionArgs<'_> {
+    /// Keys that the queries up to this one see.
+    #[inline]
+    pub(crate) fn seen(&self, query: usize) -> usize {
+        let keys = self.step.keys as usize;
+        self.before.map_or(keys, |before| before.saturating_add(query).saturating_add(1).min(keys))
+    }
 }
 
 /// One side of an element-wise step.

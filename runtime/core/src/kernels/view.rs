@@ -46,21 +46,21 @@ pub(crate) fn fill<T: Copy>(elements: &mut [T], range: core::ops::Range<usize>, 
 /// Bytes as int8.
 #[must_use]
 pub fn i8s(bytes: &[u8]) -> &[i8] {
-    // Safety: u8 and i8 have the same size and alignment, and every bit pattern is valid for both.
+    // SAFETY: u8 and i8 have the same size and alignment, and every bit pattern is valid for both.
     unsafe { core::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) }
 }
 
 /// Bytes as int8, to write.
 #[must_use]
 pub fn i8s_mut(bytes: &mut [u8]) -> &mut [i8] {
-    // Safety: as in `i8s`; the exclusive borrow passes on.
+    // SAFETY: as in `i8s`; the exclusive borrow passes on.
     unsafe { core::slice::from_raw_parts_mut(bytes.as_mut_ptr().cast(), bytes.len()) }
 }
 
 /// Bytes as f32, without a remainder; empty when they are not aligned.
 #[must_use]
 pub fn f32s(bytes: &[u8]) -> &[f32] {
-    // Safety: every bit pattern is a valid f32; align_to keeps to alignment and length.
+    // SAFETY: every bit pattern is a valid f32; align_to keeps to alignment and length.
     let (before, values, _) = unsafe { bytes.align_to::<f32>() };
     if before.is_empty() { values } else { &[] }
 }
@@ -68,7 +68,7 @@ pub fn f32s(bytes: &[u8]) -> &[f32] {
 /// Bytes as f32, to write, without a remainder; empty when they are not aligned.
 #[must_use]
 pub fn f32s_mut(bytes: &mut [u8]) -> &mut [f32] {
-    // Safety: every bit pattern is valid for f32 and for u8; align_to_mut keeps to alignment and length.
+    // SAFETY: every bit pattern is valid for f32 and for u8; align_to_mut keeps to alignment and length.
     let (before, values, _) = unsafe { bytes.align_to_mut::<f32>() };
     if before.is_empty() { values } else { &mut [] }
 }
@@ -76,7 +76,7 @@ pub fn f32s_mut(bytes: &mut [u8]) -> &mut [f32] {
 /// Bytes as int16, without a remainder; empty when they are not aligned.
 #[must_use]
 pub fn i16s(bytes: &[u8]) -> &[i16] {
-    // Safety: every bit pattern is a valid i16; align_to keeps to alignment and length.
+    // SAFETY: every bit pattern is a valid i16; align_to keeps to alignment and length.
     let (before, values, _) = unsafe { bytes.align_to::<i16>() };
     if before.is_empty() { values } else { &[] }
 }
@@ -84,7 +84,7 @@ pub fn i16s(bytes: &[u8]) -> &[i16] {
 /// Bytes as int16, to write, without a remainder; empty when they are not aligned.
 #[must_use]
 pub fn i16s_mut(bytes: &mut [u8]) -> &mut [i16] {
-    // Safety: every bit pattern is valid for i16 and for u8; align_to_mut keeps to alignment and length.
+    // SAFETY: every bit pattern is valid for i16 and for u8; align_to_mut keeps to alignment and length.
     let (before, values, _) = unsafe { bytes.align_to_mut::<i16>() };
     if before.is_empty() { values } else { &mut [] }
 }
@@ -92,14 +92,21 @@ pub fn i16s_mut(bytes: &mut [u8]) -> &mut [i16] {
 /// The int16 that lie whole inside bytes at any address, to write.
 #[must_use]
 pub(crate) fn i16s_inside(bytes: &mut [u8]) -> &mut [i16] {
-    // Safety: as in `i16s_mut`.
+    // SAFETY: as in `i16s_mut`.
     unsafe { bytes.align_to_mut::<i16>().1 }
+}
+
+/// The f32 that lie whole inside bytes at any address, to write.
+#[must_use]
+pub(crate) fn f32s_inside(bytes: &mut [u8]) -> &mut [f32] {
+    // SAFETY: as in `f32s_mut`.
+    unsafe { bytes.align_to_mut::<f32>().1 }
 }
 
 /// Shared writable bytes as int16, without a remainder; empty when they are not aligned.
 #[must_use]
 pub fn i16_cells(bytes: &[Cell<u8>]) -> &[Cell<i16>] {
-    // Safety: Cell<i16> has the layout of i16, for which every bit pattern is valid.
+    // SAFETY: Cell<i16> has the layout of i16, for which every bit pattern is valid.
     let (before, values, _) = unsafe { bytes.align_to::<Cell<i16>>() };
     if before.is_empty() { values } else { &[] }
 }
@@ -107,14 +114,14 @@ pub fn i16_cells(bytes: &[Cell<u8>]) -> &[Cell<i16>] {
 /// Shared writable bytes as int8.
 #[must_use]
 pub fn i8_cells(bytes: &[Cell<u8>]) -> &[Cell<i8>] {
-    // Safety: Cell<u8> and Cell<i8> have the same layout, and every bit pattern is valid for both.
+    // SAFETY: Cell<u8> and Cell<i8> have the same layout, and every bit pattern is valid for both.
     unsafe { core::slice::from_raw_parts(bytes.as_ptr().cast(), bytes.len()) }
 }
 
 /// Shared writable bytes as f32, without a remainder; empty when they are not aligned.
 #[must_use]
 pub fn f32_cells(bytes: &[Cell<u8>]) -> &[Cell<f32>] {
-    // Safety: Cell<f32> has the layout of f32, for which every bit pattern is valid.
+    // SAFETY: Cell<f32> has the layout of f32, for which every bit pattern is valid.
     let (before, values, _) = unsafe { bytes.align_to::<Cell<f32>>() };
     if before.is_empty() { values } else { &[] }
 }

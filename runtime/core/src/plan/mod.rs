@@ -259,14 +259,14 @@ impl<'p> Plan<'p> {
     }
 
     /// Bytes of room that a thread of a [`crate::Team`] needs, at any address: the most that a step takes as scratch, and
-    /// one more where that is int16.
+    /// some more where its elements are of several bytes.
     #[must_use]
     pub fn scratch_bytes(&self) -> usize {
         let mut most = 0;
         for record in self.steps() {
             record.step.visit_tensors(&mut |id, access| {
                 if access == step::Access::Scratch {
-                    let odd = |tensor: &Tensor| usize::from(tensor.dtype == DType::I16);
+                    let odd = |tensor: &Tensor| tensor.dtype.bytes() - 1;
                     most = most.max(self.tensor(id).map_or(0, |tensor| tensor.bytes() + odd(&tensor)));
                 }
             });

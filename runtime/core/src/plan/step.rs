@@ -120,6 +120,8 @@ steps! {
     37 ConvI8Dynamic(ConvI8Dynamic),
     38 CacheRows(CacheRows),
     39 CachedAttention(CachedAttention),
+    42 RoiAlign(RoiAlign),
+    43 Compare(Compare),
 }
 
 /// What a step does with one of its tensors.
@@ -191,6 +193,11 @@ impl Step {
             Self::Fill(s) => visit(s.y, Write),
             Self::Gather(s) => pair(s.x, s.y),
             Self::ResizeLinear(s) => pair(s.x, s.y),
+            Self::RoiAlign(s) => {
+                pair(s.x, s.y);
+                visit(s.boxes, Read);
+                visit(s.images, Read);
+            }
             Self::ArgMax(s) => pair(s.x, s.y),
             Self::Quantize(s) => pair(s.x, s.y),
             Self::Dequantize(s) => pair(s.x, s.y),
@@ -211,6 +218,12 @@ impl Step {
             Self::Select(s) => {
                 pair(s.condition, s.y);
                 s.a.into_iter().chain(s.b).for_each(|id| visit(id, Read));
+            }
+            Self::Compare(s) => {
+                pair(s.a, s.y);
+                if let Some(b) = s.b {
+                    visit(b, Read);
+                }
             }
             Self::LayerNorm(s) => {
                 pair(s.x, s.y);

@@ -46,6 +46,7 @@ pub(crate) const ALL: Demands = {
     table[opcode::Table] = elementwise::table;
     table[opcode::Unary] = elementwise::unary;
     table[opcode::Select] = elementwise::select;
+    table[opcode::Compare] = elementwise::compare;
     table[opcode::Quantize] = elementwise::quantize;
     table[opcode::QuantizeDynamic] = elementwise::quantize_dynamic;
     table[opcode::Dequantize] = elementwise::dequantize;
@@ -62,6 +63,7 @@ pub(crate) const ALL: Demands = {
     table[opcode::Gather] = movement::gather;
     table[opcode::Lookup] = movement::lookup;
     table[opcode::ResizeLinear] = movement::resize_linear;
+    table[opcode::RoiAlign] = movement::roi_align;
     table[opcode::HostStep] = movement::host;
     table
 };

@@ -378,6 +378,7 @@ fn for_each_id(step: &mut Step, change: &dyn Fn(&mut TensorId)) {
         Step::Fill(s) => ids!(s: y),
         Step::Gather(s) => ids!(s: x, y),
         Step::ResizeLinear(s) => ids!(s: x, y),
+        Step::RoiAlign(s) => ids!(s: x, boxes, images, y),
         Step::ArgMax(s) => ids!(s: x, y),
         Step::Quantize(s) => ids!(s: x, y),
         Step::Dequantize(s) => ids!(s: x, y),
@@ -394,6 +395,10 @@ fn for_each_id(step: &mut Step, change: &dyn Fn(&mut TensorId)) {
         Step::Select(s) => {
             ids!(s: condition, y);
             optional(&mut s.a);
+            optional(&mut s.b);
+        }
+        Step::Compare(s) => {
+            ids!(s: a, y);
             optional(&mut s.b);
         }
         Step::LayerNorm(s) => {
@@ -453,6 +458,7 @@ fn for_each_span(step: &mut Step, change: &dyn Fn(&mut Span)) {
         Step::Lstm(s) | Step::Gru(s) | Step::Rnn(s) => spans!(s: weights, multipliers, bias, peepholes),
         Step::Lookup(s) => spans!(s: constant, scales),
         Step::Select(s) => spans!(s: a_constant, b_constant),
+        Step::Compare(s) => spans!(s: constant),
         Step::LayerNorm(s) => spans!(s: scale, bias),
         Step::ConvI8Dynamic(s) => {
             spans!(s: offsets);

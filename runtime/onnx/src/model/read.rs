@@ -8,6 +8,7 @@ use tract_onnx::pb;
 use tract_onnx::pb::attribute_proto::AttributeType;
 use tract_onnx::pb::tensor_proto::{DataLocation, DataType};
 
+use super::operators::check_inputs;
 use super::{Attribute, DType, Dim, Model, ModelError, Node, Tensor, ValueInfo, external};
 
 /// Reads a model; `folder` is where external data may lie.
@@ -126,6 +127,7 @@ fn node(proto: pb::NodeProto, folder: Option<&Path>) -> Result<Node, ModelError>
     if node.outputs.iter().all(String::is_empty) {
         return Err(ModelError::node(&node, "it has no output"));
     }
+    check_inputs(&node)?;
     for proto in proto.attribute {
         let name = proto.name.clone();
         let value = attribute(proto, folder).map_err(|e| ModelError::node(&node, format!("attribute {name}: {e}")))?;

@@ -96,9 +96,20 @@ fn broken_graphs_are_refused_by_name() {
     refused(|g| g.node[0].input[0] = "y".into(), "cycle");
     refused(|g| g.output[0].name = "z".into(), "\"z\"");
     refused(|g| g.node[1].output.clear(), "no output");
+    refused(|g| g.node[0].input.push("x".into()), "\"add\": it has 3 inputs, and Add takes at most 2");
     let mut without_opset = proto();
     without_opset.opset_import.clear();
     assert!(Model::from_bytes(&without_opset.encode_to_vec()).unwrap_err().to_string().contains("opset_import"));
+}
+
+#[test]
+fn inputs_without_a_name_and_operators_of_others_are_not_counted() {
+    assert!(read(|g| g.node[0].input.push(String::new())).is_ok());
+    let other = |g: &mut pb::GraphProto| {
+        g.node[0].domain = "of.others".into();
+        g.node[0].input.push("x".into());
+    };
+    assert!(read(other).is_ok());
 }
 
 #[test]

@@ -29,10 +29,10 @@ pub struct Boxes {
     /// With `rows`: whether the output is `[columns, rows]`.
     #[serde(default)]
     pub transposed: bool,
-    /// Boxes with a lower score are dropped: 0.01 when not given.
+    /// Boxes with a lower score are dropped, within 0 and 1: 0.01 when not given.
     #[serde(default = "least_score")]
     pub score_threshold: f32,
-    /// Of boxes of a class with a larger intersection over union the best stays: 0.5 when not given.
+    /// Of boxes of a class with a larger intersection over union the best stays, within 0 and 1: 0.5 when not given.
     #[serde(default = "half")]
     pub iou_threshold: f32,
     /// With `ssd`: the anchors, level after level; where they are not given, a third output tells them.
@@ -93,8 +93,17 @@ impl Boxes {
         if self.decoder != BoxForm::Ssd && !self.anchors.is_empty() {
             return refuse("anchors", "left out, or `decoder` be \"ssd\"");
         }
-        if !anchors.variances.iter().all(|variance| variance.is_finite()) {
-            return refuse("variances", "finite numbers");
+        for (field, threshold) in [("score_threshold", self.score_threshold), ("iou_threshold", self.iou_threshold)] {
+            // Not so for NaN either.
+            if !(0.0..=1.0).contains(&threshold) {
+                return refuse(field, "within 0 and 1");
+            }
+        }
+        if self.decoder != BoxForm::Ssd && self.variances.is_some() {
+            return refuse("variances", "left out, or `decoder` be \"ssd\"");
+        }
+        if !usable(&anchors.variances) {
+            return refuse("variances", "finite numbers above 0");
         }
         if self.anchors.len() > MAX_LEVELS {
             return refuse("anchors", &std::format!("at most {MAX_LEVELS} levels"));
@@ -125,7 +134,6 @@ impl Anchors {
             Stride::Both(both) => [both; 2],
             Stride::Each(each) => each,
         };
-        let usable = |values: &[f32]| values.iter().all(|value| value.is_finite() && *value > 0.0);
         if !usable(&stride) || stride.iter().any(|stride| *stride < 1.0) {
             return Err(("stride", "at least one pixel"));
         }
@@ -143,6 +151,11 @@ impl Anchors {
         level.ratios.iter_mut().zip(&self.ratios).for_each(|(to, from)| *to = *from);
         Ok(level)
     }
+}
+
+/// Whether all are finite numbers above 0.
+fn usable(values: &[f32]) -> bool {
+    values.iter().all(|value| value.is_finite() && *value > 0.0)
 }
 
 fn least_score() -> f32 {

@@ -37,6 +37,14 @@ pub struct Text {
 }
 
 impl Text {
+    /// What cannot be used with so many labels. None are told where the model's file has them.
+    pub(super) fn refusal(&self, labels: usize) -> Option<Refusal> {
+        // The last class need not have a name where it is the blank.
+        let is_beyond = labels > 0 && self.blank as usize > labels;
+        is_beyond
+            .then(|| ("text.blank".to_string(), "the index of one of `labels`, from 0, or their number".to_string()))
+    }
+
     /// How spoken text is heard, where it is.
     pub(super) fn runs(&self, audio: &AudioSpec) -> Result<Option<Runs>, Refusal> {
         let in_table = |field: &str, mend: &str| (std::format!("text.{field}"), mend.to_string());

@@ -70,19 +70,17 @@ pub(crate) fn attention(args: AttentionArgs<'_>) {
 #[inline(always)]
 pub(crate) unsafe fn attention_by<P: Products>(mut args: AttentionArgs<'_>) {
     let s = args.step;
-    // Keys that the queries up to this one see.
-    let seen = |query: usize| match args.before {
-        Some(before) => before.saturating_add(query).saturating_add(1).min(s.keys as usize),
-        None => s.keys as usize,
-    };
-    let known = seen((s.queries as usize).saturating_sub(1));
+    // Of the whole step, so that a part of it gives the same bits.
+    let known = args.seen((s.queries as usize).saturating_sub(1));
     let (width, keys) = (s.width as usize, known.next_multiple_of(LANES));
     let scratch = core::mem::take(&mut args.scratch);
+    let results = args.part.results(s).start;
+    let (heads, queries) = (args.part.heads.clone(), args.part.queries.clone());
     let Some((columns, rest)) = scratch.split_at_mut_checked(width * keys) else { return };
     let Some((tile, scores)) = rest.split_at_mut_checked(width * TILE) else { return };
     let scores = part_mut(scores, 0, TILE * keys);
-    for batch in 0..s.batch as usize {
-        for head in 0..s.heads as usize {
+    for batch in args.part.sequences.clone() {
+        for head in heads.clone() {
             let rows = |[batch_stride, head_stride, step]: [u32; 3], head: usize| -> Rows {
                 (batch * batch_stride as usize + head * head_stride as usize, step as usize)
             };
@@ -91,8 +89,8 @@ pub(crate) unsafe fn attention_by<P: Products>(mut args: AttentionArgs<'_>) {
                 by_columns((width, known), args.k, rows(s.k_strides, shared), columns);
             }
             let (q, v, y) = (rows(s.q_strides, head), rows(s.v_strides, shared), rows(s.y_strides, head));
-            for first in (0..s.queries as usize).step_by(TILE) {
-                let count = TILE.min(s.queries as usize - first);
+            for first in queries.clone().step_by(TILE) {
+                let count = TILE.min(queries.end - first);
                 let row = |(start, step): Rows, query: usize| start + (first + query) * step;
                 let queries = [0, 1, 2, 3].map(|query: usize| part(args.q, row(q, query.min(count - 1)), width));
                 let [a, b, c, d] = queries;
@@ -103,7 +101,7 @@ pub(crate) unsafe fn attention_by<P: Products>(mut args: AttentionArgs<'_>) {
                 unsafe { P::scores(s.scale, columns, tile, scores) };
                 let mask_at = [batch, head, first];
                 for (query, scores) in scores.chunks_exact_mut(keys.max(1)).enumerate().take(count) {
-                    mask(s, args.mask, mask_at, query, seen(first + query), scores);
+                    mask(s, args.mask, mask_at, query, args.seen(first + query), scores);
                 }
                 let inverses = weights(scores, keys);
                 let weights = [0, 1, 2, 3].map(|query| part(scores, query * keys, known));
@@ -116,7 +114,7 @@ pub(crate) unsafe fn attention_by<P: Products>(mut args: AttentionArgs<'_>) {
                     for (query, (sums, inverse)) in sums.iter_mut().zip(inverses).enumerate().take(count) {
                         let sums = part_mut(sums, 0, done);
                         sums.iter_mut().for_each(|sum| *sum *= inverse);
-                        copy(part_mut(args.y, row(y, query) + at, done), sums);
+                        copy(part_mut(args.y, (row(y, query) + at).wrapping_sub(results), done), sums);
                     }
                     at += done;
                 }

@@ -1,6 +1,7 @@
 //! The portable kernels: plain loops, the specification of every step.
 
 pub(crate) mod attention;
+mod compare;
 pub(crate) mod conv;
 pub(crate) mod conv_f32;
 pub(crate) mod conv_i16;
@@ -13,12 +14,15 @@ pub mod movement;
 pub(crate) mod pool;
 pub mod recurrent;
 mod resize;
+mod roi_align;
 pub(crate) mod softmax;
 
+pub use compare::compare;
 pub(crate) use elementwise::for_each_row;
 pub use elementwise::{binary_f32, cast, table_f32, table_i16};
 pub use pool::{arg_max, matmul_i8, reduce_f32};
 pub use resize::resize_linear;
+pub use roi_align::roi_align;
 pub use softmax::softmax_f32;
 
 use super::{Kernels, KernelsI16};

@@ -112,6 +112,46 @@ crate::record! {
     }
 }
 
+crate::word_enum! {
+    /// How two elements are compared. With a NaN only [`NotEqual`](Self::NotEqual) holds.
+    Comparison {
+        /// `a < b`
+        Less = 1,
+        /// `a = b`
+        Equal = 2,
+        /// `a ≤ b`
+        LessOrEqual = 3,
+        /// `a > b`
+        Greater = 4,
+        /// `a ≥ b`
+        GreaterOrEqual = 6,
+        /// `a ≠ b`
+        NotEqual = 13,
+    }
+}
+
+crate::record! {
+    /// Compares elements, with broadcasting; strides count elements, 0 repeats. Of truths the true one is the greater.
+    Compare {
+        /// How: the sum of 1 where it holds for less, 2 for equal, 4 for greater and 8 where one is NaN.
+        comparison: Comparison,
+        /// Left side, float32, int32, int64 or bool.
+        a: TensorId,
+        /// Right side, or none when it is `constant`.
+        b: Option<TensorId>,
+        /// Right side as constant, of the same type as `a`.
+        constant: Span,
+        /// Result, bool, row-major over `dims`.
+        y: TensorId,
+        /// Dimensions of the result; those in front are 1.
+        dims: [u32; MAX_RANK],
+        /// Strides of `a`.
+        a_strides: [u32; MAX_RANK],
+        /// Strides of `b`.
+        b_strides: [u32; MAX_RANK],
+    }
+}
+
 crate::record! {
     /// float32 to int8 with scale and zero point of this run
     /// ([DynamicQuantizeLinear](https://onnx.ai/onnx/operators/onnx__DynamicQuantizeLinear.html)): from the least `a` and

@@ -109,3 +109,53 @@ crate::record! {
         multiplier: f32,
     }
 }
+
+crate::record! {
+    /// Values of boxes of pictures, float32, each box in `out_h × out_w` cells:
+    /// [RoiAlign](https://onnx.ai/onnx/operators/onnx__RoiAlign.html) (He and others 2017, «Mask R-CNN»).
+    ///
+    /// An edge `e` lies at `e·scale`, half a pixel less with `half_pixel`. Sample `i` of `n` of cell `c` lies, down and
+    /// across, at `start + c·cell + (i + 0.5)·cell/n`, `cell` being the length of the box (without `half_pixel` at least 1)
+    /// over the number of cells. There the four pixels around count with the products `w` of their weights down and across;
+    /// farther than 1 in front of the first line or column, or behind the last one's end, a sample is 0.
+    /// The result is `Σ (w₁a + w₂b + w₃c + w₄d) / n²`, samples in order of lines, or the greatest `w·x` of all samples.
+    /// Nothing is fused. A box of a picture that is not there is an error of the run.
+    RoiAlign {
+        /// Pictures `[batch, in_h, in_w, channels]`, float32.
+        x: TensorId,
+        /// Left, upper, right and lower edge of each box, `[count, 4]`, float32.
+        boxes: TensorId,
+        /// The picture of each box, `[count]`, int64.
+        images: TensorId,
+        /// Output `[count, out_h, out_w, channels]`, float32.
+        y: TensorId,
+        /// Pictures.
+        batch: u32,
+        /// Input rows.
+        in_h: u32,
+        /// Input columns.
+        in_w: u32,
+        /// Channels.
+        channels: u32,
+        /// Boxes.
+        count: u32,
+        /// Rows of cells.
+        out_h: u32,
+        /// Columns of cells.
+        out_w: u32,
+        /// Samples of a cell, down as well as across, at most [`RoiAlign::MOST_SAMPLES`]; 0: the length of the cell in
+        /// pixels, rounded up, for each box.
+        samples: u32,
+        /// What edges are multiplied by.
+        scale: f32,
+        /// 1 where edges are those of pixels and not their middles.
+        half_pixel: u32,
+        /// 1 for the greatest, 0 for the mean.
+        greatest: u32,
+    }
+}
+
+impl RoiAlign {
+    /// The greatest [`samples`](Self::samples).
+    pub const MOST_SAMPLES: u32 = 1 << 12;
+}

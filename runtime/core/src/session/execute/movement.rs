@@ -1,10 +1,15 @@
 //! Steps that move elements.
 
+use super::Context;
 use super::executors::executors;
-use crate::bytes::U32s;
+use super::transformer::apart;
+use crate::bytes::{I64s, U32s};
+use crate::error::Error;
 use crate::kernels::portable::{self, movement};
 use crate::kernels::view::{f32s, f32s_mut, i8s, i8s_mut, i16s, i16s_mut};
+use crate::plan::step::Step;
 use crate::quantization::{Target, TargetI16};
+use crate::session::Host;
 
 executors! {
     copy(context, s: Copy) {
@@ -57,4 +62,15 @@ executors! {
         let stored = out.iter_mut().map(|y| move |value: f32| *y = target.store(value * s.multiplier));
         portable::resize_linear(s, rows, columns, real, stored);
     }
+}
+
+pub(super) fn roi_align(context: &mut Context<'_, '_>, step: &Step, _: &mut dyn Host) -> Result<(), Error> {
+    let Step::RoiAlign(s) = step else { return Err(context.refused()) };
+    let (refused, outside) = (context.refused(), Error::IndexOutside { step: context.index });
+    let [x, boxes, images, y] = [s.x, s.boxes, s.images, s.y].map(|id| context.tensor(id).map(|place| place.range));
+    let (y, _, around) = apart(context.arena, y?, 0..0).ok_or(refused)?;
+    let read = |range| around.get(&range).ok_or(refused);
+    let (x, boxes, images) = (read(x?)?, read(boxes?)?, read(images?)?);
+    let inside = portable::roi_align(s, f32s(x), f32s(boxes), I64s::new(images), f32s_mut(y));
+    if inside { Ok(()) } else { Err(outside) }
 }

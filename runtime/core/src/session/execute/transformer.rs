@@ -8,17 +8,18 @@ use crate::bytes::{F32s, I32s, I64s, Span};
 use crate::error::Error;
 use crate::kernels::portable::{self, movement};
 use crate::kernels::view::{f32_cells, f32s, f32s_mut, i8s};
-use crate::kernels::{AttentionArgs, Operand};
+use crate::kernels::{AttentionArgs, AttentionPart, Operand};
 use crate::plan::step::{Attention, BinaryOp, Select, Step};
 use crate::plan::{DType, MAX_RANK, TensorId};
 use crate::session::Host;
+use crate::team;
 
 /// What of the arena lies around two parts that a step writes: pieces, and where they start.
-struct Around<'a>([(usize, &'a [u8]); 3]);
+pub(super) struct Around<'a>([(usize, &'a [u8]); 3]);
 
 impl<'a> Around<'a> {
     /// The bytes of a tensor, which lie apart from what is written.
-    fn get(&self, range: &Range<usize>) -> Option<&'a [u8]> {
+    pub(super) fn get(&self, range: &Range<usize>) -> Option<&'a [u8]> {
         self.0.iter().find_map(|&(start, piece)| {
             piece.get(range.start.checked_sub(start)?..)?.get(..range.end.checked_sub(range.start)?)
         })
@@ -26,7 +27,11 @@ impl<'a> Around<'a> {
 }
 
 /// Takes the two parts of the arena that a step writes out of it. Those that it reads may be one.
-fn apart(arena: &mut [u8], y: Range<usize>, scratch: Range<usize>) -> Option<(&mut [u8], &mut [u8], Around<'_>)> {
+pub(super) fn apart(
+    arena: &mut [u8],
+    y: Range<usize>,
+    scratch: Range<usize>,
+) -> Option<(&mut [u8], &mut [u8], Around<'_>)> {
     let swapped = (scratch.start, scratch.end) < (y.start, y.end);
     let (first, second) = if swapped { (scratch, y) } else { (y, scratch) };
     let (rest, behind) = arena.split_at_mut_checked(second.end)?;
@@ -94,6 +99,19 @@ fn select_rows(s: &Select, [condition, a, b]: [&[u8]; 3], y: &mut [u8], size: us
     Some(())
 }
 
+pub(super) fn compare(context: &mut Context<'_, '_>, step: &Step, _: &mut dyn Host) -> Result<(), Error> {
+    let Step::Compare(s) = step else { return Err(context.refused()) };
+    let (plan, refused) = (context.plan, context.refused());
+    let (a, y) = (context.tensor(s.a)?, context.tensor(s.y)?);
+    let b = s.b.map(|id| context.tensor(id)).transpose()?;
+    let (y, _, around) = apart(context.arena, y.range, 0..0).ok_or(refused)?;
+    let b = match b {
+        Some(b) => around.get(&b.range).ok_or(refused)?,
+        None => plan.constant(s.constant),
+    };
+    portable::compare(s, a.dtype, around.get(&a.range).ok_or(refused)?, b, y).ok_or(refused)
+}
+
 pub(super) fn layer_norm(context: &mut Context<'_, '_>, step: &Step, _: &mut dyn Host) -> Result<(), Error> {
     let Step::LayerNorm(s) = step else { return Err(context.refused()) };
     let (plan, kernel, refused) = (context.plan, context.kernels.layer_norm, context.refused());
@@ -124,13 +142,14 @@ pub(super) fn attention(context: &mut Context<'_, '_>, step: &Step, _: &mut dyn 
 
 /// An attention whose queries have `before` keys in front of them, see [`AttentionArgs::before`].
 pub(super) fn attend(context: &mut Context<'_, '_>, s: &Attention, before: Option<usize>) -> Result<(), Error> {
-    let (kernel, refused) = (context.kernels.attention, context.refused());
+    let (kernel, team, refused) = (context.kernels.attention, context.team, context.refused());
     let [q, k, v, y, scratch] = [s.q, s.k, s.v, s.y, s.scratch].map(|id| context.tensor(id).map(|place| place.range));
     let mask = s.mask.map(|id| context.tensor(id)).transpose()?;
     let (y, scratch, around) = apart(context.arena, y?, scratch?).ok_or(refused)?;
     let floats = |range: &Range<usize>| around.get(range).map(f32s).ok_or(refused);
     let mask = mask.map(|mask| floats(&mask.range)).transpose()?;
     let (q, k, v) = (floats(&q?)?, floats(&k?)?, floats(&v?)?);
-    kernel(AttentionArgs { step: s, q, k, v, mask, before, y: f32s_mut(y), scratch: f32s_mut(scratch) });
+    let (part, y, scratch) = (AttentionPart::whole(s), f32s_mut(y), f32s_mut(scratch));
+    team::attention(team, AttentionArgs { step: s, part, q, k, v, mask, before, y, scratch }, kernel);
     Ok(())
 }

@@ -61,6 +61,22 @@ rules! {
         }
         Ok(())
     }
+    compare(plan, s: Compare) {
+        let (a, y) = pair(plan, s.a, s.y)?;
+        require(matches!(a.dtype, DType::F32 | DType::I32 | DType::I64 | DType::Bool), "it compares another type")?;
+        typed(&y, DType::Bool)?;
+        sized(&y, &s.dims)?;
+        broadcast(&s.dims, &s.a_strides, a.len())?;
+        let len = match s.b {
+            Some(id) => {
+                let b = tensor(plan, id)?;
+                typed(&b, a.dtype)?;
+                b.len()
+            }
+            None => s.constant.of(plan.bytes()).ok_or("a constant lies outside the file")?.len() / a.dtype.bytes(),
+        };
+        broadcast(&s.dims, &s.b_strides, len)
+    }
     quantize(plan, s: Quantize) {
         converts(plan, s.x, s.y, &[DType::F32], &[DType::I8, DType::I16])
     }

@@ -3,7 +3,7 @@
 use super::operands::{REAL, constant, pair, require, same_type, sized, tensor, typed};
 use super::{Rule, rules};
 use crate::bytes::{F32s, U32s};
-use crate::plan::step::{Copy, Lookup, MAX_HOST_TENSORS};
+use crate::plan::step::{Copy, Lookup, MAX_HOST_TENSORS, RoiAlign};
 use crate::plan::{DType, MAX_RANK, Plan, TensorId};
 use crate::verify::product;
 
@@ -40,6 +40,17 @@ rules! {
             }
         }
         require(s.multiplier.is_finite() && s.multiplier >= 0.0, "a multiplier is not usable")
+    }
+    roi_align(plan, s: RoiAlign) {
+        let (x, y) = pair(plan, s.x, s.y)?;
+        let (boxes, images) = pair(plan, s.boxes, s.images)?;
+        [x, y, boxes].iter().try_for_each(|tensor| typed(tensor, DType::F32))?;
+        typed(&images, DType::I64)?;
+        sized(&x, &[s.batch, s.in_h, s.in_w, s.channels])?;
+        sized(&y, &[s.count, s.out_h, s.out_w, s.channels])?;
+        sized(&boxes, &[s.count, 4])?;
+        sized(&images, &[s.count])?;
+        require(s.scale.is_finite() && s.samples <= RoiAlign::MOST_SAMPLES, "its scale or its samples are not usable")
     }
     host(plan, s: HostStep) {
         let named = |ids: &[TensorId; MAX_HOST_TENSORS]| ids.iter().filter(|&&id| id != TensorId::NONE).count();

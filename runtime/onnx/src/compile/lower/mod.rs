@@ -4,6 +4,7 @@ mod arrange;
 mod attention;
 mod binary;
 mod cache;
+mod compare;
 mod compressed;
 mod conv;
 mod conv_i16;
@@ -24,6 +25,7 @@ mod quantize;
 mod recurrent;
 mod reduce;
 mod resize;
+mod roi_align;
 mod select;
 mod shape;
 mod value;
@@ -252,7 +254,8 @@ impl<'m> Lowering<'m> {
         if matches!(node.op_type.as_str(), "QuantizeLinear" | "DequantizeLinear") && node.domain.is_empty() {
             return self.fold_quantization(node).map(|()| true);
         }
-        if node.op_type.starts_with("Random") || !node.captures().is_empty() {
+        // The reference has none of the third.
+        if node.op_type.starts_with("Random") || !node.captures().is_empty() || node.is("RoiAlign") {
             return Ok(false);
         }
         if let ([(_, x)], Some((function, alpha, beta))) = (&inputs[..], self.unary_function(node)?)
@@ -337,6 +340,7 @@ impl<'m> Lowering<'m> {
             "Reshape" | "Flatten" | "Squeeze" | "Unsqueeze" => self.reshape(node),
             "DepthToSpace" | "SpaceToDepth" => self.depth_space(node),
             "Resize" | "Upsample" => self.resize(node),
+            "RoiAlign" => self.roi_align(node),
             "Dropout" if self.dropout_trains(node)? => no_step("training mode and the mask of Dropout have no step"),
             "Identity" | "Dropout" => {
                 let value = self.value(node, 0)?;
@@ -346,7 +350,8 @@ impl<'m> Lowering<'m> {
             "Cast" => self.cast(node),
             "LSTM" | "GRU" | "RNN" => self.recurrent(node),
             "Where" => self.select(node),
-            "Not" | "And" | "Or" | "Equal" => self.logic(node),
+            "Not" | "And" | "Or" => self.logic(node),
+            "Equal" | "Less" | "LessOrEqual" | "Greater" | "GreaterOrEqual" | "Xor" => self.compare(node),
             _ => self.function(node),
         }
     }

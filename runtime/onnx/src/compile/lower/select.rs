@@ -9,13 +9,13 @@ use super::{Held, Kind, Lowered, Lowering, Val, Value, dense, no_step, plan_type
 use crate::compile::layout::Layout;
 use crate::model::{Node, Tensor};
 
-/// One of the sides of a selection: where its elements lie, and how.
-struct Side {
-    tensor: Option<TensorId>,
-    constant: Span,
-    strides: [u32; MAX_RANK],
-    dtype: DType,
-    kind: Kind,
+/// One of the sides of a selection or comparison: where its elements lie, and how.
+pub(super) struct Side {
+    pub tensor: Option<TensorId>,
+    pub constant: Span,
+    pub strides: [u32; MAX_RANK],
+    pub dtype: DType,
+    pub kind: Kind,
 }
 
 impl Lowering<'_> {
@@ -67,13 +67,13 @@ impl Lowering<'_> {
     }
 
     /// A side, its axes those behind of the result; real numbers in float32.
-    fn side(&mut self, value: Value) -> Lowered<Side> {
+    pub(super) fn side(&mut self, value: Value) -> Lowered<Side> {
         let (tensor, constant, dtype, kind, own, own_strides) = match value {
             Value::Val(val) => {
                 let val = if matches!(val.kind, Kind::Quantized { .. } | Kind::Wide) { self.float(val)? } else { val };
                 let val = self.plain(&val)?;
                 if matches!(val.kind, Kind::Stored(_)) {
-                    return no_step("a selection of 8- and 16-bit numbers has no step");
+                    return no_step("8- and 16-bit numbers have no step there");
                 }
                 let strides: Vec<usize> = (0..val.layout.shape.len())
                     .map(|axis| val.layout.axis_strides(axis).first().map_or(0, |&(_, stride)| stride))
@@ -84,7 +84,7 @@ impl Lowering<'_> {
             Value::Constant(constant) => {
                 let plain: Tensor = constant.to_plain()?;
                 let Some(dtype) = plan_type(plain.dtype) else {
-                    return no_step(format!("a selection of elements of type {} has no step", plain.dtype));
+                    return no_step(format!("elements of type {} have no step there", plain.dtype));
                 };
                 let kind = match dtype {
                     DType::F32 => Kind::Float,
