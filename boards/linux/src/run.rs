@@ -10,14 +10,14 @@ use cygnet::input::{Array, DataSet, ElementType, Picture, Sample, Sound};
 use cygnet::output::{write_file, write_npz};
 use cygnet::sense::Placement;
 use cygnet::sense::card::Task;
-use cygnet::{Answer, Card, Model, Session, write_drawing, write_mask};
+use cygnet::{Answer, Card, Model, Session, write_drawing, write_keypoints, write_mask};
 
 use crate::events::seconds;
 use crate::{ModelArguments, print, print_json};
 
 mod report;
 
-use report::{Answered, Boxed, Class, Covered, Failed, Read, Report, Speech, Summary, Word};
+use report::{Answered, Boxed, Class, Covered, Failed, Point, Read, Report, Speech, Summary, Word};
 
 /// Run a model on a picture, a recording, a sentence, tensors or a folder of them.
 ///
@@ -34,7 +34,7 @@ pub struct Run {
     /// Write all outputs of the model, one array each, the first axis the sample.
     #[arg(short, long, value_name = "OUT.npz")]
     output: Option<PathBuf>,
-    /// Write the picture with what was found in it: boxes and keypoints, or the pixels of each class.
+    /// Write the picture with what was found in it: boxes and keypoints, the pixels of each class, or the points of a body.
     #[arg(long, value_name = "OUT.png")]
     draw: Option<PathBuf>,
     /// Write the first input of one sample as the plan holds it in its arena: what firmware is fed with.
@@ -202,6 +202,12 @@ fn answer(data: &DataSet, index: usize, session: &mut Session, top: Option<usize
         answered.mask = mask.map(|mask| mask.areas.into_iter().map(Covered::from).collect());
         return Ok(answered);
     }
+    if session.model().card().is_some_and(|card| card.keypoints.is_some()) {
+        let placement = placed(data, index, session)?.map(|(_, placement)| placement);
+        let points = session.keypoints(placement.as_ref())?;
+        answered.keypoints = points.map(|points| points.into_iter().map(Point::from).collect());
+        return Ok(answered);
+    }
     if let Some((text, score)) = session.text()? {
         answered.read = Some(Read { text, score, words: Vec::new() });
         return Ok(answered);
@@ -263,13 +269,15 @@ fn draw(data: &DataSet, session: &mut Session, path: &Path) -> anyhow::Result<()
         .context("--draw needs a picture (PNG, JPEG, BMP, WebP, PNM) and a card with `kind = \"image\"`")?;
     feed(&data.sample(0)?, session)?;
     session.run()?;
-    let written = match session.mask(Some(&placement))? {
-        Some(mask) => write_mask(path, &picture, &mask),
-        None => {
-            let found = session.boxes(Some(&placement))?;
-            let mend = "--draw needs a model whose card says how outputs become boxes or a mask: [boxes] or [mask]";
-            write_drawing(path, &picture, &found.context(mend)?)
-        }
+    let written = if let Some(mask) = session.mask(Some(&placement))? {
+        write_mask(path, &picture, &mask)
+    } else if let Some(points) = session.keypoints(Some(&placement))? {
+        let pairs = session.model().card().and_then(|card| Some(card.keypoints.as_ref()?.pairs.clone()));
+        write_keypoints(path, &picture, &points, &pairs.unwrap_or_default())
+    } else {
+        let found = session.boxes(Some(&placement))?;
+        let mend = "--draw needs a model whose card says what outputs mean: [boxes], [mask] or [keypoints]";
+        write_drawing(path, &picture, &found.context(mend)?)
     };
     written.with_context(|| format!("{} cannot be written", path.display()))
 }

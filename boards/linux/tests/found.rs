@@ -1,4 +1,4 @@
-//! Boxes, masks and text, as the program prints and draws them.
+//! Boxes, masks, keypoints and text, as the program prints and draws them.
 #![cfg(feature = "onnx")]
 
 use std::path::Path;
@@ -109,6 +109,68 @@ fn masks_are_printed_and_painted() {
         _ => Rgb([90, 90, 90]),
     };
     assert_eq!(image::open(&drawn).unwrap().into_rgb8(), RgbImage::from_fn(4, 4, painted));
+}
+
+/// Two heat maps of 3 × 6 places, one above the other: the brightest pixels of both halves of a picture of 6 × 6.
+const HEADS: [&str; 2] = ["task = \"keypoints\"", "[keypoints]\nform = \"planes\"\nnames = [\"head\", \"foot\"]"];
+
+#[test]
+fn keypoints_are_printed_and_drawn() {
+    let folder = tempfile::tempdir().unwrap();
+    let [task, table] = HEADS;
+    let card = format!("{task}\n{table}\npairs = [[0, 1]]\nthreshold = 50\nplace_point = \"corner\"");
+    reshaped(folder.path(), 6, 6, &[1, 2, 3, 6], &card);
+    let (model, drawn) = (folder.path().join("model.onnx"), folder.path().join("drawn.png"));
+    let picture = folder.path().join("picture.png");
+    let pixels = |foot: u8| {
+        GrayImage::from_fn(6, 6, move |x, y| {
+            Luma([if (x, y) == (1, 1) {
+                200
+            } else if (x, y) == (4, 4) {
+                foot
+            } else {
+                0
+            }])
+        })
+    };
+    pixels(100).save(&picture).unwrap();
+    let (text, errors) = cygnet(&[&model, &picture, Path::new("--draw"), &drawn]);
+    // The places of a map of 3 rows are 1 × 2 pixels; the foot lies in row 4 - 3 = 1 of its map.
+    assert_eq!((text.as_str(), errors.as_str()), ("200.0000 head at 1.0,2.0\n100.0000 foot at 4.0,2.0\n", ""));
+    let (json, _) = cygnet(&[&model, &picture, Path::new("--json")]);
+    let json: String = json.split_whitespace().collect();
+    let expected = r#""keypoints":[{"point":0,"name":"head","x":1.0,"y":2.0,"score":200.0},"#.to_string()
+        + r#"{"point":1,"name":"foot","x":4.0,"y":2.0,"score":100.0}]"#;
+    assert!(json.contains(&expected), "{json}");
+    // A line from (1, 2) to (4, 2) and a square of 3 × 3 pixels about both ends.
+    let image = image::open(&drawn).unwrap().into_rgb8();
+    let is_coloured = |x: u32, y: u32| image.get_pixel(x, y).0[0] != image.get_pixel(x, y).0[2];
+    let rows: Vec<String> =
+        (0..6).map(|y| (0..6).map(|x| if is_coloured(x, y) { '#' } else { '.' }).collect()).collect();
+    assert_eq!(rows, ["......", "######", "######", "######", "......", "......"]);
+    // A foot below the threshold is no point.
+    pixels(49).save(&picture).unwrap();
+    assert_eq!(cygnet(&[&model, &picture]).0, "200.0000 head at 1.0,2.0\n");
+}
+
+#[test]
+fn a_card_with_wrong_keypoints_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, picture) = (folder.path().join("model.onnx"), folder.path().join("picture.png"));
+    GrayImage::new(6, 6).save(&picture).unwrap();
+    let [task, table] = HEADS;
+    for (card, message) in [
+        (
+            format!("{task}\n{}", table.replace("\"foot\"", "\"foot\", \"hand\"")),
+            "the output \"y\" has the shape [1, 2, 3, 6], which is none of the form \"planes\" with 3 names; mend \
+             [keypoints] in the card",
+        ),
+        (format!("{task}\n{table}\npairs = [[0, 2]]"), "`keypoints.pairs` must be pairs of two different numbers"),
+    ] {
+        reshaped(folder.path(), 6, 6, &[1, 2, 3, 6], &card);
+        let (_, errors) = cygnet(&[&model, &picture]);
+        assert!(errors.contains(message), "{card}: {errors}");
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use image::{Rgb, RgbImage};
 
 use crate::found::Found;
 use crate::input::Picture;
+use crate::keypoints::BodyPoint;
 use crate::mask::Mask;
 use crate::output::write_file;
 
@@ -56,6 +57,49 @@ pub fn write_mask(path: &Path, picture: &Picture, mask: &Mask) -> std::io::Resul
         }
     }
     write_picture(path, &canvas)
+}
+
+/// Writes a picture as PNG with points and the lines of `pairs` between them drawn on it, whole or not at all. `pairs` are
+/// numbers of points; lines whose ends are not both among `points` are left out.
+///
+/// # Errors
+/// What the system says.
+pub fn write_keypoints(
+    path: &Path,
+    picture: &Picture,
+    points: &[BodyPoint],
+    pairs: &[[u32; 2]],
+) -> std::io::Result<()> {
+    let mut canvas = picture.to_rgb();
+    let width = canvas.width().max(canvas.height()).div_ceil(LINE) as i64;
+    let place = |number: u32| {
+        let point = points.iter().find(|point| point.number == number as usize)?;
+        Some((f64::from(point.x), f64::from(point.y)))
+    };
+    for (number, &[from, to]) in pairs.iter().enumerate() {
+        if let (Some(from), Some(to)) = (place(from), place(to)) {
+            draw_line(&mut canvas, from, to, width, Rgb(COLOURS[number % COLOURS.len()]));
+        }
+    }
+    for point in points {
+        let (x, y) = (point.x.floor() as i64, point.y.floor() as i64);
+        let colour = Rgb(COLOURS[point.number % COLOURS.len()]);
+        fill(&mut canvas, [x - width, y - width, 2 * width + 1, 2 * width + 1], colour);
+    }
+    write_picture(path, &canvas)
+}
+
+/// Draws a line of so many pixels between two points of the picture.
+fn draw_line(canvas: &mut RgbImage, from: (f64, f64), to: (f64, f64), width: i64, colour: Rgb<u8>) {
+    let inside = |(x, y): (f64, f64)| (x.clamp(0.0, canvas.width().into()), y.clamp(0.0, canvas.height().into()));
+    let (from, to) = (inside(from), inside(to));
+    let (across, down) = (to.0 - from.0, to.1 - from.1);
+    let steps = across.abs().max(down.abs()).ceil().max(1.0) as u32;
+    for step in 0..=steps {
+        let part = f64::from(step) / f64::from(steps);
+        let (x, y) = ((from.0 + part * across).floor() as i64, (from.1 + part * down).floor() as i64);
+        fill(canvas, [x - width / 2, y - width / 2, width, width], colour);
+    }
 }
 
 fn write_picture(path: &Path, canvas: &RgbImage) -> std::io::Result<()> {

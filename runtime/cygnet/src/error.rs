@@ -141,6 +141,26 @@ pub enum Error {
     /// The first output is no mask of the form that the card names.
     #[error(transparent)]
     Mask(#[from] cygnet_sense::mask::MaskError),
+    /// The first output has another shape than the card says.
+    #[error(
+        "the output \"{output}\" has the shape {shape:?}, which is none of the form \"{form}\" with {points} names{scores}; \
+         mend [keypoints] in the card"
+    )]
+    NoKeypoints {
+        /// The output.
+        output: String,
+        /// Its shape.
+        shape: Vec<u32>,
+        /// The form that the card names.
+        form: &'static str,
+        /// How many points the card names.
+        points: usize,
+        /// " and scores for `threshold`" where the card has a threshold.
+        scores: &'static str,
+    },
+    /// The first output tells no points of the form that the card names.
+    #[error(transparent)]
+    Keypoints(#[from] cygnet_sense::keypoints::KeypointError),
     /// The answer cannot be given as labels.
     #[error("the first output of the model holds no scores: it has no elements")]
     NoScores,

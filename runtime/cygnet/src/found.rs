@@ -40,10 +40,7 @@ pub(crate) fn boxes(
     let count = decoder.decode(&outputs, &mut found)?;
     let place = |x: f32, y: f32| match placement {
         None => (x, y),
-        Some(placement) => {
-            let (x, y) = placement.to_source(x, y);
-            (x.clamp(0.0, placement.source_width as f32), y.clamp(0.0, placement.source_height as f32))
-        }
+        Some(placement) => placement.within(x, y),
     };
     let one = |one: &Detection| {
         let ((left, top), (right, bottom)) = (place(one.x1, one.y1), place(one.x2, one.y2));

@@ -12,6 +12,7 @@ use crate::BytesSpec;
 use crate::audio::{AudioSpec, Runs};
 use crate::boxes::BoxDecoder;
 use crate::image::ImageSpec;
+use crate::keypoints::KeypointDecoder;
 use crate::mask::MaskDecoder;
 use crate::speech::SpeechSpec;
 
@@ -21,6 +22,7 @@ mod error;
 mod evaluation;
 mod image;
 mod input;
+mod keypoints;
 mod mask;
 mod speech;
 mod text;
@@ -32,6 +34,7 @@ use error::{Refusal, refusal};
 pub use evaluation::{Anomaly, Evaluation, MetricName};
 pub use image::{FitName, ImageInput};
 pub use input::{BytesInput, Input, TensorInput, TextInput};
+pub use keypoints::Keypoints;
 pub use mask::Mask;
 pub use speech::Speech;
 pub use text::{Text, TextDecoder};
@@ -46,6 +49,8 @@ pub enum Task {
     Detection,
     /// A class for each pixel.
     Segmentation,
+    /// Where the points of a body are.
+    Keypoints,
     /// A vector that describes the input.
     Features,
     /// The tokens that go on with a text, one after the other.
@@ -90,6 +95,9 @@ pub struct Card {
     /// How the first output tells a class for each pixel, where the task is segmentation.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mask: Option<Mask>,
+    /// How the first output tells where the points of a body are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub keypoints: Option<Keypoints>,
     /// How the first output becomes text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub text: Option<Text>,
@@ -204,6 +212,17 @@ impl Card {
                 return Some(refused);
             }
         }
+        if let Some(keypoints) = &self.keypoints {
+            if !matches!(self.input, Input::Image(_)) {
+                return Some(refusal("kind", "\"image\" where there is [keypoints]"));
+            }
+            if self.told_boxes().is_some() || self.mask.is_some() {
+                return Some(("keypoints".to_string(), "left out where there is [boxes] or [mask]".to_string()));
+            }
+            if let Some(refused) = keypoints.refusal() {
+                return Some(refused);
+            }
+        }
         if self.cache.as_ref().is_some_and(|cache| !(1..1 << 24).contains(&cache.length)) {
             return Some(("cache.length".to_string(), "a number of tokens, 1 … 16,777,215".to_string()));
         }
@@ -284,6 +303,13 @@ impl Card {
     pub fn mask_decoder(&self, shape: &[u32]) -> Option<MaskDecoder> {
         let spec = self.image_spec()?;
         self.mask.as_ref()?.decoder(self.labels.len(), (spec.width, spec.height), shape)
+    }
+
+    /// How a first output of this shape tells where points are; `None` where the card does not say it, or where the shape
+    /// is none of the form.
+    pub fn keypoint_decoder(&self, shape: &[u32]) -> Option<KeypointDecoder> {
+        let spec = self.image_spec()?;
+        self.keypoints.as_ref()?.decoder((spec.width, spec.height), shape)
     }
 
     fn told_boxes(&self) -> Option<&Boxes> {

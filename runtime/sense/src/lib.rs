@@ -17,6 +17,7 @@
 //! | [`ctc`] | scores for each moment | the likeliest text |
 //! | [`boxes`] | outputs of a detector | boxes and keypoints |
 //! | [`mask`] | scores of every place | the class of each pixel |
+//! | [`keypoints`] | heat maps, coordinates | the points of a body |
 //! | `card` | `MODEL.toml` | the specs above, labels, source and accuracy |
 //!
 //! ```
@@ -49,6 +50,7 @@ mod encoding;
 mod error;
 pub mod events;
 pub mod image;
+pub mod keypoints;
 pub mod mask;
 mod quantization;
 pub mod resample;

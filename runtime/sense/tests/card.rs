@@ -281,6 +281,62 @@ fn numbers_that_make_no_sense_are_refused() {
 }
 
 #[test]
+fn keypoints_that_cannot_be_used_are_named_with_the_mend() {
+    let body = |table: &str| {
+        let head =
+            "name = \"a\"\ntask = \"keypoints\"\n[input]\nkind = \"image\"\nwidth = 4\nheight = 4\n[keypoints]\n";
+        Card::parse(&format!("{head}{table}"))
+    };
+    let usable = body(
+        "form = \"coordinates\"\nnames = [\"nose\", \"ear\"]\npairs = [[0, 1]]\nthreshold = 0.3\nunits = \"share\"\n\
+         order = \"yx\"",
+    )
+    .unwrap();
+    assert_eq!(Card::parse(&usable.to_toml()).unwrap(), usable);
+    assert!(usable.keypoint_decoder(&[1, 1, 2, 3]).is_some());
+    // Of another number of points, or without the scores that the threshold needs.
+    assert!(usable.keypoint_decoder(&[1, 1, 3, 3]).is_none() && usable.keypoint_decoder(&[1, 4]).is_none());
+    for (table, message) in [
+        ("form = \"planes\"\nnames = []", "`keypoints.names` must be the names of 1 … 65,535 points"),
+        (
+            "form = \"planes\"\nnames = [\"nose\", \"ear\"]\npairs = [[0, 2]]",
+            "`keypoints.pairs` must be pairs of two different numbers of `names`, from 0",
+        ),
+        ("form = \"planes\"\nnames = [\"nose\"]\npairs = [[0, 0]]", "`keypoints.pairs` must be"),
+        ("form = \"planes\"\nnames = [\"nose\"]\nthreshold = nan", "`keypoints.threshold` must be a finite number"),
+        (
+            "form = \"planes\"\nnames = [\"nose\"]\norder = \"xy\"",
+            "`keypoints.order` must be left out, or `form` be \"coordinates\"",
+        ),
+        ("form = \"pixels\"\nnames = [\"nose\"]\nunits = \"share\"", "`keypoints.units` must be left out, or"),
+        (
+            "form = \"coordinates\"\nnames = [\"nose\"]\nquarter_shift = true",
+            "`keypoints.quarter_shift` must be left out where `form` is \"coordinates\"",
+        ),
+        (
+            "form = \"coordinates\"\nnames = [\"nose\"]\nplace_point = \"corner\"",
+            "`keypoints.place_point` must be left out where",
+        ),
+        ("form = \"planes\"\nnames = [\"nose\"]\n[mask]\nform = \"classes\"", "`labels` must be"),
+        (
+            "form = \"planes\"\nnames = [\"nose\"]\n[boxes]\ndecoder = \"rows\"",
+            "`labels` must be given where there are boxes",
+        ),
+    ] {
+        let error = body(table).unwrap_err().to_string();
+        assert!(error.contains(message), "{table}: {error}");
+    }
+    let tensors = "name = \"a\"\ntask = \"keypoints\"\n[input]\nkind = \"tensor\"\n[keypoints]\nform = \"planes\"\n\
+                   names = [\"nose\"]";
+    let error = Card::parse(tensors).unwrap_err().to_string();
+    assert!(error.contains("`input.kind` must be \"image\" where there is [keypoints]"), "{error}");
+    let both = "name = \"a\"\ntask = \"keypoints\"\nlabels = [\"cat\"]\n[input]\nkind = \"image\"\nwidth = 4\nheight = 4\n\
+                [mask]\nform = \"threshold\"\n[keypoints]\nform = \"planes\"\nnames = [\"nose\"]";
+    let error = Card::parse(both).unwrap_err().to_string();
+    assert!(error.contains("`keypoints` must be left out where there is [boxes] or [mask]"), "{error}");
+}
+
+#[test]
 fn a_blank_behind_all_labels_needs_no_name() {
     let blank = |number: u32| SPOKEN.replace("[text]", &format!("[text]\nblank = {number}"));
     assert_eq!(Card::parse(&blank(3)).unwrap().text.map(|text| text.blank), Some(3));

@@ -1,6 +1,6 @@
 //! What `cygnet run` tells of each sample.
 
-use cygnet::{Area, Found};
+use cygnet::{Area, BodyPoint, Found};
 use serde::Serialize;
 
 use crate::table;
@@ -39,6 +39,8 @@ pub struct Answered {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub mask: Option<Vec<Covered>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub keypoints: Option<Vec<Point>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub read: Option<Read>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub speech: Option<Vec<Speech>>,
@@ -53,7 +55,18 @@ impl Answered {
     /// No answer yet.
     pub fn of(name: String, label: Option<usize>) -> Self {
         let (top, outputs) = (Vec::new(), Vec::new());
-        Self { name, label, top, boxes: None, mask: None, read: None, speech: None, outputs, similarity: None }
+        Self {
+            name,
+            label,
+            top,
+            boxes: None,
+            mask: None,
+            keypoints: None,
+            read: None,
+            speech: None,
+            outputs,
+            similarity: None,
+        }
     }
 
     /// The answer as it is printed, one sample alone or one of many.
@@ -81,6 +94,13 @@ impl Answered {
         }
         if self.mask.as_ref().is_some_and(Vec::is_empty) {
             text += &format!("{before}no object\n");
+        }
+        for Point { name, x, y, score, .. } in self.keypoints.iter().flatten() {
+            let score = score.map(|score| format!("{score:.4} ")).unwrap_or_default();
+            text += &format!("{before}{score}{name} at {x:.1},{y:.1}\n");
+        }
+        if self.keypoints.as_ref().is_some_and(Vec::is_empty) {
+            text += &format!("{before}no point\n");
         }
         for Speech { start, end, score } in self.speech.iter().flatten() {
             text += &format!("{before}{start:.3} to {end:.3} s: speech {score:.4}\n");
@@ -146,6 +166,23 @@ pub struct Covered {
 impl From<Area> for Covered {
     fn from(Area { class, label, pixels, share, .. }: Area) -> Self {
         Self { class, label, pixels, area: share }
+    }
+}
+
+/// A point of a body, in pixels of the picture.
+#[derive(Serialize)]
+pub struct Point {
+    pub point: usize,
+    pub name: String,
+    pub x: f32,
+    pub y: f32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub score: Option<f32>,
+}
+
+impl From<BodyPoint> for Point {
+    fn from(BodyPoint { number, name, x, y, score, .. }: BodyPoint) -> Self {
+        Self { point: number, name, x, y, score }
     }
 }
 

@@ -8,6 +8,7 @@ use cygnet_sense::{Colour, ImageSpec, Placement};
 use super::Session;
 use crate::error::Error;
 use crate::found::{Found, boxes};
+use crate::keypoints::BodyPoint;
 use crate::mask::Mask;
 
 impl Session {
@@ -60,6 +61,36 @@ impl Session {
         let labels = model.labels();
         let label = |class: usize| labels.get(class).cloned().unwrap_or_else(|| class.to_string());
         Ok(Some(Mask::new(placement.source_width, placement.source_height, classes, label)))
+    }
+
+    /// The points of a body that the first output tells, in the order of their names and without those below the card's
+    /// threshold; `None` where the card does not say how it does. They are in pixels of the picture that `placement` is
+    /// of, within it; else in pixels of the input.
+    ///
+    /// # Errors
+    /// [`Error::NoKeypoints`] where the output has another shape than the card says.
+    pub fn keypoints(&mut self, placement: Option<&Placement>) -> Result<Option<Vec<BodyPoint>>, Error> {
+        let model = self.model.clone();
+        let Some((card, wanted)) = model.card().and_then(|card| Some((card, card.keypoints.as_ref()?))) else {
+            return Ok(None);
+        };
+        let port = model.plan().output(0).ok_or(Error::NoScores)?;
+        let decoder = card.keypoint_decoder(port.dims()).ok_or_else(|| Error::NoKeypoints {
+            output: model.plan().text(port.name).to_string(),
+            shape: port.dims().to_vec(),
+            form: wanted.form.name(),
+            points: wanted.names.len(),
+            scores: if wanted.threshold.is_some() { " and scores for `threshold`" } else { "" },
+        })?;
+        let mut output = Vec::new();
+        self.output_f32(0, &mut output)?;
+        decoder.check(&output)?;
+        let point = |(number, name): (usize, &String)| {
+            let point = decoder.point(&output, number)?;
+            let (x, y) = placement.map_or((point.x, point.y), |placement| placement.within(point.x, point.y));
+            Some(BodyPoint { number, name: name.clone(), x, y, score: point.score })
+        };
+        Ok(Some(wanted.names.iter().enumerate().filter_map(point).collect()))
     }
 
     /// The text that the first output tells and how sure the model is of it, the mean over its characters (with beams the

@@ -15,10 +15,15 @@ struct Part {
     channels: u32,
 }
 
-/// Lets convolutions write into the concatenations that they are for, wherever no more memory lives at one time then.
-pub(super) fn in_place(builder: &mut Builder) {
+/// Of the memory that lives at one time, the share that may come on top for it where nobody has set a limit.
+const SHARE: usize = 16;
+
+/// Lets convolutions write into the concatenations that they are for, wherever not much more memory lives at one time
+/// then, or no more if it is `scarce`.
+pub(super) fn in_place(builder: &mut Builder, scarce: bool) {
     let joined: BTreeSet<u32> = builder.steps.iter().filter_map(|(step, _)| destination(step)).collect();
-    let mut bytes = memory::live(&builder.buffers()).bytes;
+    let bytes = memory::live(&builder.buffers()).bytes;
+    let limit = if scarce { bytes } else { bytes + bytes / SHARE };
     for y in joined {
         let parts = parts(builder, TensorId(y));
         if parts.is_empty() {
@@ -29,12 +34,10 @@ pub(super) fn in_place(builder: &mut Builder) {
         let copies: BTreeSet<usize> = parts.iter().map(|part| part.copy).collect();
         let mut index = 0..;
         builder.steps.retain(|_| index.next().is_some_and(|index| !copies.contains(&index)));
-        let now = memory::live(&builder.buffers()).bytes;
-        if now > bytes {
+        if memory::live(&builder.buffers()).bytes > limit {
             builder.steps = before;
             continue;
         }
-        bytes = now;
         for (kind, step, _) in &mut builder.metadata {
             if *kind == MetadataKind::FallbackReason {
                 *step -= copies.range(..*step as usize).count() as u32;

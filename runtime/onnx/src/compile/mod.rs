@@ -151,7 +151,7 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
     let lowered = |options: &Options| -> Result<builder::Builder, CompileError> {
         let mut builder = lower::lower(&model, options)?;
         builder.sweep();
-        join::in_place(&mut builder);
+        join::in_place(&mut builder, options.arena_bytes.is_some());
         Ok(builder)
     };
     let mut builder = lowered(options)?;

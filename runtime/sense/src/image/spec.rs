@@ -121,6 +121,12 @@ impl Placement {
         )
     }
 
+    /// A point of the tensor as a point of the source picture, the nearest one that lies within it.
+    pub fn within(&self, x: f32, y: f32) -> (f32, f32) {
+        let (x, y) = self.to_source(x, y);
+        (x.clamp(0.0, self.source_width as f32), y.clamp(0.0, self.source_height as f32))
+    }
+
     /// A point of the source picture as a point of the tensor, which may lie outside of it.
     pub fn to_tensor(&self, x: f32, y: f32) -> (f32, f32) {
         (
