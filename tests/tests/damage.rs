@@ -83,6 +83,10 @@ fn onnx_files() -> Vec<Vec<u8>> {
         "transformer/layer_norm_residual.onnx",
         "transformer/lookup_inner_axis.onnx",
         "transformer/where.onnx",
+        "float/roi_align.onnx",
+        "float/roi_align_max_adaptive.onnx",
+        "float/one_hot.onnx",
+        "float/less_int64.onnx",
         "transformer/dynamic_product_uint8.onnx",
         "decoder/rotary.onnx",
     ]

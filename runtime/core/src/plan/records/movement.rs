@@ -157,5 +157,5 @@ crate::record! {
 
 impl RoiAlign {
     /// The greatest [`samples`](Self::samples).
-    pub const MOST_SAMPLES: u32 = 1 << 12;
+    pub const MOST_SAMPLES: u32 = 1 << 8;
 }
