@@ -200,6 +200,18 @@ def dense_concat():
     return g.finish(g.conv(y, 6, [1, 1]))
 
 
+def concat_of_one_scale():
+    """An inception module whose branches have one scale: two convolutions and a pool, which others read too or not."""
+    g = Net("concat_of_one_scale")
+    x = g.conv(g.start([1, 3, 7, 9]), 8, [1, 1])
+    a, b = g.conv(x, 5, [1, 1]), g.conv(x, 19, [3, 3], pads=[1] * 4)
+    c = g.same(x, "MaxPool", kernel_shape=[3, 3], strides=[1, 1], pads=[1] * 4)
+    y = g.same(a, "Concat", b.name, c.name, axis=1, channels=32)
+    d = g.conv(y, 17, [3, 3], pads=[1] * 4)
+    z = g.same(y, "Concat", d.name, axis=1, channels=49)
+    return g.finish(g.same(z, "Concat", g.conv(d, 4, [1, 1]).name, axis=1, channels=53))
+
+
 def split_branches():
     """ShuffleNetV2's unit: Split, one branch computed, Concat of both."""
     g = Net("split_branch_concat")
@@ -282,6 +294,7 @@ def cases():
     yield gemm_to_conv()
     yield nhwc()
     yield dense_concat()
+    yield concat_of_one_scale()
     yield split_branches()
     yield upsample()
     yield two_outputs()

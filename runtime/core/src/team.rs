@@ -49,6 +49,7 @@ pub(crate) fn pays(step: &Step, least_work: u64) -> bool {
     let (window, dense) = match step {
         Step::ConvI8(s) => (&s.window, true),
         Step::DepthwiseI8(s) => (&s.window, false),
+        Step::PartialConvI8(s) => (&s.conv.window, true),
         Step::IndexedConvI8(s) => (&s.conv.window, true),
         Step::SparseConvI8(s) => (&s.conv.window, true),
         Step::ConvI8Dynamic(s) => (&s.conv.window, true),

@@ -3,7 +3,7 @@
 use cygnet_core::Error;
 use cygnet_core::bytes::{Record, Span, checksum};
 use cygnet_core::kernels::Kernels;
-use cygnet_core::plan::step::{Pool, PoolKind, Table, Window};
+use cygnet_core::plan::step::{ConvI8, PartialConvI8, Pool, PoolKind, Table, Window};
 use cygnet_core::plan::{
     CHECKSUM_FROM, DType, HEADER_BYTES, Header, MAGIC, Plan, Port, Step, Tensor, TensorId, VERSION,
 };
@@ -111,4 +111,51 @@ fn steps_that_the_kernels_were_not_chosen_for_are_refused_by_number() {
         assert_eq!(Plan::parse_with(own, restricted(own)).map(|plan| plan.header().steps), Ok(1));
         assert_eq!(Plan::parse_with(own, restricted(other)).map(|_| ()), Err(Error::NoKernel { step: 0 }));
     }
+}
+
+#[test]
+fn part_of_an_output_lies_inside_of_it() {
+    let window = Window {
+        batch: 1,
+        in_h: 2,
+        in_w: 2,
+        in_c: 4,
+        out_h: 2,
+        out_w: 2,
+        out_c: 4,
+        kernel_h: 1,
+        kernel_w: 1,
+        stride_h: 1,
+        stride_w: 1,
+        dilation_h: 1,
+        dilation_w: 1,
+        pad_top: 0,
+        pad_left: 0,
+        groups: 1,
+    };
+    // All constants are bytes of the header: their values do not matter here.
+    let constant = |len| Span { offset: 64, len };
+    let conv = ConvI8 {
+        x: TensorId(0),
+        y: TensorId(1),
+        scratch: None,
+        window,
+        weights: constant(16),
+        multipliers: Span { offset: 48, len: 16 },
+        bias: constant(16),
+        weight_zero_points: Span::NONE,
+        narrow: 0,
+        low: -128,
+        high: 127,
+    };
+    let refusal = |first, channels, width| {
+        let step = Step::PartialConvI8(PartialConvI8 { conv, first, channels });
+        Plan::parse(&plan(&step, [[1, 2, 2, 4], [1, 2, 2, width]])).err().map(|error| error.to_string())
+    };
+    let told = |refusal: Option<String>, what: &str| refusal.is_some_and(|text| text.contains(what));
+    assert_eq!(refusal(5, 9, 9), None);
+    for (first, channels) in [(6, 9), (u32::MAX, 9), (0, 3)] {
+        assert!(told(refusal(first, channels, channels), "its channels are not among those"), "{first} of {channels}");
+    }
+    assert!(refusal(0, 9, 8).is_some());
 }

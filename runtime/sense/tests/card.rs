@@ -242,8 +242,8 @@ fn numbers_that_make_no_sense_are_refused() {
     let anchors = |keys: &str| boxes(&format!("[[boxes.anchors]]\n{keys}"));
     let within = "must be within 0 and 1";
     let cases = [
-        (OBJECTS, boxes("score_threshold = nan"), "`boxes.score_threshold`", within),
-        (OBJECTS, boxes("score_threshold = 50.0"), "`boxes.score_threshold`", within),
+        (OBJECTS, boxes("score_threshold = nan"), "`boxes.score_threshold`", "must be a finite number"),
+        (OBJECTS, boxes("scores = \"softmax\"\nscore_threshold = 50.0"), "`boxes.score_threshold`", within),
         (OBJECTS, boxes("iou_threshold = -0.5"), "`boxes.iou_threshold`", within),
         (OBJECTS, boxes("iou_threshold = inf"), "`boxes.iou_threshold`", within),
         (OBJECTS, boxes("variances = [0.1, 0.1, nan, 0.2]"), "`boxes.variances`", "must be finite numbers above 0"),

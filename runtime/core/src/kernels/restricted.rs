@@ -18,8 +18,8 @@ pub(super) const fn restrict(kernels: Kernels, set: StepSet) -> Kernels {
     if !sparse {
         few.expand_sparse = |_, _| 0;
     }
-    let dynamic = set.has(opcode::ConvI8Dynamic, Form::I8);
-    if !set.has(opcode::ConvI8, Form::I8) && !indexed && !sparse && !dynamic {
+    let (dynamic, partial) = (set.has(opcode::ConvI8Dynamic, Form::I8), set.has(opcode::PartialConvI8, Form::I8));
+    if !set.has(opcode::ConvI8, Form::I8) && !indexed && !sparse && !dynamic && !partial {
         few.conv_i8 = |_| {};
     }
     if !set.has(opcode::DepthwiseI8, Form::I8) {

@@ -122,6 +122,7 @@ steps! {
     39 CachedAttention(CachedAttention),
     42 RoiAlign(RoiAlign),
     43 Compare(Compare),
+    44 PartialConvI8(PartialConvI8),
 }
 
 /// What a step does with one of its tensors.
@@ -141,6 +142,7 @@ impl Step {
     pub fn conv_i8(&self) -> Option<&ConvI8> {
         match self {
             Self::ConvI8(s) | Self::DepthwiseI8(s) => Some(s),
+            Self::PartialConvI8(s) => Some(&s.conv),
             Self::IndexedConvI8(s) => Some(&s.conv),
             Self::SparseConvI8(s) => Some(&s.conv),
             _ => None,
@@ -159,6 +161,7 @@ impl Step {
         };
         match self {
             Self::ConvI8(s) | Self::DepthwiseI8(s) => pair(s.x, s.y),
+            Self::PartialConvI8(s) => pair(s.conv.x, s.conv.y),
             Self::IndexedConvI8(s) => pair(s.conv.x, s.conv.y),
             Self::SparseConvI8(s) => pair(s.conv.x, s.conv.y),
             Self::ConvI16(s) | Self::DepthwiseI16(s) => {

@@ -64,6 +64,22 @@ type Pair<'a> = (Place, Place, &'a [u8], &'a mut [u8]);
 /// The bytes of both sides of a product and of its result.
 type Sides<'a> = (&'a [u8], &'a [u8], &'a mut [u8]);
 
+/// Where the channels of a convolution's results lie in its output.
+struct Channels {
+    /// The first one's place among those of the output.
+    first: u32,
+    /// Channels of the output.
+    all: u32,
+}
+
+impl Channels {
+    /// All there are.
+    #[inline]
+    fn of(s: &ConvI8) -> Self {
+        Self { first: 0, all: s.window.out_c }
+    }
+}
+
 impl<'p> Context<'_, 'p> {
     fn refused(&self) -> Error {
         Error::Step { index: self.index, rule: REFUSED }
@@ -95,7 +111,13 @@ impl<'p> Context<'_, 'p> {
         Ok([cells.get(x.range).ok_or(refused)?, cells.get(y.range).ok_or(refused)?])
     }
 
-    fn conv_i8(&mut self, s: &ConvI8, dense: bool, kernel: fn(ConvI8Args<'_>)) -> Result<(), Error> {
+    fn conv_i8(
+        &mut self,
+        s: &ConvI8,
+        channels: Channels,
+        dense: bool,
+        kernel: fn(ConvI8Args<'_>),
+    ) -> Result<(), Error> {
         let team = self.team;
         let refused = self.refused();
         let (x, y) = (self.tensor(s.x)?, self.tensor(s.y)?);
@@ -106,6 +128,7 @@ impl<'p> Context<'_, 'p> {
         let plan = self.plan;
         let [x_bytes, y_bytes, scratch] =
             self.arena.get_disjoint_mut([x.range.clone(), y.range.clone(), scratch]).map_err(|_| refused)?;
+        let y_bytes = y_bytes.get_mut(channels.first as usize * y.dtype.bytes()..).ok_or(refused)?;
         let args = ConvI8Args {
             window: &s.window,
             x: i8s(x_bytes),
@@ -114,7 +137,7 @@ impl<'p> Context<'_, 'p> {
                 DType::F32 => ConvOutput::F32(f32s_mut(y_bytes)),
                 _ => ConvOutput::I8(i8s_mut(y_bytes), Target::new(y.zero_point, s.low, s.high)),
             },
-            y_step: s.window.out_c as usize,
+            y_step: channels.all as usize,
             scratch: i8s_mut(scratch),
             weights: plan.constant(s.weights),
             multipliers: F32s::new(plan.constant(s.multipliers)),
@@ -148,8 +171,8 @@ pub(super) fn step(
     let mut context = Context { plan, arena, kernels, team, index: record.index };
     // Most steps are these, and small models spend a good part of their time between steps.
     match &record.step {
-        Step::ConvI8(s) => context.conv_i8(s, true, kernels.conv_i8),
-        Step::DepthwiseI8(s) => context.conv_i8(s, false, kernels.depthwise_i8),
+        Step::ConvI8(s) => context.conv_i8(s, Channels::of(s), true, kernels.conv_i8),
+        Step::DepthwiseI8(s) => context.conv_i8(s, Channels::of(s), false, kernels.depthwise_i8),
         step => executors::run(&mut context, step, host),
     }
 }

@@ -30,6 +30,7 @@ pub(crate) const ALL: Demands = {
     table[opcode::DepthwiseI8] = convolution::depthwise_i8;
     table[opcode::ConvF32] = convolution::conv_f32;
     table[opcode::DepthwiseF32] = convolution::depthwise_f32;
+    table[opcode::PartialConvI8] = convolution::partial_conv_i8;
     table[opcode::IndexedConvI8] = convolution::indexed_conv_i8;
     table[opcode::SparseConvI8] = convolution::sparse_conv_i8;
     table[opcode::ConvI16] = convolution::conv_i16;

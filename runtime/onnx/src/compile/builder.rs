@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use cygnet_core::bytes::{Record, Span, checksum};
-use cygnet_core::plan::step::{Access, IndexedConvI8, SparseConvI8, Step};
+use cygnet_core::plan::step::{Access, IndexedConvI8, PartialConvI8, SparseConvI8, Step};
 use cygnet_core::plan::{
     ALIGNMENT, CHECKSUM_FROM, DType, HEADER_BYTES, Header, MAGIC, MAX_RANK, Metadata, MetadataKind, Port, Tensor,
     TensorId, VERSION,
@@ -355,7 +355,9 @@ fn for_each_id(step: &mut Step, change: &dyn Fn(&mut TensorId)) {
             ids!(s: x, y);
             optional(&mut s.scratch);
         }
-        Step::IndexedConvI8(IndexedConvI8 { conv: s, .. }) | Step::SparseConvI8(SparseConvI8 { conv: s, .. }) => {
+        Step::PartialConvI8(PartialConvI8 { conv: s, .. })
+        | Step::IndexedConvI8(IndexedConvI8 { conv: s, .. })
+        | Step::SparseConvI8(SparseConvI8 { conv: s, .. }) => {
             ids!(s: x, y);
             optional(&mut s.scratch);
         }
@@ -443,7 +445,7 @@ fn for_each_span(step: &mut Step, change: &dyn Fn(&mut Span)) {
             let s = &mut s.conv;
             spans!(s: weights, multipliers, bias, weight_zero_points);
         }
-        Step::SparseConvI8(SparseConvI8 { conv: s, .. }) => {
+        Step::PartialConvI8(PartialConvI8 { conv: s, .. }) | Step::SparseConvI8(SparseConvI8 { conv: s, .. }) => {
             spans!(s: weights, multipliers, bias, weight_zero_points);
         }
         Step::ConvI16(s) | Step::DepthwiseI16(s) => spans!(s: weights, multipliers, bias),

@@ -6,7 +6,7 @@
 //! 2. `lower` walks the nodes in order. Constants are folded, moves of elements become
 //!    `layout::Layout`s, an operator between dequantized inputs and a QuantizeLinear becomes one
 //!    int8 step, others float steps, and what has no step a step for the ONNX fallback.
-//! 3. `builder` drops what nobody reads, `strips` saves memory where it is short, `memory` places the tensors, and the
+//! 3. `builder` drops what nobody reads, `join` lets convolutions write into what they are put together to, `strips` saves memory where it is short, `memory` places the tensors, and the
 //!    bytes are written.
 
 mod branches;
@@ -14,6 +14,7 @@ mod builder;
 mod cache;
 mod compress;
 mod dims;
+mod join;
 mod layout;
 mod lower;
 mod memory;
@@ -147,14 +148,18 @@ pub fn compile(model: &Model, options: &Options) -> Result<Compiled, CompileErro
     if let Some(cache) = &cache {
         cache.check(&model)?;
     }
-    let mut builder = lower::lower(&model, options)?;
-    builder.sweep();
+    let lowered = |options: &Options| -> Result<builder::Builder, CompileError> {
+        let mut builder = lower::lower(&model, options)?;
+        builder.sweep();
+        join::in_place(&mut builder, options.arena_bytes.is_some());
+        Ok(builder)
+    };
+    let mut builder = lowered(options)?;
     if let Some(limit) = options.arena_bytes {
         let mut less = options.clone();
         while memory::live(&builder.buffers()).bytes > limit && less.scratch_bytes > 0 {
             less.scratch_bytes = if less.scratch_bytes > 256 { less.scratch_bytes / 2 } else { 0 };
-            builder = lower::lower(&model, &less)?;
-            builder.sweep();
+            builder = lowered(&less)?;
         }
         strips::fit(&mut builder, limit, less.scratch_bytes);
         builder.sweep();

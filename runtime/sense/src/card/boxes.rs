@@ -29,7 +29,7 @@ pub struct Boxes {
     /// With `rows`: whether the output is `[columns, rows]`.
     #[serde(default)]
     pub transposed: bool,
-    /// Boxes with a lower score are dropped, within 0 and 1: 0.01 when not given.
+    /// Boxes with a lower score are dropped: 0.01 when not given. Within 0 and 1 where scores are.
     #[serde(default = "least_score")]
     pub score_threshold: f32,
     /// Of boxes of a class with a larger intersection over union the best stays, within 0 and 1: 0.5 when not given.
@@ -93,11 +93,15 @@ impl Boxes {
         if self.decoder != BoxForm::Ssd && !self.anchors.is_empty() {
             return refuse("anchors", "left out, or `decoder` be \"ssd\"");
         }
-        for (field, threshold) in [("score_threshold", self.score_threshold), ("iou_threshold", self.iou_threshold)] {
-            // Not so for NaN either.
-            if !(0.0..=1.0).contains(&threshold) {
-                return refuse(field, "within 0 and 1");
-            }
+        // Not so for NaN either.
+        if !(0.0..=1.0).contains(&self.iou_threshold) {
+            return refuse("iou_threshold", "within 0 and 1");
+        }
+        if !self.scores_are_plain() && !(0.0..=1.0).contains(&self.score_threshold) {
+            return refuse("score_threshold", "within 0 and 1");
+        }
+        if !self.score_threshold.is_finite() {
+            return refuse("score_threshold", "a finite number");
         }
         if self.decoder != BoxForm::Ssd && self.variances.is_some() {
             return refuse("variances", "left out, or `decoder` be \"ssd\"");
@@ -124,6 +128,17 @@ impl Boxes {
             iou_threshold: self.iou_threshold,
             ..BoxDecoder::new(self.decoder, classes, width, height)
         })
+    }
+}
+
+impl Boxes {
+    /// Whether scores are what the model makes of them, and not within 0 and 1 by their form.
+    fn scores_are_plain(&self) -> bool {
+        match self.decoder {
+            BoxForm::Rows => true,
+            BoxForm::Ssd => self.scores == ScoreForm::Plain,
+            BoxForm::FastestDet | BoxForm::CenterFace | BoxForm::Yunet => false,
+        }
     }
 }
 

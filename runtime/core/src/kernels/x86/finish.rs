@@ -208,12 +208,13 @@ impl<const WIDTH: usize> FinishQuarters<WIDTH> {
         let mut parts = ([_mm512_setzero_si512(); QUARTERS], [_mm512_setzero_ps(); QUARTERS]);
         for part in 0..QUARTERS {
             let mut quarters = [[_mm_setzero_si128(); QUARTERS]; 2];
-            for index in 0..QUARTERS {
+            let [of_bias, of_multipliers] = &mut quarters;
+            for (index, (bias_quarter, multipliers_quarter)) in of_bias.iter_mut().zip(of_multipliers).enumerate() {
                 let first = index * BLOCK % WIDTH + part * 4;
                 // SAFETY: four words from here on are inside the arrays: `index` and `part` are below 4.
                 unsafe {
-                    quarters[0][index] = _mm_loadu_si128(bias.as_ptr().add(first).cast());
-                    quarters[1][index] = _mm_loadu_si128(multipliers.as_ptr().add(first).cast());
+                    *bias_quarter = _mm_loadu_si128(bias.as_ptr().add(first).cast());
+                    *multipliers_quarter = _mm_loadu_si128(multipliers.as_ptr().add(first).cast());
                 }
             }
             parts.0[part] = joined(quarters[0]);

@@ -91,9 +91,32 @@ impl Taps {
     #[target_feature(enable = "avx2")]
     #[inline]
     unsafe fn store<const N: usize>(&self, x: *const i8, y: *mut i8) -> usize {
+        // SAFETY: the caller's promise.
+        let most = unsafe {
+            match (self.rows, self.columns) {
+                // Loops of known length are written out.
+                (3, 3) => self.most::<N>(x, 3, 3),
+                (2, 2) => self.most::<N>(x, 2, 2),
+                (rows, columns) => self.most::<N>(x, rows, columns),
+            }
+        };
+        for (index, most) in most.into_iter().enumerate() {
+            // SAFETY: the caller's promise.
+            unsafe { _mm256_storeu_si256(y.add(index * LANES).cast(), most) };
+        }
+        N * LANES
+    }
+
+    /// The greatest values of `N` registers of channels, of so many taps.
+    ///
+    /// # Safety
+    /// The taps from `x` on can be read.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    unsafe fn most<const N: usize>(&self, x: *const i8, rows: usize, columns: usize) -> [__m256i; N] {
         let mut most = [_mm256_set1_epi8(i8::MIN); N];
-        for row in 0..self.rows {
-            for column in 0..self.columns {
+        for row in 0..rows {
+            for column in 0..columns {
                 let x = x.wrapping_add(row * self.row_step + column * self.column_step);
                 for (index, most) in most.iter_mut().enumerate() {
                     // SAFETY: the caller's promise.
@@ -101,10 +124,6 @@ impl Taps {
                 }
             }
         }
-        for (index, most) in most.into_iter().enumerate() {
-            // SAFETY: the caller's promise.
-            unsafe { _mm256_storeu_si256(y.add(index * LANES).cast(), most) };
-        }
-        N * LANES
+        most
     }
 }

@@ -37,6 +37,18 @@ crate::record! {
 }
 
 crate::record! {
+    /// [`ConvI8`] whose results are some channels of a tensor with more of them: part of what a concatenation makes.
+    PartialConvI8 {
+        /// The convolution; its output has `channels` in the place of `out_c`.
+        conv: ConvI8,
+        /// The channel of the output that the first one of the convolution becomes.
+        first: u32,
+        /// Channels of the output.
+        channels: u32,
+    }
+}
+
+crate::record! {
     /// [`ConvI8`] that keeps its weights as indices of 16 levels, see [`crate::weights::compressed`], and expands
     /// them some output channels at a time; for each of these parts the input is read anew.
     IndexedConvI8 {

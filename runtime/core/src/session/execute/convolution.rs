@@ -1,7 +1,7 @@
 //! Convolutions in float and of int16.
 
-use super::Context;
 use super::executors::executors;
+use super::{Channels, Context};
 use crate::bytes::{F32s, I32s, I64s};
 use crate::error::Error;
 use crate::kernels::view::{f32s, f32s_mut, i8s_mut, i16s, i16s_mut};
@@ -12,6 +12,9 @@ use crate::quantization::{Target, TargetI16};
 use crate::team;
 
 executors! {
+    partial_conv_i8(context, s: PartialConvI8) {
+        context.conv_i8(&s.conv, Channels { first: s.first, all: s.channels }, true, context.kernels.conv_i8)?;
+    }
     conv_f32(context, s: ConvF32) {
         let (plan, team, kernel) = (context.plan, context.team, context.kernels.conv_f32);
         let (_, _, x, y) = context.pair(s.x, s.y)?;

@@ -40,6 +40,7 @@ pub(crate) const ALL: Executors = {
     table[opcode::ConvI16] = [convolution::conv_i16, refuse, refuse];
     table[opcode::DepthwiseI16] = [convolution::depthwise_i16, refuse, refuse];
     table[opcode::Requantize] = [elementwise::requantize_i8, refuse, elementwise::requantize_i16];
+    table[opcode::PartialConvI8] = [convolution::partial_conv_i8, refuse, refuse];
     table[opcode::IndexedConvI8] = [compressed::indexed, refuse, refuse];
     table[opcode::SparseConvI8] = [compressed::sparse, refuse, refuse];
     table[opcode::ReduceToFloat] = [reduction::reduce_to_float, refuse, refuse];

@@ -1,6 +1,8 @@
 //! What convolutions demand.
 
-use super::operands::{FLOAT_OR_INT8, REAL, constant, factors, limits, require, same_type, tensor, typed, weighted};
+use super::operands::{
+    FLOAT_OR_INT8, REAL, constant, factors, limits, require, same_type, tensor, typed, weighted, weighted_into,
+};
 use super::sums::{Bound, DENIES, each_channel_sum, each_magnitude};
 use super::{Rule, rules};
 use crate::bytes::{I32s, I64s};
@@ -12,14 +14,16 @@ use crate::weights::compressed::{Factors, LEVELS, Stored, expanded_bytes, factor
 
 rules! {
     conv_i8(plan, s: ConvI8) {
-        let bound = check_operands(plan, s, 0, false)?;
-        let stored = constant(plan, s.weights, Some(weights::packed_bytes(&s.window)))?;
-        let narrow = s.narrow != 0;
-        each_channel_sum(&s.window, narrow, Stored::Packed(stored), &mut |channel, sum| bound.check(channel, sum))
+        check_packed(plan, s, s.window.out_c)
+    }
+    partial_conv_i8(plan, s: PartialConvI8) {
+        let behind = s.first.checked_add(s.conv.window.out_c);
+        require(behind.is_some_and(|behind| behind <= s.channels), "its channels are not among those of its output")?;
+        check_packed(plan, &s.conv, s.channels)
     }
     depthwise_i8(plan, s: DepthwiseI8) {
         let w = &s.window;
-        let bound = check_operands(plan, s, 0, true)?;
+        let bound = check_operands(plan, s, w.out_c, 0, true)?;
         let stored = constant(plan, s.weights, w.taps().checked_mul(w.out_c as usize))?;
         require(w.groups == w.in_c, "a depthwise step has one group for each channel")?;
         require(s.narrow == 0 || !stored.contains(&128), DENIES)?;
@@ -70,22 +74,36 @@ rules! {
     }
 }
 
+/// A dense convolution whose output has so many channels.
+fn check_packed(plan: &Plan<'_>, s: &ConvI8, channels: u32) -> Rule {
+    let bound = check_operands(plan, s, channels, 0, false)?;
+    let stored = constant(plan, s.weights, Some(weights::packed_bytes(&s.window)))?;
+    let narrow = s.narrow != 0;
+    each_channel_sum(&s.window, narrow, Stored::Packed(stored), &mut |channel, sum| bound.check(channel, sum))
+}
+
 /// A convolution whose weights are expanded, `channels` output channels at a time.
 #[inline(never)]
 fn check_compressed<'p>(plan: &Plan<'p>, s: &ConvI8, channels: u32, stored: Stored<'p>) -> Rule {
     let parts = channels < s.window.out_c;
     require(channels > 0 && (!parts || s.window.groups == 1), "its channels cannot be cut into parts")?;
     require(!parts || (channels as usize).is_multiple_of(weights::BLOCK), "its parts are no whole blocks of channels")?;
-    let bound = check_operands(plan, s, channels, false)?;
+    let bound = check_operands(plan, s, s.window.out_c, channels, false)?;
     each_channel_sum(&s.window, s.narrow != 0, stored, &mut |channel, sum| bound.check(channel, sum))
 }
 
-/// What a convolution demands beside its weights: its tensors, and room to expand the weights of so many channels in front
-/// of its scratch.
+/// What a convolution demands beside its weights: its tensors, the output having `all` channels, and room to expand the
+/// weights of so many channels in front of its scratch.
 #[inline(never)]
-fn check_operands<'p>(plan: &Plan<'p>, s: &ConvI8, expanded: u32, depthwise: bool) -> Result<Bound<'p>, &'static str> {
+fn check_operands<'p>(
+    plan: &Plan<'p>,
+    s: &ConvI8,
+    all: u32,
+    expanded: u32,
+    depthwise: bool,
+) -> Result<Bound<'p>, &'static str> {
     let w = &s.window;
-    let (x, y) = weighted(plan, w, s.x, s.y)?;
+    let (x, y) = weighted_into(plan, w, s.x, s.y, all)?;
     typed(&x, DType::I8)?;
     require(FLOAT_OR_INT8.contains(&y.dtype), "its output is neither int8 nor float32")?;
     limits(&y, s.low, s.high)?;
@@ -145,7 +163,7 @@ fn check_conv_i16(plan: &Plan<'_>, s: &ConvI16, depthwise: bool) -> Rule {
 #[inline(never)]
 fn check_dynamic(plan: &Plan<'_>, s: &ConvI8Dynamic) -> Rule {
     let w = &s.conv.window;
-    let bound = check_operands(plan, &s.conv, 0, false)?;
+    let bound = check_operands(plan, &s.conv, s.conv.window.out_c, 0, false)?;
     require(w.is_inside(), "its input is padded with what no plan knows")?;
     typed(&tensor(plan, s.conv.y)?, DType::F32)?;
     let (parameters, room) = (tensor(plan, s.parameters)?, tensor(plan, s.room)?);

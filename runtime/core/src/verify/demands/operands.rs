@@ -79,16 +79,27 @@ pub(super) fn stored(dtype: DType) -> RangeInclusive<i32> {
     if dtype == DType::I16 { -32768..=32767 } else { -128..=127 }
 }
 
-#[inline(never)]
 pub(super) fn window(
     plan: &Plan<'_>,
     w: &Window,
     x: TensorId,
     y: TensorId,
 ) -> Result<(Elements, Elements), &'static str> {
+    window_into(plan, w, x, y, w.out_c)
+}
+
+/// [`window`] of a step whose output has so many channels.
+#[inline(never)]
+fn window_into(
+    plan: &Plan<'_>,
+    w: &Window,
+    x: TensorId,
+    y: TensorId,
+    channels: u32,
+) -> Result<(Elements, Elements), &'static str> {
     let (x, y) = pair(plan, x, y)?;
     sized(&x, &[w.batch, w.in_h, w.in_w, w.in_c])?;
-    sized(&y, &[w.batch, w.out_h, w.out_w, w.out_c])?;
+    sized(&y, &[w.batch, w.out_h, w.out_w, channels])?;
     let fields = [w.kernel_h, w.kernel_w, w.stride_h, w.stride_w, w.dilation_h, w.dilation_w, w.groups];
     require(fields.iter().all(|&field| (1..1 << 16).contains(&field)), "its window is not usable")?;
     require(w.pad_top < 1 << 16 && w.pad_left < 1 << 16, "its padding is too great")?;
@@ -103,14 +114,25 @@ pub(super) fn window(
 }
 
 /// [`window`] of a step with weights.
-#[inline(never)]
 pub(super) fn weighted(
     plan: &Plan<'_>,
     w: &Window,
     x: TensorId,
     y: TensorId,
 ) -> Result<(Elements, Elements), &'static str> {
-    let tensors = window(plan, w, x, y)?;
+    weighted_into(plan, w, x, y, w.out_c)
+}
+
+/// [`weighted`] where the output has so many channels.
+#[inline(never)]
+pub(super) fn weighted_into(
+    plan: &Plan<'_>,
+    w: &Window,
+    x: TensorId,
+    y: TensorId,
+    channels: u32,
+) -> Result<(Elements, Elements), &'static str> {
+    let tensors = window_into(plan, w, x, y, channels)?;
     // Generously rounded up, as the packed layouts do, and four bytes each.
     let reduction = w.taps() as u64 * (w.group_in() as u64 + 4);
     let rounded = u64::from(w.out_c) + 16 * u64::from(w.groups);
