@@ -11,9 +11,8 @@ use crate::ranges::{Ranges, parameters};
 use crate::repair::Rounded;
 use crate::{Effort, Options, Prepared, assemble};
 
-/// Values are cut off, or the range of one tensor is drawn in another way, where less than this share of the loss remains:
-/// small gains on the samples seen are chance. And what is cut off are the rare large values, those of the few places where
-/// something is seen, which weigh little in a loss over all places.
+/// The range of one tensor is drawn in another way where less than this share of the loss remains: small gains on the
+/// samples seen are chance.
 const WORTH: f64 = 0.95;
 
 /// Parameters of every group, and how they came about.
@@ -25,7 +24,7 @@ pub struct Chosen {
     pub ranges: Vec<Ranges>,
     /// What is lost with them, the weights at their nearest levels.
     pub loss: Loss,
-    /// All ways that were tried for the whole model, that which is taken first, then the best.
+    /// All ways that were tried for the whole model, the best first.
     pub tried: Vec<Ranges>,
 }
 
@@ -57,10 +56,6 @@ pub fn ranges(
         tried.push((loss, ranges, params));
     }
     tried.sort_by(|one, other| one.0.all.total_cmp(&other.0.all));
-    let whole = tried.iter().position(|(_, ranges, _)| *ranges == Ranges::MinMax);
-    if let Some(whole) = whole.filter(|&whole| tried[0].0.all >= WORTH * tried[whole].0.all) {
-        tried[..=whole].rotate_right(1);
-    }
     let Some((loss, ranges, params)) = tried.first().cloned() else {
         return Err(QuantizeError::Unsuitable("there is no way to draw ranges".into()));
     };

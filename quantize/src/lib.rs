@@ -230,7 +230,7 @@ pub struct Built {
     pub loss: Loss,
     /// The int8 model.
     pub quantized: Quantized,
-    /// The ways to draw ranges that were tried, that which is taken first, then the best.
+    /// The ways to draw ranges that were tried, the best first.
     pub ranges: Vec<Ranges>,
 }
 
