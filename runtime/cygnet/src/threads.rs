@@ -12,9 +12,9 @@ use cygnet_core::kernels::Kernels;
 /// What a thread does with one part of the work, and its own room.
 type Work<'w> = dyn Fn(usize, &mut [u8]) + Sync + 'w;
 
-/// Looks at the state that a waiting thread takes before it sleeps: some tens of microseconds, more than lies
-/// between two steps that are cut.
-const PATIENCE: u32 = 20_000;
+/// Looks at the state that a waiting thread takes before it sleeps: about a millisecond, more than lies between two runs
+/// that follow each other. One that sleeps is late: the first steps of the next run would be done by the others alone.
+const PATIENCE: u32 = 100_000;
 
 /// Threads for the sessions of one model. The calling thread is the first of them.
 #[derive(Debug)]
