@@ -77,6 +77,16 @@ fn filtered() -> impl Strategy<Value = Window> {
         .prop_filter_map("the window fits", |(sizes, padded)| window(sizes, (3, 3), (1, 1), padded, 1))
 }
 
+/// Short rows, more of them than there is room for at once.
+fn short() -> impl Strategy<Value = Window> {
+    let image = (20..=40_u32, 100..=250_u32, 1..=4_u32, 1..=20_u32);
+    let image = (image, prop_oneof![Just((3_u32, 3_u32)), Just((2, 5))], (1..=2_u32, 1..=2_u32), any::<bool>());
+    let points = (Just(1_u32), 300..=900_u32, 15..=64_u32, 1..=20_u32);
+    let points = (points, Just((1_u32, 1_u32)), (1..=2_u32, Just(1_u32)), Just(false));
+    prop_oneof![image, points]
+        .prop_filter_map("the window fits", |(sizes, kernel, steps, padded)| window(sizes, kernel, steps, padded, 1))
+}
+
 /// Long rows that meet many channels.
 fn long() -> impl Strategy<Value = Window> {
     let lengths = prop_oneof![Just(1024_u32), Just(2048), Just(6144), Just(25_600), Just(40_000)];
@@ -185,6 +195,19 @@ proptest! {
         let expected = run(Kernels::portable(), &w, values, end, 1);
         for kernels in available() {
             prop_assert!(run(kernels, &w, values, end, 1) == expected, "{} {w:?}", kernels.name);
+        }
+    }
+
+    #[test]
+    fn many_short_rows_are_those_of_the_portable_kernel(
+        w in short(),
+        values in (any::<u64>(), any::<bool>()),
+        end in end(),
+        lines in 1..=40_usize,
+    ) {
+        let expected = run(Kernels::portable(), &w, values, end, lines);
+        for kernels in available() {
+            prop_assert!(run(kernels, &w, values, end, lines) == expected, "{} {w:?}", kernels.name);
         }
     }
 

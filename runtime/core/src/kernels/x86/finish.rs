@@ -59,7 +59,7 @@ impl Limits512 {
     /// Four registers of rounded numbers to bytes, in each quarter those of the four one after the other.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     #[inline]
-    fn packed(&self, [a, b, c, d]: [__m512i; 4]) -> __m512i {
+    pub fn packed(&self, [a, b, c, d]: [__m512i; 4]) -> __m512i {
         let left = _mm512_adds_epi16(_mm512_packs_epi32(a, b), self.shift);
         let right = _mm512_adds_epi16(_mm512_packs_epi32(c, d), self.shift);
         let bytes = _mm512_packs_epi16(left, right);
@@ -70,7 +70,7 @@ impl Limits512 {
 /// `round_half_even(values)`, right where it fits 16 bits, and saturated otherwise once it is packed.
 #[target_feature(enable = "avx512f")]
 #[inline]
-fn rounded(values: __m512) -> __m512i {
+pub(super) fn rounded_512(values: __m512) -> __m512i {
     // What is too great for 32 bits would become the least number; what is too small becomes just that.
     let bounded = _mm512_min_ps(values, _mm512_set1_ps(32_767.0));
     _mm512_cvt_roundps_epi32::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(bounded)
@@ -104,11 +104,11 @@ impl Finish512 {
         self.lanes == BLOCK && !self.real
     }
 
-    /// `round_half_even(sums × multipliers)`: see [`rounded`].
+    /// `round_half_even(sums × multipliers)`: see [`rounded_512`].
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     #[inline]
     fn rounded(&self, sums: __m512i) -> __m512i {
-        rounded(_mm512_mul_ps(_mm512_cvtepi32_ps(sums), self.multipliers))
+        rounded_512(_mm512_mul_ps(_mm512_cvtepi32_ps(sums), self.multipliers))
     }
 
     /// Four registers of rounded numbers to bytes, the results of each next to each other.
@@ -241,7 +241,7 @@ impl<const WIDTH: usize> FinishQuarters<WIDTH> {
     pub unsafe fn store(&self, place: usize, step: usize, lines: usize, sums: [__m512i; QUARTERS]) {
         let mut results = [_mm512_setzero_si512(); QUARTERS];
         for part in 0..QUARTERS {
-            results[part] = rounded(_mm512_mul_ps(_mm512_cvtepi32_ps(sums[part]), self.multipliers[part]));
+            results[part] = rounded_512(_mm512_mul_ps(_mm512_cvtepi32_ps(sums[part]), self.multipliers[part]));
         }
         let bytes = self.limits.packed(results);
         let y = self.y.wrapping_add(place);
@@ -287,16 +287,49 @@ pub(super) fn joined([a, b, c, d]: [__m128i; QUARTERS]) -> __m512i {
     _mm512_inserti32x4::<3>(_mm512_inserti32x4::<2>(two, c), d)
 }
 
+/// Zero point and limits of packed int8 results, with AVX2.
+#[derive(Clone, Copy)]
+pub(super) struct Limits256 {
+    shift: __m256i,
+    least: __m256i,
+    greatest: __m256i,
+}
+
+impl Limits256 {
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    pub fn new(target: Target) -> Self {
+        let (least, greatest, shift) = target.limits();
+        let (least, greatest) = (_mm256_set1_epi8(least), _mm256_set1_epi8(greatest));
+        Self { shift: _mm256_set1_epi16(shift), least, greatest }
+    }
+
+    /// Four registers of rounded numbers to bytes, in each half those of the four one after the other.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    pub fn packed(&self, [a, b, c, d]: [__m256i; 4]) -> __m256i {
+        let left = _mm256_adds_epi16(_mm256_packs_epi32(a, b), self.shift);
+        let right = _mm256_adds_epi16(_mm256_packs_epi32(c, d), self.shift);
+        let bytes = _mm256_packs_epi16(left, right);
+        _mm256_min_epi8(_mm256_max_epi8(bytes, self.least), self.greatest)
+    }
+}
+
+/// [`rounded_512`] with AVX2.
+#[target_feature(enable = "avx2")]
+#[inline]
+pub(super) fn rounded_256(values: __m256) -> __m256i {
+    // As there.
+    _mm256_cvtps_epi32(_mm256_min_ps(values, _mm256_set1_ps(32_767.0)))
+}
+
 /// Bias, multipliers and results of up to 16 channels, with AVX2.
 #[derive(Clone, Copy)]
 pub(super) struct Finish256 {
     /// What the accumulators start with.
     pub bias: [__m256i; 2],
     multipliers: [__m256; 2],
-    /// Zero point and limits of packed results.
-    shift: __m256i,
-    least: __m256i,
-    greatest: __m256i,
+    limits: Limits256,
     y: *mut i8,
     lanes: usize,
     real: bool,
@@ -324,9 +357,7 @@ impl Finish256 {
             ConvOutput::I8(y, target) => (y[..all].as_mut_ptr(), *target, false),
             ConvOutput::F32(y) => (y[..all].as_mut_ptr().cast(), Target::new(0, 0, 0), true),
         };
-        let (least, greatest, shift) = target.limits();
-        let (least, greatest) = (_mm256_set1_epi8(least), _mm256_set1_epi8(greatest));
-        Self { bias, multipliers, shift: _mm256_set1_epi16(shift), least, greatest, y, lanes, real }
+        Self { bias, multipliers, limits: Limits256::new(target), y, lanes, real }
     }
 
     /// `round_half_even(sums × multipliers)` of channels `8·half` to `8·half + 7`, right where it fits 16 bits, and
@@ -334,9 +365,7 @@ impl Finish256 {
     #[target_feature(enable = "avx2")]
     #[inline]
     fn rounded(&self, half: usize, sums: __m256i) -> __m256i {
-        let scaled = _mm256_mul_ps(_mm256_cvtepi32_ps(sums), self.multipliers[half]);
-        // What is too great for 32 bits would become the least number; what is too small becomes just that.
-        _mm256_cvtps_epi32(_mm256_min_ps(scaled, _mm256_set1_ps(32_767.0)))
+        rounded_256(_mm256_mul_ps(_mm256_cvtepi32_ps(sums), self.multipliers[half]))
     }
 
     /// Requantizes and stores the sums (bias and all) of one position from element `place` of the output on.
@@ -373,14 +402,45 @@ impl Finish256 {
         }
     }
 
+    /// As [`Self::store`], the sums of two positions `step` elements apart.
+    ///
+    /// # Safety
+    /// As for [`Self::store`], for both positions.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    pub unsafe fn store_two(&self, place: usize, step: usize, [first, second]: [[__m256i; 2]; 2]) {
+        if self.real || self.lanes < BLOCK {
+            // SAFETY: the caller's promise.
+            return unsafe {
+                self.store(place, first);
+                self.store(place + step, second);
+            };
+        }
+        // By fours: 0 to 3 and 8 to 11 of the first, and of the second, then what is left of both.
+        let bytes = self.limits.packed([
+            self.rounded(0, first[0]),
+            self.rounded(1, first[1]),
+            self.rounded(0, second[0]),
+            self.rounded(1, second[1]),
+        ]);
+        let bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+        // SAFETY: 16 elements are there at both places, as the caller promises.
+        unsafe {
+            let y = self.y.add(place);
+            _mm_storeu_si128(y.cast(), _mm256_castsi256_si128(bytes));
+            _mm_storeu_si128(y.add(step).cast(), _mm256_extracti128_si256::<1>(bytes));
+        }
+    }
+
     /// Rounded numbers to bytes: zero point and limits, as [`Target::store`] has them.
     #[target_feature(enable = "avx2")]
     #[inline]
     fn packed(&self, left: __m256i, right: __m256i) -> __m128i {
-        let words = _mm256_adds_epi16(_mm256_packs_epi32(left, right), self.shift);
+        let Limits256 { shift, least, greatest } = self.limits;
+        let words = _mm256_adds_epi16(_mm256_packs_epi32(left, right), shift);
         let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(words);
         let bytes = _mm_packs_epi16(_mm256_castsi256_si128(words), _mm256_extracti128_si256::<1>(words));
-        let (least, greatest) = (_mm256_castsi256_si128(self.least), _mm256_castsi256_si128(self.greatest));
+        let (least, greatest) = (_mm256_castsi256_si128(least), _mm256_castsi256_si128(greatest));
         _mm_min_epi8(_mm_max_epi8(bytes, least), greatest)
     }
 }

@@ -21,6 +21,7 @@ mod pool;
 mod table;
 mod vnni;
 mod winograd;
+mod words;
 mod ymm;
 
 use core::cell::Cell;

@@ -11,10 +11,10 @@ use core::mem::MaybeUninit;
 
 use super::finish::Finish256;
 use super::panel::{self, PANEL_GROUP};
-use super::ymm::{four, mask, weights_of};
+use super::ymm::{four, masks_of, weights_of};
 use crate::kernels::ConvI8Args;
 use crate::kernels::rows::Rows;
-use crate::weights::{BLOCK, GROUP, LANES, block_width};
+use crate::weights::{BLOCK, GROUP, block_width};
 
 /// Rows multiplied at once: of single groups, and of two.
 const ROWS: [usize; 2] = [5, 3];
@@ -84,13 +84,6 @@ pub(super) fn all_blocks(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[
             }
         });
     }
-}
-
-/// The words of weights that are there, in a block of `width` channels.
-#[target_feature(enable = "avx2")]
-#[inline]
-fn masks_of(width: usize) -> [__m256i; 2] {
-    [mask(width), mask(width.saturating_sub(2 * LANES))]
 }
 
 /// All groups for themselves.

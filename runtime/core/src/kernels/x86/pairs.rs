@@ -53,3 +53,16 @@ pub(super) fn add_pairs(sums: __m256i, x: __m256i, w: __m256i) -> __m256i {
     }
     _mm256_add_epi32(sums, products)
 }
+
+/// The first (0) or the second (1) two of each group of four bytes, as words.
+#[target_feature(enable = "avx2")]
+#[inline]
+pub(super) fn pair_of<const PAIR: i16>(bytes: __m256i) -> __m256i {
+    let first = _mm256_setr_epi8(
+        -1, 0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1, 13, -1, 0, -1, 1, -1, 4, -1, 5, -1, 8, -1, 9, -1, 12, -1,
+        13,
+    );
+    // To the upper halves of words; what is below does not matter.
+    let order = _mm256_add_epi8(first, _mm256_set1_epi16(PAIR * 0x200));
+    _mm256_srai_epi16::<8>(_mm256_shuffle_epi8(bytes, order))
+}

@@ -11,7 +11,7 @@ use core::arch::x86_64::*;
 use core::mem::MaybeUninit;
 
 use super::finish::Finish256;
-use super::pairs::add_pairs;
+use super::pairs::{add_pairs, pair_of};
 use crate::kernels::ConvI8Args;
 use crate::kernels::rows::Rows;
 use crate::plan::step::Window;
@@ -58,16 +58,18 @@ impl Tiles<'_, '_> {
         (tile / self.columns * 2, tile % self.columns * 2)
     }
 
-    /// Where the input of a tile is: four elements of four lines. Those that no position of the output sees stand for
-    /// others, whose results are not stored.
-    fn input(&self, tile: usize) -> [[*const i8; 4]; 4] {
+    /// Where the input of a tile is: its four lines, and how far its four columns are from their start. Those that no
+    /// position of the output sees stand for others, whose results are not stored.
+    #[inline(always)]
+    fn input(&self, tile: usize) -> ([*const i8; 4], [usize; 4]) {
         let (line, column) = self.place(tile);
         let last = (self.rows.lines + 1, self.rows.columns + 1);
-        let start = self.rows.pointer(0, 0);
-        core::array::from_fn(|row| {
-            let line = start.wrapping_add((line + row).min(last.0) * self.rows.line_step);
-            core::array::from_fn(|index| line.wrapping_add((column + index).min(last.1) * self.rows.step))
-        })
+        let (mut lines, mut columns) = ([self.rows.pointer(0, 0); 4], [0; 4]);
+        for index in 0..4 {
+            lines[index] = lines[index].wrapping_add((line + index).min(last.0) * self.rows.line_step);
+            columns[index] = (column + index).min(last.1) * self.rows.step;
+        }
+        (lines, columns)
     }
 }
 
@@ -99,27 +101,39 @@ pub(super) fn all_tiles(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u
 /// # Safety
 /// `channels` bytes of each of the 16 places can be read, and as many words written for each element.
 #[target_feature(enable = "avx2")]
-unsafe fn transform_input(from: [[*const i8; 4]; 4], channels: usize, to: *mut i16, step: usize) {
+unsafe fn transform_input((lines, columns): ([*const i8; 4], [usize; 4]), channels: usize, to: *mut i16, step: usize) {
     for channel in (0..channels).step_by(WORDS) {
-        let mut lines = [[_mm256_setzero_si256(); 4]; 4];
-        for column in 0..4 {
-            let mut d = [_mm256_setzero_si256(); 4];
-            for row in 0..4 {
-                // SAFETY: the caller's promise.
-                d[row] = unsafe { widened(from[row][column].add(channel).cast()) };
-            }
-            let d = input_of(d);
-            for row in 0..4 {
-                lines[row][column] = d[row];
-            }
+        macro_rules! line {
+            ($row:literal) => {{
+                let mut line = [_mm256_setzero_si256(); 4];
+                for column in 0..4 {
+                    // SAFETY: the caller's promise.
+                    line[column] = unsafe { widened(lines[$row].add(columns[column] + channel).cast()) };
+                }
+                line
+            }};
         }
-        for row in 0..4 {
-            let words = input_of(lines[row]);
-            for column in 0..4 {
-                // SAFETY: the caller's promise.
-                unsafe { _mm256_storeu_si256(to.add((4 * row + column) * step + channel).cast(), words[column]) };
-            }
+        // A line of `Bᵀ·d` at a time, and the same for its columns: more would not stay in registers.
+        macro_rules! store {
+            ($row:literal, $combine:ident, $a:ident, $b:ident) => {
+                let mut line = [_mm256_setzero_si256(); 4];
+                for column in 0..4 {
+                    line[column] = $combine($a[column], $b[column]);
+                }
+                let words = input_of(line);
+                for column in 0..4 {
+                    // SAFETY: the caller's promise.
+                    unsafe { _mm256_storeu_si256(to.add((4 * $row + column) * step + channel).cast(), words[column]) };
+                }
+            };
         }
+        let (first, third) = (line!(0), line!(2));
+        store!(0, _mm256_sub_epi16, first, third);
+        let second = line!(1);
+        store!(1, _mm256_add_epi16, second, third);
+        store!(2, _mm256_sub_epi16, third, second);
+        let fourth = line!(3);
+        store!(3, _mm256_sub_epi16, second, fourth);
     }
 }
 
@@ -138,12 +152,14 @@ fn weights_of([a, b, c]: [__m256i; 3]) -> [__m256i; 4] {
     [_mm256_add_epi16(a, a), _mm256_add_epi16(outer, b), _mm256_sub_epi16(outer, b), _mm256_add_epi16(c, c)]
 }
 
-/// `Aᵀ·m`.
+/// The first or the second of `Aᵀ·m`.
 #[target_feature(enable = "avx2")]
 #[inline]
-fn results_of([a, b, c, d]: [__m256i; 4]) -> [__m256i; 2] {
-    let front = _mm256_add_epi32(_mm256_add_epi32(a, b), c);
-    [front, _mm256_sub_epi32(_mm256_sub_epi32(b, c), d)]
+fn results_of<const INDEX: usize>([a, b, c, d]: [__m256i; 4]) -> __m256i {
+    match INDEX {
+        0 => _mm256_add_epi32(_mm256_add_epi32(a, b), c),
+        _ => _mm256_sub_epi32(_mm256_sub_epi32(b, c), d),
+    }
 }
 
 /// 16 bytes as 16-bit numbers.
@@ -165,37 +181,29 @@ fn transform_weights(block: &[u8], channels: usize, to: &mut Words<{ ELEMENTS * 
     assert!(block.len() >= 9 * quads * QUAD && channels <= MOST_CHANNELS);
     let to = to.as_mut_ptr().cast::<i16>();
     for quad in 0..quads {
-        // Eight output channels at a time: two registers of four.
-        for half in 0..2 {
-            let mut parts = [[[_mm256_setzero_si256(); 4]; 4]; 2];
-            for (index, part) in parts.iter_mut().enumerate() {
-                let mut lines = [[_mm256_setzero_si256(); 3]; 4];
-                for column in 0..3 {
-                    let mut g = [_mm256_setzero_si256(); 3];
-                    for row in 0..3 {
-                        let at = ((3 * row + column) * quads + quad) * QUAD + (2 * half + index) * 16;
-                        // SAFETY: 9 taps of `quads` groups are in the block, as asserted.
-                        g[row] = unsafe { widened(block.as_ptr().add(at)) };
-                    }
-                    let g = weights_of(g);
-                    for row in 0..4 {
-                        lines[row][column] = g[row];
-                    }
+        // Eight output channels and two input channels at a time.
+        for part in 0..4 {
+            let (half, pair) = (part / 2, part % 2);
+            let mut lines = [[_mm256_setzero_si256(); 3]; 4];
+            for column in 0..3 {
+                let mut g = [_mm256_setzero_si256(); 3];
+                for row in 0..3 {
+                    let at = ((3 * row + column) * quads + quad) * QUAD + half * 32;
+                    // SAFETY: 9 taps of `quads` groups are in the block, as asserted.
+                    let bytes = unsafe { _mm256_loadu_si256(block.as_ptr().add(at).cast()) };
+                    g[row] = if pair == 0 { pair_of::<0>(bytes) } else { pair_of::<1>(bytes) };
                 }
+                let g = weights_of(g);
                 for row in 0..4 {
-                    part[row] = weights_of(lines[row]);
+                    lines[row][column] = g[row];
                 }
             }
-            for element in 0..ELEMENTS {
-                let (row, column) = (element / 4, element % 4);
-                let (a, b) = (_mm256_castsi256_ps(parts[0][row][column]), _mm256_castsi256_ps(parts[1][row][column]));
-                // The first and the second pair of each channel, in the order of the channels.
-                let pairs = [_mm256_shuffle_ps::<0b10_00_10_00>(a, b), _mm256_shuffle_ps::<0b11_01_11_01>(a, b)];
-                for pair in 0..2 {
-                    let words = _mm256_permute4x64_epi64::<0b11_01_10_00>(_mm256_castps_si256(pairs[pair]));
-                    let at = (element * channels + quad * GROUP + 2 * pair) * BLOCK + half * 16;
+            for row in 0..4 {
+                let words = weights_of(lines[row]);
+                for column in 0..4 {
+                    let at = ((4 * row + column) * channels + quad * GROUP + 2 * pair) * BLOCK + half * 16;
                     // SAFETY: there is room for 16 elements of `channels` times 16 words.
-                    unsafe { _mm256_storeu_si256(to.add(at).cast(), words) };
+                    unsafe { _mm256_storeu_si256(to.add(at).cast(), words[column]) };
                 }
             }
         }
@@ -289,26 +297,36 @@ fn store(
     channel: usize,
     m: &Products,
 ) {
-    let mut y = [[[_mm256_setzero_si256(); 2]; 2]; 2];
-    for half in 0..2 {
-        let mut lines = [[_mm256_setzero_si256(); 4]; 2];
-        for column in 0..4 {
-            let m = results_of([m[column][half], m[4 + column][half], m[8 + column][half], m[12 + column][half]]);
-            (lines[0][column], lines[1][column]) = (m[0], m[1]);
-        }
-        for row in 0..2 {
-            let sums = results_of(lines[row]);
-            for column in 0..2 {
-                let quarter = _mm256_srai_epi32::<2>(sums[column]);
-                y[row][column][half] = _mm256_add_epi32(finish.bias[half], quarter);
+    let position = rows.first + line * rows.columns + column;
+    let both = column + 1 < rows.columns;
+    macro_rules! line {
+        ($row:literal) => {
+            let mut sums = [[_mm256_setzero_si256(); 2]; 2];
+            for half in 0..2 {
+                let mut line = [_mm256_setzero_si256(); 4];
+                for column in 0..4 {
+                    let m = [m[column][half], m[4 + column][half], m[8 + column][half], m[12 + column][half]];
+                    line[column] = results_of::<$row>(m);
+                }
+                let quarters = [results_of::<0>(line), results_of::<1>(line)];
+                for index in 0..2 {
+                    let quarter = _mm256_srai_epi32::<2>(quarters[index]);
+                    sums[index][half] = _mm256_add_epi32(finish.bias[half], quarter);
+                }
             }
-        }
+            let place = (position + $row * rows.columns) * y_step + channel;
+            // SAFETY: the output has this position, and the one behind it where there are two, with these channels.
+            unsafe {
+                if both {
+                    finish.store_two(place, y_step, sums);
+                } else {
+                    finish.store(place, sums[0]);
+                }
+            }
+        };
     }
-    for row in 0..2.min(rows.lines - line) {
-        for index in 0..2.min(rows.columns - column) {
-            let position = rows.first + (line + row) * rows.columns + column + index;
-            // SAFETY: the output has this position and these channels.
-            unsafe { finish.store(position * y_step + channel, y[row][index]) };
-        }
+    line!(0);
+    if line + 1 < rows.lines {
+        line!(1);
     }
 }

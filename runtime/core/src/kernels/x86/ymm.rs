@@ -3,12 +3,12 @@
 //! - AVX-VNNI: VPDPBUSD, as in [`super::vnni`].
 //! - AVX2: VPMADDUBSW of `|x|` and `w` with the sign of `x`, whose sums of two products fit 16 bits, then VPMADDWD with
 //!   ones. Where a row meets many channels, absolute values and signs are made ready for all of them; see [`panel`]. Where
-//!   many rows meet the same weights, see [`paired`].
+//!   many rows meet the same weights, see [`paired`]; where they are short, [`words`].
 
 use core::arch::x86_64::*;
 
 use super::finish::Finish256;
-use super::{paired, panel, winograd};
+use super::{paired, panel, winograd, words};
 use crate::kernels::ConvI8Args;
 use crate::kernels::rows::{Reach, Rows, for_each_rows};
 use crate::weights::{BLOCK, GROUP, LANES, block_width};
@@ -37,6 +37,8 @@ pub(super) fn conv_avx2(args: ConvI8Args<'_>) {
     for_each_rows(args, |args, rows, weights| unsafe {
         if winograd::pays(args, rows) {
             winograd::all_tiles(args, rows, weights);
+        } else if words::pays(args, rows) {
+            words::all_blocks(args, rows, weights);
         } else if panels {
             paired::all_blocks(args, rows, weights);
         } else {
@@ -60,9 +62,16 @@ struct Blocks {
     y_step: usize,
 }
 
+/// The words of weights that are there, in a block of `width` channels.
+#[target_feature(enable = "avx2")]
+#[inline]
+pub(super) fn masks_of(width: usize) -> [__m256i; 2] {
+    [mask(width), mask(width.saturating_sub(2 * LANES))]
+}
+
 /// All ones in the first `count` words.
 #[target_feature(enable = "avx2")]
-pub(super) fn mask(count: usize) -> __m256i {
+fn mask(count: usize) -> __m256i {
     let lanes = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
     _mm256_cmpgt_epi32(_mm256_set1_epi32(count as i32), lanes)
 }
@@ -134,7 +143,7 @@ macro_rules! walk {
                 let group_out = args.window.group_out();
                 let channel = rows.group * group_out + start;
                 let mut finish = Finish256::new(args, channel, (group_out - start).min(BLOCK));
-                let masks = [mask(width), mask(width.saturating_sub(2 * LANES))];
+                let masks = masks_of(width);
                 let quad_step = width * GROUP;
                 for weights in weights.chunks_exact(quad_step) {
                     // SAFETY: a chunk has the words that the masks let be read.
