@@ -10,8 +10,8 @@ use core::ops::Range;
 use crate::bytes::I64s;
 use crate::error::Error;
 use crate::kernels::Kernels;
-use crate::plan::step::StepRecord;
-use crate::plan::{ALIGNMENT, DType, Plan, Port, Positions, Tensor};
+use crate::plan::step::{StepRecord, opcode};
+use crate::plan::{ALIGNMENT, DType, Form, Plan, Port, Positions, Tensor};
 use crate::team::Team;
 
 /// Memory for one session, aligned as [`Session::new`] demands. `N` is the number that
@@ -267,9 +267,9 @@ impl<'p, 'a> Session<'p, 'a> {
     /// [`Error::NoSuchTensor`], [`Error::ElementCount`], [`Error::ElementType`] for inputs that are
     /// not float32 in the ONNX model.
     pub fn write_f32(&mut self, index: usize, values: &[f32]) -> Result<(), Error> {
-        let (port, tensor) = self.input(index)?;
+        let ((port, tensor), quantize) = (self.input(index)?, self.quantize());
         let bytes = self.arena.get_mut(execute::range(&tensor)).ok_or(Error::NoSuchTensor { index })?;
-        transfer::write_f32(&port, &tensor, bytes, values)
+        transfer::write_f32(&port, &tensor, bytes, values, quantize)
     }
 
     /// Sets input `index` from the bytes of an ONNX tensor of the declared type, row-major,
@@ -278,9 +278,15 @@ impl<'p, 'a> Session<'p, 'a> {
     /// # Errors
     /// [`Error::NoSuchTensor`], [`Error::ElementCount`] (in bytes).
     pub fn write_bytes(&mut self, index: usize, values: &[u8]) -> Result<(), Error> {
-        let (port, tensor) = self.input(index)?;
+        let ((port, tensor), quantize) = (self.input(index)?, self.quantize());
         let bytes = self.arena.get_mut(execute::range(&tensor)).ok_or(Error::NoSuchTensor { index })?;
-        transfer::write_bytes(&port, &tensor, bytes, values)
+        transfer::write_bytes(&port, &tensor, bytes, values, quantize)
+    }
+
+    /// What makes int8 of many real numbers, where it is there.
+    fn quantize(&self) -> Option<transfer::Quantize> {
+        let there = self.kernels.kinds.set().has(opcode::Quantize, Form::I8);
+        there.then_some(self.kernels.quantize)
     }
 
     /// Reads output `index` as real numbers in the order of the ONNX shape; whole numbers are

@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::kernels::portable::movement::advance;
 use crate::kernels::view;
 use crate::plan::{DType, MAX_RANK, Port, Tensor};
-use crate::quantization::{dequantize, quantize};
+use crate::quantization::{Target, dequantize, quantize};
 
 /// Calls `visit(element in memory, its place in the ONNX order)` for all elements of `memory`.
 fn pairs<T>(port: &Port, memory: impl Iterator<Item = T>, mut visit: impl FnMut(T, usize)) {
@@ -53,13 +53,80 @@ fn shift(port: &Port, tensor: &Tensor) -> u8 {
     if port.dtype == DType::U8 && tensor.dtype == DType::I8 { 0x80 } else { 0 }
 }
 
-pub(super) fn write_f32(port: &Port, tensor: &Tensor, bytes: &mut [u8], values: &[f32]) -> Result<(), Error> {
+/// A kernel that makes int8 of real numbers; see [`crate::kernels::Kernels::quantize`].
+pub(super) type Quantize = fn(&[f32], f32, &mut [i8], Target);
+
+/// Whether there is a system: without one, size counts more.
+const HAS_SYSTEM: bool = cfg!(not(target_os = "none"));
+
+/// Real numbers of each channel that are made int8 together.
+const TOGETHER: usize = 128;
+
+/// How often memory has the channels of a position one after the other, how many positions and channels those are: where
+/// memory has the ONNX order but for the second axis, which comes last, or just that order, with one channel.
+fn channels_last(port: &Port) -> Option<[usize; 3]> {
+    let count = |dims: &[u32]| dims.iter().map(|&dim| dim as usize).product();
+    let dims = port.dims();
+    if port.in_order() {
+        return Some([1, count(dims), 1]);
+    }
+    let [first, channels, positions @ ..] = dims else { return None };
+    let order = port.order.get(..dims.len())?;
+    let expected = core::iter::once(0).chain(2..dims.len()).chain([1]);
+    let is_last = order.iter().map(|&axis| axis as usize).eq(expected);
+    is_last.then_some([*first as usize, count(positions), *channels as usize])
+}
+
+/// Writes an input of real numbers as int8; `read` gives some of them from a place in the ONNX order on. Whether memory
+/// has an order that this takes.
+fn write_levels(
+    quantize: Quantize,
+    port: &Port,
+    tensor: &Tensor,
+    bytes: &mut [u8],
+    read: impl Fn(usize, &mut [f32]),
+) -> bool {
+    let Some([images, positions, channels]) = channels_last(port).filter(|_| HAS_SYSTEM) else { return false };
+    let target = Target::whole(tensor.zero_point);
+    let (mut reals, mut levels) = ([0.0; TOGETHER], [0; TOGETHER]);
+    let to = view::part_mut(view::i8s_mut(bytes), 0, images * positions * channels);
+    for (image, to) in to.chunks_exact_mut((positions * channels).max(1)).enumerate() {
+        for (part, to) in to.chunks_mut(TOGETHER * channels.max(1)).enumerate() {
+            let count = to.len() / channels.max(1);
+            for channel in 0..channels {
+                let place = (image * channels + channel) * positions + part * TOGETHER;
+                let (reals, levels) = (view::part_mut(&mut reals, 0, count), view::part_mut(&mut levels, 0, count));
+                read(place, reals);
+                quantize(reals, tensor.scale, levels, target);
+                for (to, level) in to.iter_mut().skip(channel).step_by(channels).zip(levels) {
+                    *to = *level;
+                }
+            }
+        }
+    }
+    true
+}
+
+pub(super) fn write_f32(
+    port: &Port,
+    tensor: &Tensor,
+    bytes: &mut [u8],
+    values: &[f32],
+    quantizer: Option<Quantize>,
+) -> Result<(), Error> {
     counted(port.len(), values.len())?;
     if port.dtype != DType::F32 {
         return Err(Error::ElementType { expected: port.dtype });
     }
     let value = |place: usize| values.get(place).copied().unwrap_or_default();
     if tensor.dtype == DType::I8 {
+        let read = |place: usize, to: &mut [f32]| {
+            let from = view::part(values, place, to.len());
+            to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+        };
+        if quantizer.is_some_and(|quantizer| write_levels(quantizer, port, tensor, bytes, read)) {
+            return Ok(());
+        }
         let stored = |value| quantize::<i8>(value, tensor.scale, tensor.zero_point);
         pairs(port, view::i8s_mut(bytes).iter_mut(), |to, place| *to = stored(value(place)));
     } else if tensor.dtype == DType::I16 {
@@ -73,12 +140,25 @@ pub(super) fn write_f32(port: &Port, tensor: &Tensor, bytes: &mut [u8], values: 
     Ok(())
 }
 
-pub(super) fn write_bytes(port: &Port, tensor: &Tensor, bytes: &mut [u8], values: &[u8]) -> Result<(), Error> {
+pub(super) fn write_bytes(
+    port: &Port,
+    tensor: &Tensor,
+    bytes: &mut [u8],
+    values: &[u8],
+    quantizer: Option<Quantize>,
+) -> Result<(), Error> {
     let size = port.dtype.bytes();
     counted(port.len() * size, values.len())?;
     let reals = crate::bytes::F32s::new(values);
     match (port.dtype, tensor.dtype) {
         (DType::F32, DType::I8) => {
+            let read = |place: usize, to: &mut [f32]| {
+                let from = view::part(values, place * size, to.len() * size).as_chunks().0;
+                to.iter_mut().zip(from).for_each(|(to, from)| *to = f32::from_le_bytes(*from));
+            };
+            if quantizer.is_some_and(|quantizer| write_levels(quantizer, port, tensor, bytes, read)) {
+                return Ok(());
+            }
             let stored = |value| quantize::<i8>(value, tensor.scale, tensor.zero_point);
             pairs(port, view::i8s_mut(bytes).iter_mut(), |to, place| *to = stored(reals.get(place)));
             return Ok(());
@@ -176,5 +256,37 @@ mod tests {
             found.push(place);
         });
         assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn levels_are_those_of_single_numbers() {
+        let (few, many) = (crate::kernels::Kernels::portable().quantize, crate::kernels::Kernels::best().quantize);
+        // Images with channels last, several of them, more positions than are made int8 together; in order; other orders.
+        let cases: [([u32; 6], [u32; 6], u32, bool); 5] = [
+            ([2, 3, 9, 31, 7, 7], [0, 2, 3, 1, 9, 9], 4, true),
+            ([1, 5, 257, 7, 7, 7], [0, 2, 1, 9, 9, 9], 3, true),
+            ([1, 3, 8, 20, 7, 7], [0, 1, 2, 3, 9, 9], 4, true),
+            ([300, 7, 7, 7, 7, 7], [0, 9, 9, 9, 9, 9], 1, true),
+            ([2, 3, 4, 5, 7, 7], [0, 3, 2, 1, 9, 9], 4, false),
+        ];
+        for (shape, order, rank, takes) in cases {
+            let port = Port { tensor: TensorId(0), dtype: DType::F32, rank, shape, order, name: Span::NONE };
+            let mut values: Vec<f32> = (0..port.len()).map(|at| (at as f32 * 0.37).sin() * 20.0).collect();
+            values[port.len() / 2] = f32::NAN;
+            let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+            let (dtype, offset, scale, zero_point, name) = (DType::I8, 0, 0.11, -7, Span::NONE);
+            let tensor = Tensor { offset, dtype, rank, shape, scale, zero_point, first: 0, last: 1, name };
+            let written = |quantizer| {
+                let mut memory = [std::vec![99; port.len()], std::vec![99; port.len()]];
+                write_f32(&port, &tensor, &mut memory[0], &values, quantizer).unwrap();
+                write_bytes(&port, &tensor, &mut memory[1], &bytes, quantizer).unwrap();
+                assert_eq!(memory[0], memory[1]);
+                memory[0].clone()
+            };
+            assert_eq!(channels_last(&port).is_some(), takes);
+            let expected = written(None);
+            assert_eq!(written(Some(few)), expected, "{shape:?}");
+            assert_eq!(written(Some(many)), expected, "{shape:?}");
+        }
     }
 }
