@@ -28,6 +28,9 @@ impl Bound<'_> {
     }
 }
 
+/// Whether packed weights are added whole rows at a time: where there is no system, size counts more.
+const WHOLE_RUNS: bool = cfg!(not(target_os = "none"));
+
 /// Rows whose magnitudes fit the halves of a word: two bytes of at most 128 are added to each.
 const ROWS: usize = 255;
 
@@ -78,7 +81,7 @@ pub(super) fn each_channel_sum(
             let mut sums = [0_u32; BLOCK];
             for _ in 0..segments.count {
                 let mut last = 0;
-                if let Some(run) = pieces.run(quads * width * GROUP) {
+                if let Some(run) = if WHOLE_RUNS { pieces.run(quads * width * GROUP) } else { None } {
                     let run = run.as_chunks().0;
                     seen |= match width / LANES {
                         1 => add_rows::<4>(&mut sums, run),
