@@ -259,6 +259,10 @@ mod tests {
         for len in 0..all.len() {
             assert_eq!(told(&window, false, Stored::Packed(&all[..len])), refused, "{len}");
         }
+        let masked = sparse(&all);
+        for len in 0..masked.len() {
+            assert_eq!(told(&window, false, Stored::Sparse(&masked[..len])), refused, "{len}");
+        }
         for more in [1, 16, 64] {
             let long = [&all[..], &std::vec![0; more]].concat();
             assert_eq!(told(&window, false, Stored::Packed(&long)), refused);
@@ -283,6 +287,22 @@ mod tests {
             assert_eq!(done, Ok(()));
             let of = |channel: u64| 128 - channel + 127 + channel.abs_diff(3);
             assert_eq!(sums, (0..u64::from(channels)).map(of).collect::<Vec<_>>());
+        }
+    }
+
+    #[test]
+    fn one_refused_channel_is_enough() {
+        const REFUSED: Rule = Err("refused");
+        for (window, depthwise) in [(window(6, 20, 1), false), (window(20, 20, 20), true)] {
+            let stored = std::vec![0; if depthwise { 60 } else { packed_bytes(&window) }];
+            for refused in 0..20 {
+                let mut last = 0;
+                let done = each_magnitude(&window, depthwise, &stored, &mut |channel, _| {
+                    last = channel;
+                    if channel == refused { REFUSED } else { Ok(()) }
+                });
+                assert_eq!((done, last), (REFUSED, refused));
+            }
         }
     }
 
