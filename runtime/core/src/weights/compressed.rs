@@ -129,6 +129,15 @@ impl<'a> Pieces<'a> {
         }
     }
 
+    /// The next packed bytes, so many, where they are stored as they are; otherwise, and where there are fewer, `None`,
+    /// and nothing has been read.
+    pub fn run(&mut self, len: usize) -> Option<&'a [u8]> {
+        let Stored::Packed(packed) = self.stored else { return None };
+        let run = packed.get(self.at..)?.get(..len)?;
+        self.at += len;
+        Some(run)
+    }
+
     /// Whether nothing is stored behind the pieces read.
     pub fn is_end(&self) -> bool {
         match &self.stored {
