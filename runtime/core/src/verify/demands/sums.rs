@@ -75,12 +75,16 @@ pub(super) fn each_channel_sum(
     let behind_end = (u64::from(u32::MAX) << (32 - 8 * (segments.padded - segments.len).min(GROUP))) as u32;
     let mut pieces = Pieces::new(window, stored);
     let mut seen = 0;
+    // Of all magnitudes just that of -128 has the highest bit.
+    let judge = |last: u32, seen: u32| {
+        require(last & behind_end == 0, "its weights go on behind the end of a kernel row")?;
+        require(!narrow || seen & 0x8080_8080 == 0, DENIES)
+    };
     for group in 0..window.groups as usize {
         for start in (0..group_out).step_by(BLOCK) {
             let width = block_width(start, group_out);
             let mut sums = [0_u32; BLOCK];
             for _ in 0..segments.count {
-                let mut last = 0;
                 if let Some(run) = if WHOLE_RUNS { pieces.run(quads * width * GROUP) } else { None } {
                     let run = run.as_chunks().0;
                     seen |= match width / LANES {
@@ -89,21 +93,21 @@ pub(super) fn each_channel_sum(
                         3 => add_rows::<12>(&mut sums, run),
                         _ => add_rows::<16>(&mut sums, run),
                     };
-                    last = any(run.get(run.len().saturating_sub(width)..).unwrap_or_default());
+                    let last = any(run.get(run.len().saturating_sub(width)..).unwrap_or_default());
+                    judge(last, seen)?;
                 } else {
+                    let mut last = 0;
                     for quad in 1..=quads {
                         for sums in sums.as_chunks_mut::<LANES>().0.iter_mut().take(width / LANES) {
                             let piece = pieces.next().ok_or("its weights are not what they say")?;
                             let piece = piece.as_chunks().0;
                             seen |= add_rows::<LANES>(sums, piece);
                             last |= if quad == quads { any(piece) } else { 0 };
+                            judge(last, seen)?;
                         }
                     }
                 }
-                require(last & behind_end == 0, "its weights go on behind the end of a kernel row")?;
             }
-            // Of all magnitudes just that of -128 has the highest bit.
-            require(!narrow || seen & 0x8080_8080 == 0, DENIES)?;
             for (lane, &sum) in sums.iter().take(width.min(group_out - start)).enumerate() {
                 check(group * group_out + start + lane, u64::from(sum))?;
             }
