@@ -25,7 +25,7 @@
  * Objects are zeroed before they are opened for the first time and stay in their places while they are open. Pieces of
  * memory that are given to the same call must not overlap.
  *
- * Stack. cygnet_session_run() takes what its kernels need, as measured over all models of the tests: up to 92 kB on
+ * Stack. cygnet_session_run() takes what its kernels need, as measured over all models of the tests: up to 99 kB on
  * x86-64 with AVX2 but without VNNI, where int8 convolutions keep their tiles there, up to 37 kB on other x86-64, 6 kB
  * by the portable kernels. Give a thread that runs sessions 128 kB or more. `quantize compile --board` prints what
  * firmware takes.

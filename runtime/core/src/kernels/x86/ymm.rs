@@ -36,7 +36,7 @@ pub(super) fn conv_avx2(args: ConvI8Args<'_>) {
     // SAFETY: this function stands only in kernels that `available` gives out where AVX2 is there.
     for_each_rows(args, |args, rows, weights| unsafe {
         if winograd::pays(args, rows) {
-            winograd::avx2::all_tiles(args, rows, weights);
+            winograd::all_tiles(args, rows, weights);
         } else if words::pays(args, rows) {
             words::all_blocks(args, rows, weights);
         } else if panels {

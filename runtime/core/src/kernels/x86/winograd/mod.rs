@@ -1,4 +1,4 @@
-//! Int8 convolution, 3 × 3 with stride 1, by minimal filtering: 36 products for sixteen positions in place of 144
+//! Int8 convolution with AVX2, 3 × 3 with stride 1, by minimal filtering: 36 products for sixteen positions in place of 144
 //! (Lavin and Gray, arXiv:1509.09308, `F(4 × 4, 3 × 3)`).
 //!
 //! `Y = Aᵀ[(G·g·Gᵀ) ⊙ (Bᵀ·d·B)]A` in integers: the rows of `24G` are divided by 1, 1, 1, 1, 1 and 4, so that two of them
@@ -15,13 +15,17 @@
 //!
 //! gives `576Y`, modulo 2³². That is exact: times the inverse of 9 it is `64Y`, and `|Y| ≤ 9 · 64 · 128 · 128 < 2²⁵`. Of the
 //! second and third row of `G'` the signs are turned. Each transformed element is one of 36 products of matrices, words by
-//! words in pairs, some tiles of 4 × 4 positions times 16 channels in registers: [`avx2`], [`vnni`].
+//! words in pairs, some tiles of 4 × 4 positions times 16 channels in registers.
 
-pub(super) mod avx2;
+mod products;
 mod transform;
 
 use core::mem::MaybeUninit;
 
+use products::{Product, store};
+use transform::{transform_input, transform_weights};
+
+use super::finish::Finish256;
 use crate::kernels::ConvI8Args;
 use crate::kernels::rows::Rows;
 use crate::plan::step::Window;
@@ -42,8 +46,8 @@ const CHUNK: usize = 32;
 const ROOM: usize = 8 * ELEMENTS * MOST_CHANNELS;
 /// Words of the input channels that are transformed at once.
 const WORDS: usize = 16;
-/// Tiles of which products are kept: those multiplied at once, or of more than a chunk of channels those with room.
-const KEPT: usize = ROOM / ELEMENTS / (CHUNK + WORDS);
+/// Tiles of which products are kept: those multiplied at once, or a piece of more than a chunk of channels.
+const KEPT: usize = ROOM / ELEMENTS / MOST_CHANNELS;
 /// The inverse of 9 modulo 2³².
 const NINTH: i32 = 954_437_177;
 
@@ -111,73 +115,67 @@ impl<'a, 'r> Tiles<'a, 'r> {
     }
 }
 
-/// The walk over tiles and blocks of channels for an instruction set, whose module has [`Product`] and `store`.
-macro_rules! walk {
-    ($features:literal, $finish:ident) => {
-        /// A convolution that [`super::pays`], for these rows.
-        #[target_feature(enable = $features)]
-        pub(in super::super) fn all_tiles(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u8]) {
-            let mut input: Input = [const { MaybeUninit::uninit() }; ROOM];
-            let channels = args.window.in_c as usize;
-            let tiles = Tiles::new(rows);
-            let most = ROOM / (ELEMENTS * channels);
-            // Pieces of about the same size.
-            let piece = tiles.count.div_ceil(tiles.count.div_ceil(most));
-            for first in (0..tiles.count).step_by(piece) {
-                let count = piece.min(tiles.count - first);
-                let step = count * channels;
-                for tile in 0..count {
-                    let at = input[tile * channels..].as_mut_ptr().cast();
-                    // SAFETY: there is room for as many elements of `step` words; `Rows` has seen that all lines and
-                    // columns that a position sees can be read.
-                    unsafe { transform_input(tiles.input(first + tile), channels, at, step) };
-                }
-                all_blocks(args, &tiles, first..first + count, &input, weights);
-            }
+/// A convolution that [`pays`], for these rows.
+#[target_feature(enable = "avx2")]
+pub(super) fn all_tiles(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u8]) {
+    let mut input: Input = [const { MaybeUninit::uninit() }; ROOM];
+    let channels = args.window.in_c as usize;
+    let tiles = Tiles::new(rows);
+    let most = if channels > CHUNK { KEPT } else { ROOM / (ELEMENTS * channels) };
+    // Pieces of about the same size.
+    let piece = tiles.count.div_ceil(tiles.count.div_ceil(most));
+    for first in (0..tiles.count).step_by(piece) {
+        let count = piece.min(tiles.count - first);
+        let step = count * channels;
+        for tile in 0..count {
+            let at = input[tile * channels..].as_mut_ptr().cast();
+            // SAFETY: there is room for as many elements of `step` words; `Rows` has seen that all lines and
+            // columns that a position sees can be read.
+            unsafe { transform_input(tiles.input(first + tile), channels, at, step) };
         }
-
-        /// All output channels of some tiles, whose transformed input is given.
-        #[target_feature(enable = $features)]
-        fn all_blocks(
-            args: &mut ConvI8Args<'_>,
-            tiles: &Tiles<'_, '_>,
-            range: Range<usize>,
-            input: &Input,
-            weights: &[u8],
-        ) {
-            let channels = args.window.in_c as usize;
-            let mut transformed = [const { MaybeUninit::uninit() }; ELEMENTS * CHUNK * BLOCK];
-            let mut products = [Products::NONE; KEPT];
-            let size = range.len().div_ceil(range.len().div_ceil(TILES));
-            for (index, block) in weights.chunks_exact(9 * channels * BLOCK).enumerate() {
-                let finish = $finish::new(args, index * BLOCK, BLOCK);
-                for chunk in (0..channels).step_by(CHUNK) {
-                    let (start, count) = (chunk, CHUNK.min(channels - chunk));
-                    transform_weights(block, channels, chunk..chunk + count, &mut transformed);
-                    let weights = transformed.as_ptr().cast();
-                    let product = Product { channels, count, step: range.len() * channels, weights, goes_on: start > 0 };
-                    for first in (0..range.len()).step_by(size) {
-                        let count = size.min(range.len() - first);
-                        let kept = &mut products[if channels > CHUNK { first } else { 0 }..][..count];
-                        let x = input[first * channels + start..].as_ptr().cast();
-                        // SAFETY: input and weights have been transformed for all elements and channels of the chunk,
-                        // and the products of the chunk before are there.
-                        unsafe { product.tiles(x, kept) };
-                        if start + CHUNK < channels {
-                            continue;
-                        }
-                        for (tile, products) in kept.iter().enumerate() {
-                            let (line, column) = tiles.place(range.start + first + tile);
-                            let position = tiles.rows.first + line * tiles.rows.columns + column;
-                            let place = position * args.y_step + index * BLOCK;
-                            let steps = (tiles.rows.columns * args.y_step, args.y_step);
-                            // SAFETY: the products are complete; the output has these positions.
-                            unsafe { store(&finish, products, place, steps, tiles.extent((line, column))) };
-                        }
-                    }
-                }
-            }
-        }
-    };
+        all_blocks(args, &tiles, first..first + count, &input, weights);
+    }
 }
-use walk;
+
+/// All output channels of some tiles, whose transformed input is given.
+#[target_feature(enable = "avx2")]
+fn all_blocks(
+    args: &mut ConvI8Args<'_>,
+    tiles: &Tiles<'_, '_>,
+    range: core::ops::Range<usize>,
+    input: &Input,
+    weights: &[u8],
+) {
+    let channels = args.window.in_c as usize;
+    let mut transformed = [const { MaybeUninit::uninit() }; ELEMENTS * CHUNK * BLOCK];
+    let mut products = [Products::NONE; KEPT];
+    let size = range.len().div_ceil(range.len().div_ceil(TILES));
+    for (index, block) in weights.chunks_exact(9 * channels * BLOCK).enumerate() {
+        let finish = Finish256::new(args, index * BLOCK, BLOCK);
+        for start in (0..channels).step_by(CHUNK) {
+            let count = CHUNK.min(channels - start);
+            transform_weights(block, channels, start..start + count, &mut transformed);
+            let weights = transformed.as_ptr().cast();
+            let product = Product { channels, count, step: range.len() * channels, weights, goes_on: start > 0 };
+            for first in (0..range.len()).step_by(size) {
+                let count = size.min(range.len() - first);
+                let kept = &mut products[if channels > CHUNK { first } else { 0 }..][..count];
+                let x = input[first * channels + start..].as_ptr().cast();
+                // SAFETY: input and weights have been transformed for all elements and channels of the chunk,
+                // and the products of the chunk before are there.
+                unsafe { product.tiles(x, kept) };
+                if start + CHUNK < channels {
+                    continue;
+                }
+                for (tile, products) in kept.iter().enumerate() {
+                    let (line, column) = tiles.place(range.start + first + tile);
+                    let position = tiles.rows.first + line * tiles.rows.columns + column;
+                    let place = position * args.y_step + index * BLOCK;
+                    let steps = (tiles.rows.columns * args.y_step, args.y_step);
+                    // SAFETY: the products are complete; the output has these positions.
+                    unsafe { store(&finish, products, place, steps, tiles.extent((line, column))) };
+                }
+            }
+        }
+    }
+}

@@ -1,32 +1,25 @@
-//! Minimal filtering with AVX2.
+//! Products of transformed input and weights, and their way back to results.
 
 #![allow(clippy::needless_range_loop, reason = "rows become columns, and closures over arrays are not always inlined")]
 
 use core::arch::x86_64::*;
-use core::mem::MaybeUninit;
-use core::ops::Range;
 
-use super::transform::{transform_input, transform_weights};
-use super::{CHUNK, ELEMENTS, Input, KEPT, NINTH, Products, ROOM, SIDE, TILE, TILES, Tiles};
-use crate::kernels::ConvI8Args;
-use crate::kernels::rows::Rows;
+use super::{ELEMENTS, NINTH, Products, SIDE, TILE, TILES};
 use crate::kernels::x86::finish::Finish256;
 use crate::kernels::x86::pairs::add_pairs;
 use crate::weights::BLOCK;
 
-super::walk!("avx2", Finish256);
-
 /// Transformed operands.
-struct Product {
+pub(super) struct Product {
     /// Input channels of the input.
-    channels: usize,
+    pub channels: usize,
     /// Those of them that are multiplied.
-    count: usize,
+    pub count: usize,
     /// Words from one element of the transformed input to the next.
-    step: usize,
-    weights: *const i16,
+    pub step: usize,
+    pub weights: *const i16,
     /// Whether products are added to those of other channels.
-    goes_on: bool,
+    pub goes_on: bool,
 }
 
 impl Product {
@@ -35,7 +28,7 @@ impl Product {
     /// # Safety
     /// There are as many words of input and weights, and products, when they go on.
     #[target_feature(enable = "avx2")]
-    unsafe fn tiles(&self, x: *const i16, products: &mut [Products]) {
+    pub unsafe fn tiles(&self, x: *const i16, products: &mut [Products]) {
         // SAFETY: the caller's promise.
         unsafe {
             match products.len() {
@@ -111,7 +104,7 @@ fn results_of<const ODD: bool>([a, b, c, d, e, f]: [__m256i; SIDE]) -> [__m256i;
 /// # Safety
 /// The products have been written; the output has `extent` lines and columns.
 #[target_feature(enable = "avx2")]
-unsafe fn store(
+pub(super) unsafe fn store(
     finish: &Finish256,
     products: &Products,
     place: usize,
@@ -140,8 +133,7 @@ unsafe fn store(
                     let results = [first, second, third, fourth];
                     for column in 0..TILE {
                         let product = _mm256_mullo_epi32(results[column], _mm256_set1_epi32(NINTH));
-                        sums[line][column][half] =
-                            _mm256_add_epi32(finish.bias[half], _mm256_srai_epi32::<6>(product));
+                        sums[line][column][half] = _mm256_add_epi32(finish.bias[half], _mm256_srai_epi32::<6>(product));
                     }
                 }
             }
