@@ -67,7 +67,7 @@ impl Session {
         let team = if threads > 1 && model.plan().suits_teams(kernels.least_work) {
             let room = model.plan().scratch_bytes();
             let failed = |error: std::io::Error| Error::Threads { asked: threads, reason: error.to_string() };
-            Some(crate::Threads::new(threads, room).map_err(failed)?.with_least_work(kernels.least_work))
+            Some(crate::Threads::start(threads, room).map_err(failed)?.with_least_work(kernels.least_work))
         } else {
             None
         };
@@ -91,6 +91,8 @@ impl Session {
             is_softmax,
         };
         session.reset()?;
+        #[cfg(feature = "threads")]
+        session.team.iter().for_each(crate::Threads::wait_until_ready);
         Ok(session)
     }
 

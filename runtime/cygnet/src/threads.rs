@@ -156,6 +156,13 @@ impl Threads {
     /// # Errors
     /// Where the system starts no more threads.
     pub fn new(size: usize, room: usize) -> std::io::Result<Self> {
+        let pool = Self::start(size, room)?;
+        pool.wait_until_ready();
+        Ok(pool)
+    }
+
+    /// As [`Threads::new`]; the threads are on their way.
+    pub(crate) fn start(size: usize, room: usize) -> std::io::Result<Self> {
         // The engine cuts a step in two parts for each thread.
         let size = size.clamp(1, (MOST_PARTS - 1) / 2);
         let state = Arc::new(State {
@@ -183,11 +190,14 @@ impl Threads {
             pool.handles.push(worker.thread().clone());
             pool.workers.push(worker);
         }
-        // What a thread allocates when it starts is allocated now.
-        while pool.state.ready.load(Ordering::Acquire) < pool.workers.len() {
+        Ok(pool)
+    }
+
+    /// Waits for the threads: what each of them allocates when it starts is allocated afterwards.
+    pub(crate) fn wait_until_ready(&self) {
+        while self.state.ready.load(Ordering::Acquire) < self.workers.len() {
             std::thread::yield_now();
         }
-        Ok(pool)
     }
 
     /// Leaves steps of fewer multiply-accumulates to one thread.
