@@ -62,6 +62,9 @@ const HAS_SYSTEM: bool = cfg!(not(target_os = "none"));
 /// Real numbers of each channel that are made int8 together.
 const TOGETHER: usize = 128;
 
+/// Channels of a picture.
+const COLOURS: usize = 3;
+
 /// How often memory has the channels of a position one after the other, how many positions and channels those are: where
 /// memory has the ONNX order but for the second axis, which comes last, or just that order, with one channel.
 fn channels_last(port: &Port) -> Option<[usize; 3]> {
@@ -88,18 +91,29 @@ fn write_levels(
 ) -> bool {
     let Some([images, positions, channels]) = channels_last(port).filter(|_| HAS_SYSTEM) else { return false };
     let target = Target::whole(tensor.zero_point);
-    let (mut reals, mut levels) = ([0.0; TOGETHER], [0; TOGETHER]);
+    let (mut reals, mut levels) = ([0.0; TOGETHER], [[0; TOGETHER]; COLOURS]);
     let to = view::part_mut(view::i8s_mut(bytes), 0, images * positions * channels);
     for (image, to) in to.chunks_exact_mut((positions * channels).max(1)).enumerate() {
         for (part, to) in to.chunks_mut(TOGETHER * channels.max(1)).enumerate() {
             let count = to.len() / channels.max(1);
             for channel in 0..channels {
                 let place = (image * channels + channel) * positions + part * TOGETHER;
-                let (reals, levels) = (view::part_mut(&mut reals, 0, count), view::part_mut(&mut levels, 0, count));
+                let Some(levels) = levels.get_mut(channel % COLOURS) else { continue };
+                let (reals, levels) = (view::part_mut(&mut reals, 0, count), view::part_mut(levels, 0, count));
                 read(place, reals);
                 quantize(reals, tensor.scale, levels, target);
+                if channels == COLOURS {
+                    continue;
+                }
                 for (to, level) in to.iter_mut().skip(channel).step_by(channels).zip(levels) {
                     *to = *level;
+                }
+            }
+            if channels == COLOURS {
+                // One store for all of them, in place of one for each.
+                let [red, green, blue] = &levels;
+                for (((to, red), green), blue) in to.as_chunks_mut().0.iter_mut().zip(red).zip(green).zip(blue) {
+                    *to = [*red, *green, *blue];
                 }
             }
         }
