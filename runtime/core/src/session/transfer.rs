@@ -80,28 +80,24 @@ fn channels_last(port: &Port) -> Option<[usize; 3]> {
     is_last.then_some([*first as usize, count(positions), *channels as usize])
 }
 
-/// Writes an input of real numbers as int8; `read` gives some of them from a place in the ONNX order on. Whether memory
-/// has an order that this takes.
-fn write_levels(
-    quantize: Quantize,
-    port: &Port,
-    tensor: &Tensor,
-    bytes: &mut [u8],
-    read: impl Fn(usize, &mut [f32]),
-) -> bool {
+/// Writes an input of real numbers as int8. Whether memory has an order that this takes.
+fn write_levels(quantize: Quantize, port: &Port, tensor: &Tensor, bytes: &mut [u8], values: &[f32]) -> bool {
     let Some([images, positions, channels]) = channels_last(port).filter(|_| HAS_SYSTEM) else { return false };
     let target = Target::whole(tensor.zero_point);
-    let (mut reals, mut levels) = ([0.0; TOGETHER], [[0; TOGETHER]; COLOURS]);
     let to = view::part_mut(view::i8s_mut(bytes), 0, images * positions * channels);
+    if channels == 1 {
+        quantize(values, tensor.scale, to, target);
+        return true;
+    }
+    let mut levels = [[0; TOGETHER]; COLOURS];
     for (image, to) in to.chunks_exact_mut((positions * channels).max(1)).enumerate() {
         for (part, to) in to.chunks_mut(TOGETHER * channels.max(1)).enumerate() {
             let count = to.len() / channels.max(1);
             for channel in 0..channels {
                 let place = (image * channels + channel) * positions + part * TOGETHER;
                 let Some(levels) = levels.get_mut(channel % COLOURS) else { continue };
-                let (reals, levels) = (view::part_mut(&mut reals, 0, count), view::part_mut(levels, 0, count));
-                read(place, reals);
-                quantize(reals, tensor.scale, levels, target);
+                let levels = view::part_mut(levels, 0, count);
+                quantize(view::part(values, place, count), tensor.scale, levels, target);
                 if channels == COLOURS {
                     continue;
                 }
@@ -134,11 +130,7 @@ pub(super) fn write_f32(
     }
     let value = |place: usize| values.get(place).copied().unwrap_or_default();
     if tensor.dtype == DType::I8 {
-        let read = |place: usize, to: &mut [f32]| {
-            let from = view::part(values, place, to.len());
-            to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-        };
-        if quantizer.is_some_and(|quantizer| write_levels(quantizer, port, tensor, bytes, read)) {
+        if quantizer.is_some_and(|quantizer| write_levels(quantizer, port, tensor, bytes, values)) {
             return Ok(());
         }
         let stored = |value| quantize::<i8>(value, tensor.scale, tensor.zero_point);
@@ -166,11 +158,11 @@ pub(super) fn write_bytes(
     let reals = crate::bytes::F32s::new(values);
     match (port.dtype, tensor.dtype) {
         (DType::F32, DType::I8) => {
-            let read = |place: usize, to: &mut [f32]| {
-                let from = view::part(values, place * size, to.len() * size).as_chunks().0;
-                to.iter_mut().zip(from).for_each(|(to, from)| *to = f32::from_le_bytes(*from));
-            };
-            if quantizer.is_some_and(|quantizer| write_levels(quantizer, port, tensor, bytes, read)) {
+            // Where they can be read as they are; nearly always.
+            let aligned = if cfg!(target_endian = "little") { view::f32s(values) } else { &[] };
+            if aligned.len() == reals.len()
+                && quantizer.is_some_and(|quantizer| write_levels(quantizer, port, tensor, bytes, aligned))
+            {
                 return Ok(());
             }
             let stored = |value| quantize::<i8>(value, tensor.scale, tensor.zero_point);
