@@ -178,12 +178,12 @@ impl RandomInput {
     }
 }
 
-/// The times of single runs, without setting the input.
+/// The times of single runs, each with setting the input: real numbers become what the model computes with.
 fn measure(session: &mut Session, runs: Option<u32>) -> Result<Vec<Duration>, Error> {
     let input = RandomInput::new(session);
     let mut once = || {
-        input.set(session)?;
         let begin = Instant::now();
+        input.set(session)?;
         session.run()?;
         Ok::<_, Error>(begin.elapsed())
     };
