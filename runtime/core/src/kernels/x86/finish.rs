@@ -76,26 +76,42 @@ pub(super) fn rounded_512(values: __m512) -> __m512i {
     _mm512_cvt_roundps_epi32::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(bounded)
 }
 
+/// Bias and multipliers of the `lanes` channels from `channel` on.
+#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+#[inline]
+fn factors(args: &ConvI8Args<'_>, channel: usize, lanes: usize) -> (__m512i, __m512) {
+    let mask = u16::MAX >> (BLOCK - lanes);
+    let bias = args.bias.bytes(channel, lanes);
+    let multipliers = args.multipliers.bytes(channel, lanes);
+    assert!(bias.len() >= lanes * 4 && multipliers.len() >= lanes * 4);
+    // SAFETY: the mask lets only `lanes` words be read, which are there as asserted.
+    unsafe {
+        let bias = _mm512_maskz_loadu_epi32(mask, bias.as_ptr().cast());
+        (bias, _mm512_maskz_loadu_ps(mask, multipliers.as_ptr().cast()))
+    }
+}
+
 impl Finish512 {
     /// The `lanes` channels from `channel` on.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     #[inline]
     pub fn new(args: &mut ConvI8Args<'_>, channel: usize, lanes: usize) -> Self {
         let mask = u16::MAX >> (BLOCK - lanes);
-        let bias = args.bias.bytes(channel, lanes);
-        let multipliers = args.multipliers.bytes(channel, lanes);
-        assert!(bias.len() >= lanes * 4 && multipliers.len() >= lanes * 4);
-        // SAFETY: the mask lets only `lanes` words be read, which are there as asserted.
-        let (bias, multipliers) = unsafe {
-            let bias = _mm512_maskz_loadu_epi32(mask, bias.as_ptr().cast());
-            (bias, _mm512_maskz_loadu_ps(mask, multipliers.as_ptr().cast()))
-        };
+        let (bias, multipliers) = factors(args, channel, lanes);
         let all = args.y_len();
         let (y, target, real) = match &mut args.y {
             ConvOutput::I8(y, target) => (y[..all].as_mut_ptr(), *target, false),
             ConvOutput::F32(y) => (y[..all].as_mut_ptr().cast(), Target::new(0, 0, 0), true),
         };
         Self { bias, multipliers, limits: Limits512::new(target), y, lanes, mask, real }
+    }
+
+    /// The same for the `lanes` channels from `channel` on.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    #[inline]
+    pub fn at(&self, args: &ConvI8Args<'_>, channel: usize) -> Self {
+        let (bias, multipliers) = factors(args, channel, self.lanes);
+        Self { bias, multipliers, ..*self }
     }
 
     /// Whether all 16 channels are there and the results int8.
@@ -156,6 +172,18 @@ impl Finish512 {
             _mm_storeu_si128(y.add(2 * step).cast(), _mm512_extracti32x4_epi32::<2>(bytes));
             _mm_storeu_si128(y.add(3 * step).cast(), _mm512_extracti32x4_epi32::<3>(bytes));
         }
+    }
+
+    /// As [`Self::store`], the sums of one position, of four blocks of channels behind each other.
+    ///
+    /// # Safety
+    /// As for [`Self::store`], for all 64 channels; the blocks are full.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    #[inline]
+    pub unsafe fn store_line([a, b, c, d]: &[Self; 4], place: usize, sums: [__m512i; 4]) {
+        let sums = [a.rounded(sums[0]), b.rounded(sums[1]), c.rounded(sums[2]), d.rounded(sums[3])];
+        // SAFETY: 64 elements are there, as the caller promises.
+        unsafe { _mm512_storeu_si512(a.y.add(place).cast(), a.packed(sums)) };
     }
 
     /// Requantizes and stores the sums (bias and all) of one position from element `place` of the output on.

@@ -104,13 +104,33 @@ fn one_row<const B: usize>(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, start: us
             }
         }
     }
-    let y_step = args.y_step;
+    let channel = rows.group * args.window.group_out() + start;
+    let place = rows.first * args.y_step + channel;
+    let first = Finish512::new(args, channel, BLOCK);
+    // Written out: as loops these would move all sums to memory, and keep them there throughout.
+    macro_rules! fours {
+        ($($block:literal)*) => {$(
+            if $block < B {
+                let mut finish = [first; 4];
+                let mut sums = [sums[$block % B], sums[($block + 1) % B], sums[($block + 2) % B], sums[($block + 3) % B]];
+                for (index, (finish, sum)) in finish.iter_mut().zip(&mut sums).enumerate() {
+                    *finish = first.at(args, channel + ($block + index) * BLOCK);
+                    *sum = _mm512_add_epi32(_mm512_sub_epi32(*sum, total), finish.bias);
+                }
+                // SAFETY: the output has this position, and `B` full blocks.
+                unsafe { Finish512::store_line(&finish, place + $block * BLOCK, sums) };
+            }
+        )*};
+    }
+    if B.is_multiple_of(4) && first.is_full() {
+        fours!(0 4);
+        return;
+    }
     for (block, sum) in sums.into_iter().enumerate() {
-        let channel = rows.group * args.window.group_out() + start + block * BLOCK;
-        let finish = Finish512::new(args, channel, BLOCK);
+        let finish = first.at(args, channel + block * BLOCK);
         let sum = _mm512_add_epi32(_mm512_sub_epi32(sum, total), finish.bias);
         // SAFETY: the output has this position.
-        unsafe { finish.store(rows.first * y_step + channel, sum) };
+        unsafe { finish.store(place + block * BLOCK, sum) };
     }
 }
 
