@@ -1,6 +1,6 @@
 //! Compares the int8 model with the float model: what the card wants measured, and noise layer by layer.
 
-mod boxes;
+pub mod boxes;
 mod detection;
 mod metric;
 pub mod statistics;

@@ -34,6 +34,7 @@ pub mod operators;
 pub mod opset;
 pub mod params;
 pub mod placement;
+pub mod places;
 pub mod prune;
 pub mod quantizer;
 pub mod random;
@@ -52,6 +53,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use cygnet_onnx::model::Model;
+use cygnet_sense::BoxDecoder;
 
 use calibrate::Distributions;
 use data::Data;
@@ -98,8 +100,10 @@ pub struct Options {
     pub recipe: Recipe,
     /// The share of the cost that channels taken out make up, 0 … 1; see [`prune::prune`].
     pub prune: f64,
-    /// Whether first layers that lose much compute on 16 bits, see [`Quantizer::of`].
+    /// Whether first layers that lose much, and detectors that lose boxes, compute on 16 bits, see [`Quantizer::of`].
     pub mixed: bool,
+    /// How answers become boxes, where they do and shall be kept: with [`Options::mixed`], at [`Effort::Normal`] and above.
+    pub boxes: Option<BoxDecoder>,
     /// Whether channels are made equally wide across layers where that lowers noise, see [`equalize`].
     pub equalize: bool,
     /// Threads to work on; the result does not depend on it.
@@ -118,6 +122,7 @@ impl Default for Options {
             recipe: Recipe::default(),
             prune: 0.0,
             mixed: true,
+            boxes: None,
             equalize: true,
             cache: None,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
@@ -159,6 +164,8 @@ pub struct Quantized {
     pub equalized: equalize::Equalized,
     /// What was inserted.
     pub inserted: insert::Inserted,
+    /// How the boxes of a detector fare, where that was looked at.
+    pub boxes: Option<quantizer::boxes::Boxes>,
     /// What calibration saw; empty where only [`build`] was called.
     pub seen: Distributions,
     /// How the range of each tensor was drawn.
@@ -283,6 +290,7 @@ fn assemble(
         pruned: pruned.clone(),
         equalized: equalized.clone(),
         inserted,
+        boxes: None,
         seen: Distributions::new(),
         ranges: BTreeMap::new(),
         dims: dims.clone(),

@@ -1,5 +1,7 @@
 //! A model on its way to int8, kept so that it can be quantized again by another recipe.
 
+pub mod boxes;
+
 use cygnet_onnx::model::Model;
 
 use crate::calibrate::{Distributions, calibrate};
@@ -48,7 +50,8 @@ impl<'d> Quantizer<'d> {
     /// is called after each sample.
     ///
     /// With [`Options::mixed`] the first layers compute on 16 bits where that takes much of the loss away and they are a
-    /// small part of the work: what they lose all others build on, and of a spectrum 8 bits keep too little.
+    /// small part of the work: what they lose all others build on, and of a spectrum 8 bits keep too little. With
+    /// [`Options::boxes`] too, all layers compute on 16 bits where 8 keep too few of the float model's boxes, see [`boxes`].
     ///
     /// # Errors
     /// [`QuantizeError`] naming the node, tensor or sample and the mend.
@@ -71,6 +74,7 @@ impl<'d> Quantizer<'d> {
             return Err(QuantizeError::Unsuitable("nothing was tried".into()));
         };
         let judge = Judge::of(first, data)?;
+        let plain = options.boxes.and(variants.first().cloned());
         let mut candidates = Ranges::candidates(options.effort).to_vec();
         let options = options.clone();
         let mut best: Option<(Built, Prepared, Distributions)> = None;
@@ -96,6 +100,11 @@ impl<'d> Quantizer<'d> {
             if wider.loss.is_below(WIDER, &built.loss) {
                 (quantizer.options.recipe, built) = (recipe, wider);
             }
+        }
+        if let Some(plain) = plain
+            && let Some(wider) = quantizer.wider_for_boxes(&mut built, plain)?
+        {
+            (quantizer.options.recipe, built) = wider;
         }
         Ok((quantizer, built))
     }
@@ -132,7 +141,7 @@ impl<'d> Quantizer<'d> {
         &self.options.recipe
     }
 
-    /// The recipe that was asked for; the one taken may have more bits for the first layers.
+    /// The recipe that was asked for; the one taken may have more bits for the first layers or all.
     pub fn asked(&self) -> &Recipe {
         &self.asked
     }

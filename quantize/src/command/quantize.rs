@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use clap::ValueEnum;
+use cygnet_sense::card::Card;
 use quantize::coverage::{self, Uncovered};
 use quantize::data::{BadSamples, Data, Purpose, SYNTHETIC};
 use quantize::engine::Engine;
@@ -108,7 +109,8 @@ pub struct Arguments {
     /// stopped goes on
     #[arg(long, value_name = "FOLDER")]
     pub cache: Option<PathBuf>,
-    /// Compute every layer on 8 bits, the first too (else it takes 16 where that saves much of what is lost)
+    /// Compute every layer on 8 bits, the first too (else it takes 16 where that saves much of what is lost; and all
+    /// layers of a detector do where on 8 its boxes agree by less than 0.95 with the float model's)
     #[arg(long)]
     pub no_mixed: bool,
     /// Leave the channels of the float model as wide as they are (no cross-layer equalization)
@@ -200,6 +202,8 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         prune: arguments.prune.unwrap_or(0.0),
         mixed: !arguments.no_mixed,
         equalize: !arguments.no_equalize,
+        // With a goal the search decides what computes on more bits.
+        boxes: card.as_ref().and_then(Card::box_decoder).filter(|_| !arguments.goal().is_any()),
         cache: arguments.cache.clone(),
         ..Options::default()
     };
@@ -265,6 +269,7 @@ pub fn work(arguments: &Arguments) -> anyhow::Result<Summary> {
         bad_samples: std::iter::once(&calibration).chain(&evaluation).map(Data::findings).collect(),
         layers: quantized.inserted.weighted,
         wide_layers: quantized.inserted.wide.clone(),
+        boxes: quantized.boxes,
         folded: quantized.folded,
         pruned: quantized.pruned.clone(),
         equalized: quantized.equalized.clone(),

@@ -118,7 +118,8 @@ fn guards(quantized: &Quantized, summary: &Summary) -> Vec<Guard> {
 }
 
 fn wide(layer: &str) -> Guard {
-    let why = "on 8 bits the first layers take a quarter of the loss or more (--no-mixed), or it was asked for";
+    let why = "on 8 bits the first layers take a quarter of the loss or more, or boxes agree too little with the float \
+               model's (--no-mixed), or it was asked for";
     Guard { layer: layer.into(), what: "reads 16 bits".into(), why: why.into() }
 }
 

@@ -10,6 +10,7 @@ use quantize::evaluate::statistics::Estimate;
 use quantize::evaluate::{Accuracy, Evaluation, Measure, Noise};
 use quantize::fold::Folded;
 use quantize::prune::Pruned;
+use quantize::quantizer::boxes::{Boxes, Kept};
 use quantize::report::{Report, Tried};
 use serde::Serialize;
 
@@ -44,6 +45,9 @@ pub struct Summary {
     pub layers: usize,
     /// Those of them that read levels of 16 bits.
     pub wide_layers: Vec<String>,
+    /// How the boxes of a detector fare on --calib, on 8 bits and, where they fare badly, on 16.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub boxes: Option<Boxes>,
     /// What folding did.
     pub folded: Folded,
     /// What pruning did, with --prune.
@@ -131,7 +135,12 @@ impl fmt::Display for Summary {
         }
         let kind = if self.is_synthetic { "synthetic " } else { "" };
         let samples = self.calibration_samples;
-        if !self.wide_layers.is_empty() {
+        if let Some(boxes) = &self.boxes {
+            writeln!(f, "{}", of_boxes(boxes))?;
+        }
+        if self.wide_layers.len() == self.layers && self.layers > 0 {
+            writeln!(f, "all layers read 16 bits")?;
+        } else if !self.wide_layers.is_empty() {
             writeln!(f, "layers that read 16 bits: {}", self.wide_layers.join(", "))?;
         }
         writeln!(f, "{} int8 layers, calibrated on {samples} {kind}samples; the noisiest:", self.layers)?;
@@ -140,6 +149,19 @@ impl fmt::Display for Summary {
         }
         Ok(())
     }
+}
+
+/// What is won and what is lost by 16 bits for a detector.
+fn of_boxes(Boxes { count, narrow, wide, is_wide }: &Boxes) -> String {
+    let on = |bits: u32, kept: &Kept| {
+        format!("{:.3} on {bits} bits (arena {} bytes)", kept.agreement, grouped(kept.arena_bytes))
+    };
+    let mut line = format!("{count} boxes in --calib agree with the float model's by {}", on(8, narrow));
+    if let Some(wide) = wide {
+        let taken = if *is_wide { "taken; --no-mixed keeps 8" } else { "too little to be worth it" };
+        line += &format!(", {}: {taken}", on(16, wide));
+    }
+    line
 }
 
 fn shown(measure: &Measure, value: f64) -> String {
