@@ -1,12 +1,25 @@
 //! Picture files.
 
-use std::io::{BufRead, Cursor, Seek};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Cursor, Seek};
 use std::path::Path;
 
 use cygnet_sense::Pixels;
 use image::{DynamicImage, ImageDecoder, ImageReader};
 
 use super::InputError;
+
+/// What this build reads.
+const READ: &str = if cfg!(feature = "pictures") {
+    "PNG, JPEG, BMP, WebP or PNM file"
+} else {
+    "PNG or JPEG file, as this build has not the feature \"pictures\" for others"
+};
+
+/// Where the bytes of a picture come from.
+trait Source: BufRead + Seek {}
+
+impl<T: BufRead + Seek> Source for T {}
 
 /// A decoded picture, upright, in 8 bits per sample: grey as it is, everything else as RGB without
 /// transparency.
@@ -20,7 +33,7 @@ pub struct Picture {
 
 impl Picture {
     /// Reads a PNG, JPEG, BMP, WebP or PNM file, whichever its first bytes say, and turns it as its EXIF
-    /// orientation wants.
+    /// orientation wants. The last three need the feature `pictures`.
     ///
     /// # Errors
     /// [`InputError::File`], [`InputError::Picture`].
@@ -33,9 +46,8 @@ impl Picture {
     /// # Errors
     /// As [`Picture::open`].
     pub fn open_at_most(path: &Path, pixels: u64) -> Result<Self, InputError> {
-        let reader =
-            ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(InputError::file(path))?;
-        Self::decode(reader, path, pixels)
+        let mut file = BufReader::new(File::open(path).map_err(InputError::file(path))?);
+        Self::decode(&mut file, path, pixels)
     }
 
     /// As [`Picture::open_at_most`], from the bytes of a file; `name` stands in the messages.
@@ -43,15 +55,16 @@ impl Picture {
     /// # Errors
     /// [`InputError::Picture`].
     pub fn from_bytes(bytes: &[u8], name: &Path, pixels: u64) -> Result<Self, InputError> {
-        let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(InputError::file(name))?;
-        Self::decode(reader, name, pixels)
+        Self::decode(&mut Cursor::new(bytes), name, pixels)
     }
 
-    fn decode(reader: ImageReader<impl BufRead + Seek>, path: &Path, pixels: u64) -> Result<Self, InputError> {
+    /// By reference, so that the decoders are compiled once.
+    fn decode(source: &mut dyn Source, path: &Path, pixels: u64) -> Result<Self, InputError> {
         let refused = |error: image::ImageError| InputError::Picture {
             path: path.to_path_buf(),
-            problem: format!("{error}; give a whole PNG, JPEG, BMP, WebP or PNM file"),
+            problem: format!("{error}; give a whole {READ}"),
         };
+        let reader = ImageReader::new(source).with_guessed_format().map_err(InputError::file(path))?;
         let mut decoder = reader.into_decoder().map_err(refused)?;
         let (width, height) = decoder.dimensions();
         if u64::from(width) * u64::from(height) > pixels {
@@ -125,6 +138,17 @@ mod tests {
             assert!(message.contains(name) && message.contains("give a whole"), "{message}");
             let message = Picture::from_bytes(bytes, &path, u64::MAX).unwrap_err().to_string();
             assert!(message.contains(name) && message.contains("give a whole"), "{message}");
+        }
+    }
+
+    #[cfg(not(feature = "pictures"))]
+    #[test]
+    fn formats_left_out_are_told() {
+        let cases: [(&str, &[u8]); 3] =
+            [("x.bmp", b"BM\x36\0\0\0"), ("x.webp", b"RIFF\x04\0\0\0WEBP"), ("x.ppm", b"P6 1 1 255 \0\0\0")];
+        for (name, bytes) in cases {
+            let message = Picture::from_bytes(bytes, name.as_ref(), u64::MAX).unwrap_err().to_string();
+            assert!(message.contains(name) && message.contains("\"pictures\""), "{message}");
         }
     }
 
