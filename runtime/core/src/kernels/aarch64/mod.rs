@@ -12,6 +12,7 @@ mod depthwise_dot;
 mod depthwise_i16;
 mod dot;
 mod expand;
+mod fallback;
 mod finish;
 mod finish_i16;
 mod float;
