@@ -21,9 +21,9 @@ use report::{Answered, Boxed, Class, Covered, Failed, Point, Read, Report, Speec
 
 /// Run a model on a picture, a recording, a sentence, tensors or a folder of them.
 ///
-/// INPUT is an image (PNG, JPEG; BMP, WebP, PNM where built in), a WAV file, a .npy or .npz of tensors, or a folder. Models that take
-/// text have the lines of a .txt file or sentences themselves: of several it is told how much they are like the first.
-/// Models that write text go on with each sentence.
+/// INPUT is an image (PNG, JPEG; BMP, WebP, PNM where built in), a WAV file, a .npy or .npz of tensors, or a folder.
+/// Models that take text have the lines of a .txt file or sentences themselves: of several it is told how much they are
+/// like the first. Models that write text go on with each sentence.
 #[derive(Args)]
 pub struct Run {
     #[command(flatten)]
