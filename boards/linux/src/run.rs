@@ -7,7 +7,7 @@ use anyhow::{Context, bail, ensure};
 use clap::Args;
 use cygnet::core::plan::Port;
 use cygnet::input::{Array, DataSet, ElementType, Picture, Sample, Sound};
-use cygnet::output::{write_file, write_npz};
+use cygnet::output::{write_file, write_npy, write_npz};
 use cygnet::sense::Placement;
 use cygnet::sense::card::Task;
 use cygnet::{Answer, Card, Model, Session, write_drawing, write_keypoints, write_mask};
@@ -21,9 +21,9 @@ use report::{Answered, Boxed, Class, Covered, Failed, Point, Read, Report, Speec
 
 /// Run a model on a picture, a recording, a sentence, tensors or a folder of them.
 ///
-/// INPUT is an image (PNG, JPEG, BMP, WebP, PNM), a WAV file, a .npy or .npz of tensors, or a folder. Models that take
-/// text have the lines of a .txt file or sentences themselves: of several it is told how much they are like the first.
-/// Models that write text go on with each sentence.
+/// INPUT is an image (PNG, JPEG; BMP, WebP, PNM where built in), a WAV file, a .npy or .npz of tensors, or a folder.
+/// Models that take text have the lines of a .txt file or sentences themselves: of several it is told how much they are
+/// like the first. Models that write text go on with each sentence.
 #[derive(Args)]
 pub struct Run {
     #[command(flatten)]
@@ -31,7 +31,7 @@ pub struct Run {
     /// What the model is run on; several only where they are sentences.
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<PathBuf>,
-    /// Write all outputs of the model, one array each, the first axis the sample.
+    /// Write all outputs of the model, one array each, the first axis the sample; as .npy where there is one output.
     #[arg(short, long, value_name = "OUT.npz")]
     output: Option<PathBuf>,
     /// Write the picture with what was found in it: boxes and keypoints, the pixels of each class, or the points of a body.
@@ -135,7 +135,7 @@ impl Run {
         }
         let failed = report.failed.len();
         if let (Some(rows), Some(path), 0) = (rows, &self.output, failed) {
-            write_npz(path, &rows.arrays).with_context(|| format!("{} cannot be written", path.display()))?;
+            write_rows(path, &rows.arrays).with_context(|| format!("{} cannot be written", path.display()))?;
         }
         if self.model.json {
             print_json(&report)?;
@@ -151,6 +151,15 @@ impl Run {
             }
         }
     }
+}
+
+/// Writes the outputs of all samples, by the end of the file's name as `.npy` or `.npz`.
+fn write_rows(path: &Path, arrays: &[Array]) -> anyhow::Result<()> {
+    if !path.extension().is_some_and(|end| end.eq_ignore_ascii_case("npy")) {
+        return Ok(write_npz(path, arrays)?);
+    }
+    let [array] = arrays else { bail!("a .npy holds one array, the model has {} outputs; name it .npz", arrays.len()) };
+    Ok(write_npy(path, array)?)
 }
 
 /// Whether the first output is a score for each class.

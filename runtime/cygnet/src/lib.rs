@@ -25,8 +25,11 @@
 //! A session works on as many threads as there are physical cores, or on as many as it is told
 //! ([`Model::session_on`]; feature `threads`, on by default). The bits do not depend on their number.
 //!
+//! PNG, JPEG, WAV and `.npy` are always read; BMP, PNM and WebP by the feature `pictures`, `.npz` by `npz` (both on by
+//! default).
+//!
 //! The environment variable `CYGNET_ISA` chooses the kernels by name (`portable`, …), to compare them; all
-//! give the same bits.
+//! give the same bits. On AArch64 `portable` is there by the feature `reference` (on by default).
 #![deny(missing_docs)]
 
 mod answer;

@@ -1,6 +1,8 @@
 //! Files that appear whole or not at all.
 
-use std::io::{BufWriter, Seek, Write};
+#[cfg(feature = "npz")]
+use std::io::Seek;
+use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use crate::input::{Array, npy_header};
@@ -30,14 +32,37 @@ pub fn write_file<E: From<std::io::Error>>(
     Ok(())
 }
 
-/// Writes arrays as a `.npz` that NumPy loads, whole or not at all.
+/// Writes an array as a `.npy` that NumPy loads, whole or not at all; its name is not kept.
 ///
 /// # Errors
 /// What the system says.
+pub fn write_npy(path: &Path, array: &Array) -> std::io::Result<()> {
+    write_file(path, |file| {
+        file.write_all(&npy_header(array.dtype, &array.shape))?;
+        file.write_all(&array.data)
+    })
+}
+
+/// Writes arrays as a `.npz` that NumPy loads, whole or not at all.
+///
+/// # Errors
+/// What the system says; [`std::io::ErrorKind::Unsupported`] where this build lacks the feature `npz`.
+#[cfg(feature = "npz")]
 pub fn write_npz(path: &Path, arrays: &[Array]) -> std::io::Result<()> {
     write_file(path, |file| write_arrays(file, arrays))
 }
 
+/// Says that this build writes no `.npz`.
+///
+/// # Errors
+/// [`std::io::ErrorKind::Unsupported`], always.
+#[cfg(not(feature = "npz"))]
+pub fn write_npz(_: &Path, _: &[Array]) -> std::io::Result<()> {
+    let mend = "this build writes no .npz; write one array as .npy, or build it with the feature \"npz\"";
+    Err(std::io::Error::new(std::io::ErrorKind::Unsupported, mend))
+}
+
+#[cfg(feature = "npz")]
 fn write_arrays(file: impl Write + Seek, arrays: &[Array]) -> std::io::Result<()> {
     let mut archive = zip::ZipWriter::new(file);
     let stored = zip::write::SimpleFileOptions::default().compression_method(zip::CompressionMethod::Stored);
@@ -56,6 +81,28 @@ mod tests {
     use super::*;
     use crate::input::{ElementType, read_arrays};
 
+    #[test]
+    fn an_array_comes_back() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.npy");
+        let array = Array { name: "x".into(), dtype: ElementType::U8, shape: vec![2, 1], data: vec![7, 9] };
+        write_npy(&path, &array).unwrap();
+        assert_eq!(read_arrays(&path).unwrap(), [array]);
+    }
+
+    #[cfg(not(feature = "npz"))]
+    #[test]
+    fn archives_left_out_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x.npz");
+        std::fs::write(&path, b"PK\x05\x06").unwrap();
+        let message = read_arrays(&path).unwrap_err().to_string();
+        assert!(message.contains("x.npz") && message.contains("\"npz\""), "{message}");
+        let message = write_npz(&path, &[]).unwrap_err().to_string();
+        assert!(message.contains("\"npz\""), "{message}");
+    }
+
+    #[cfg(feature = "npz")]
     #[test]
     fn arrays_come_back() {
         let folder = tempfile::tempdir().unwrap();

@@ -179,7 +179,7 @@ impl Threads {
             workers: Vec::new(),
             handles: Vec::new(),
             room: Room(UnsafeCell::new(vec![0; room])),
-            least_work: Kernels::portable().least_work,
+            least_work: Kernels::PORTABLE.least_work,
             busy: AtomicBool::new(false),
         };
         for index in 1..size {

@@ -1,4 +1,5 @@
 //! Sets of samples: folders of pictures and sound, arrays, and what is refused.
+#![cfg(feature = "npz")]
 
 use std::fs;
 use std::path::Path;

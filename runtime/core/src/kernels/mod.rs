@@ -461,10 +461,15 @@ impl Kernels {
         restricted::restrict(self, StepSet::of(plan))
     }
 
+    /// The kinds of steps of a set that nothing is left out of.
+    pub(crate) fn every_kind() -> &'static Kinds {
+        &FIRST.kinds
+    }
+
     /// The fastest set that this CPU can run.
     #[must_use]
     pub fn best() -> &'static Self {
-        available().last().unwrap_or(Self::portable())
+        available().last().unwrap_or(FIRST)
     }
 
     /// The set of this name, when this CPU can run it.
@@ -474,7 +479,14 @@ impl Kernels {
     }
 }
 
-/// Every set that this CPU can run, the slowest first.
+/// What every CPU of the target runs: the portable kernels; on AArch64 without the feature `reference`, NEON.
+#[cfg(not(all(target_arch = "aarch64", not(feature = "reference"))))]
+static FIRST: &Kernels = &portable::KERNELS;
+#[cfg(all(target_arch = "aarch64", not(feature = "reference")))]
+static FIRST: &Kernels = aarch64::FIRST;
+
+/// Every set that this CPU can run, the slowest first. On AArch64 the portable one is among them by the feature
+/// `reference`.
 pub fn available() -> impl Iterator<Item = &'static Kernels> {
     #[cfg(target_arch = "x86_64")]
     let others = x86::available();
@@ -488,5 +500,5 @@ pub fn available() -> impl Iterator<Item = &'static Kernels> {
         all(target_arch = "arm", target_os = "none", target_abi = "eabihf")
     )))]
     let others = core::iter::empty();
-    core::iter::once(Kernels::portable()).chain(others)
+    core::iter::once(FIRST).chain(others)
 }

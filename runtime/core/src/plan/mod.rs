@@ -121,7 +121,7 @@ impl<'p> Plan<'p> {
     /// [`Error`] when the bytes are not a plan, damaged, of another version, or break a rule that
     /// makes running them safe: see the crate's verifier.
     pub fn parse(bytes: &'p [u8]) -> Result<Self, Error> {
-        Self::read(bytes, &Kernels::portable().kinds)
+        Self::read(bytes, Kernels::every_kind())
     }
 
     /// As [`Self::parse`], for firmware, which runs the plan with `kernels`: steps of other kinds than theirs are refused,

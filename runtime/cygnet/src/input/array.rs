@@ -5,7 +5,9 @@ use std::io::BufReader;
 use std::path::Path;
 
 use super::InputError;
-use super::npy::{self, NpyError};
+use super::npy;
+#[cfg(feature = "npz")]
+use super::npy::NpyError;
 
 /// One list of names and sizes for [`ElementType`].
 macro_rules! element_types {
@@ -176,6 +178,19 @@ pub fn read_arrays(path: &Path) -> Result<Vec<Array>, InputError> {
         let (dtype, shape, data) = npy::read(file).map_err(|problem| InputError::data(path, problem.to_string()))?;
         return Ok(vec![Array { name: "x".into(), dtype, shape, data }]);
     }
+    of_archive(path, file)
+}
+
+#[cfg(not(feature = "npz"))]
+fn of_archive(path: &Path, _: BufReader<File>) -> Result<Vec<Array>, InputError> {
+    Err(InputError::data(
+        path,
+        "this build reads no .npz; store one array as .npy, or build it with the feature \"npz\"",
+    ))
+}
+
+#[cfg(feature = "npz")]
+fn of_archive(path: &Path, file: BufReader<File>) -> Result<Vec<Array>, InputError> {
     let broken = |error: zip::result::ZipError| {
         InputError::data(path, format!("the .npz cannot be read ({error}); write it again with numpy.savez"))
     };

@@ -1,12 +1,26 @@
 //! Picture files.
 
-use std::io::{BufRead, Cursor, Seek};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Cursor, Seek};
 use std::path::Path;
 
 use cygnet_sense::Pixels;
-use image::{DynamicImage, ImageDecoder, ImageReader};
+use image::metadata::Orientation;
+use image::{ColorType, DynamicImage, ImageDecoder, ImageReader};
 
 use super::InputError;
+
+/// What this build reads.
+const READ: &str = if cfg!(feature = "pictures") {
+    "PNG, JPEG, BMP, WebP or PNM file"
+} else {
+    "PNG or JPEG file, as this build has not the feature \"pictures\" for others"
+};
+
+/// Where the bytes of a picture come from.
+trait Source: BufRead + Seek {}
+
+impl<T: BufRead + Seek> Source for T {}
 
 /// A decoded picture, upright, in 8 bits per sample: grey as it is, everything else as RGB without
 /// transparency.
@@ -20,7 +34,7 @@ pub struct Picture {
 
 impl Picture {
     /// Reads a PNG, JPEG, BMP, WebP or PNM file, whichever its first bytes say, and turns it as its EXIF
-    /// orientation wants.
+    /// orientation wants. The last three need the feature `pictures`.
     ///
     /// # Errors
     /// [`InputError::File`], [`InputError::Picture`].
@@ -33,9 +47,8 @@ impl Picture {
     /// # Errors
     /// As [`Picture::open`].
     pub fn open_at_most(path: &Path, pixels: u64) -> Result<Self, InputError> {
-        let reader =
-            ImageReader::open(path).and_then(ImageReader::with_guessed_format).map_err(InputError::file(path))?;
-        Self::decode(reader, path, pixels)
+        let mut file = BufReader::new(File::open(path).map_err(InputError::file(path))?);
+        Self::decode(&mut file, path, pixels)
     }
 
     /// As [`Picture::open_at_most`], from the bytes of a file; `name` stands in the messages.
@@ -43,27 +56,59 @@ impl Picture {
     /// # Errors
     /// [`InputError::Picture`].
     pub fn from_bytes(bytes: &[u8], name: &Path, pixels: u64) -> Result<Self, InputError> {
-        let reader = ImageReader::new(Cursor::new(bytes)).with_guessed_format().map_err(InputError::file(name))?;
-        Self::decode(reader, name, pixels)
+        Self::decode(&mut Cursor::new(bytes), name, pixels)
     }
 
-    fn decode(reader: ImageReader<impl BufRead + Seek>, path: &Path, pixels: u64) -> Result<Self, InputError> {
+    /// By reference, so that the decoders are compiled once.
+    fn decode(source: &mut dyn Source, path: &Path, pixels: u64) -> Result<Self, InputError> {
         let refused = |error: image::ImageError| InputError::Picture {
             path: path.to_path_buf(),
-            problem: format!("{error}; give a whole PNG, JPEG, BMP, WebP or PNM file"),
+            problem: format!("{error}; give a whole {READ}"),
         };
+        let reader = ImageReader::new(source).with_guessed_format().map_err(InputError::file(path))?;
         let mut decoder = reader.into_decoder().map_err(refused)?;
         let (width, height) = decoder.dimensions();
         if u64::from(width) * u64::from(height) > pixels {
             let problem = format!("it has {width}×{height} pixels, more than {pixels}; make it smaller");
             return Err(InputError::Picture { path: path.to_path_buf(), problem });
         }
-        let orientation = decoder.orientation().unwrap_or(image::metadata::Orientation::NoTransforms);
+        let (orientation, color) = (decoder.orientation().unwrap_or(Orientation::NoTransforms), decoder.color_type());
         // The size in the header is not trusted with all memory.
         image::Limits::default().reserve(decoder.total_bytes()).map_err(refused)?;
-        let mut picture = DynamicImage::from_decoder(decoder).map_err(refused)?;
-        picture.apply_orientation(orientation);
-        Ok(picture.into())
+        let mut bytes = vec![0; usize::try_from(decoder.total_bytes()).unwrap_or(0)];
+        decoder.read_image(&mut bytes).map_err(refused)?;
+        let Some(data) = eight_bits(bytes, color) else {
+            let problem = format!("its samples are {color:?}; give a whole {READ}");
+            return Err(InputError::Picture { path: path.to_path_buf(), problem });
+        };
+        Ok(Self { data, width, height, is_grey: !color.has_color() }.turned(orientation))
+    }
+
+    /// The picture as it is to be seen, from one whose file asks for `orientation`.
+    fn turned(self, orientation: Orientation) -> Self {
+        let (width, height) = (self.width as isize, self.height as isize);
+        // The place of the first pixel, and the steps to the next one and to the next row.
+        let (first, column, row) = match orientation {
+            Orientation::NoTransforms => return self,
+            Orientation::Rotate90 => ((height - 1) * width, -width, 1),
+            Orientation::Rotate180 => (height * width - 1, -1, -width),
+            Orientation::Rotate270 => (width - 1, width, -1),
+            Orientation::FlipHorizontal => (width - 1, -1, width),
+            Orientation::FlipVertical => ((height - 1) * width, 1, -width),
+            Orientation::Rotate90FlipH => (0, width, 1),
+            Orientation::Rotate270FlipH => (height * width - 1, -width, -1),
+        };
+        let is_upright = column.abs() == 1;
+        let [new_width, new_height] = if is_upright { [self.width, self.height] } else { [self.height, self.width] };
+        let channels = if self.is_grey { 1 } else { 3 };
+        let mut data = Vec::with_capacity(self.data.len());
+        for y in 0..new_height as isize {
+            for x in 0..new_width as isize {
+                let from = (first + y * row + x * column).cast_unsigned() * channels;
+                data.extend_from_slice(self.data.get(from..from + channels).unwrap_or(&[]));
+            }
+        }
+        Self { data, width: new_width, height: new_height, ..self }
     }
 
     /// The pixels, for [`Session::set_image`](crate::Session::set_image).
@@ -98,6 +143,28 @@ impl From<DynamicImage> for Picture {
     }
 }
 
+/// Samples in 8 bits, rounded, without transparency; `None` where they are no whole numbers.
+fn eight_bits(bytes: Vec<u8>, color: ColorType) -> Option<Vec<u8>> {
+    use ColorType::{L8, L16, La8, La16, Rgb8, Rgb16, Rgba8, Rgba16};
+    let samples = match color {
+        L8 | La8 | Rgb8 | Rgba8 => bytes,
+        L16 | La16 | Rgb16 | Rgba16 => {
+            let rounded = |sample: &[u8; 2]| ((u32::from(u16::from_ne_bytes(*sample)) + 128) / 257) as u8;
+            bytes.as_chunks::<2>().0.iter().map(rounded).collect()
+        }
+        _ => return None,
+    };
+    if !color.has_alpha() {
+        return Some(samples);
+    }
+    let channels = usize::from(color.channel_count());
+    let mut opaque = Vec::with_capacity(samples.len() / channels * (channels - 1));
+    for pixel in samples.chunks_exact(channels) {
+        opaque.extend_from_slice(pixel.split_last().map_or(&[], |(_, seen)| seen));
+    }
+    Some(opaque)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -125,6 +192,55 @@ mod tests {
             assert!(message.contains(name) && message.contains("give a whole"), "{message}");
             let message = Picture::from_bytes(bytes, &path, u64::MAX).unwrap_err().to_string();
             assert!(message.contains(name) && message.contains("give a whole"), "{message}");
+        }
+    }
+
+    #[cfg(not(feature = "pictures"))]
+    #[test]
+    fn formats_left_out_are_told() {
+        let cases: [(&str, &[u8]); 3] =
+            [("x.bmp", b"BM\x36\0\0\0"), ("x.webp", b"RIFF\x04\0\0\0WEBP"), ("x.ppm", b"P6 1 1 255 \0\0\0")];
+        for (name, bytes) in cases {
+            let message = Picture::from_bytes(bytes, name.as_ref(), u64::MAX).unwrap_err().to_string();
+            assert!(message.contains(name) && message.contains("\"pictures\""), "{message}");
+        }
+    }
+
+    /// Against the functions of the crate `image`.
+    #[test]
+    fn every_type_and_orientation_is_what_image_makes_of_it() {
+        const COLORS: [ColorType; 8] = {
+            use ColorType::*;
+            [L8, La8, Rgb8, Rgba8, L16, La16, Rgb16, Rgba16]
+        };
+        for color in COLORS {
+            // All values of 16 bits in their order, and more than one row of each length.
+            let (width, height) = (7, 65536 / 7 + 1);
+            let samples = width as usize * height as usize * usize::from(color.channel_count());
+            let words: Vec<u16> = (0..samples).map(|at| (at * 31 % 65536) as u16).collect();
+            let bytes: Vec<u8> = if color.bytes_per_pixel() == color.channel_count() {
+                words.iter().map(|&word| word as u8).collect()
+            } else {
+                words.iter().flat_map(|word| word.to_ne_bytes()).collect()
+            };
+            let mut picture = DynamicImage::new(width, height, color);
+            let mut place = std::io::Cursor::new(Vec::new());
+            let encoder = image::codecs::png::PngEncoder::new(&mut place);
+            image::ImageEncoder::write_image(encoder, &bytes, width, height, color.into()).unwrap();
+            let file = place.into_inner();
+            let read = image::load_from_memory(&file).unwrap();
+            assert_eq!(read.color(), color);
+            for exif in 1..=8 {
+                let orientation = Orientation::from_exif(exif).unwrap();
+                picture.clone_from(&read);
+                picture.apply_orientation(orientation);
+                let expected = Picture::from(picture.clone());
+                let data = eight_bits(read.as_bytes().to_vec(), color).unwrap();
+                let is_grey = !color.has_color();
+                let found = Picture { data, width, height, is_grey }.turned(orientation);
+                assert!(found.data == expected.data, "{color:?} {orientation:?}");
+                assert_eq!((found.width, found.height, found.is_grey), (expected.width, expected.height, is_grey));
+            }
         }
     }
 

@@ -4,15 +4,15 @@ use core::arch::aarch64::*;
 use core::arch::asm;
 use core::cell::Cell;
 
+use super::fallback;
 use super::finish::{Limits, Short};
-use crate::kernels::portable::elementwise as portable;
 use crate::kernels::{Operand, RowI8};
 use crate::weights::BLOCK;
 
 /// One row of [`crate::plan::step::BinaryOp::Add`].
 pub(super) fn add(row: &RowI8<'_>) {
     let (Some(a), Some(b)) = (whole(&row.a, row.y), whole(&row.b, row.y)) else {
-        return portable::add_i8(row);
+        return fallback::add(row);
     };
     let y = row.y.as_ptr().cast_mut().cast::<i8>();
     let greatest = 255.0 * (row.multipliers[0].abs() + row.multipliers[1].abs());
@@ -23,7 +23,7 @@ pub(super) fn add(row: &RowI8<'_>) {
     let blocks = row.y.len() / BLOCK * BLOCK;
     let rest = row.y.len() - blocks;
     if let (Some(a), Some(b), true) = (row.a.row(blocks, rest), row.b.row(blocks, rest), rest > 0) {
-        portable::add_i8(&RowI8 { a, b, y: &row.y[blocks..], ..*row });
+        fallback::add(&RowI8 { a, b, y: &row.y[blocks..], ..*row });
     }
 }
 

@@ -3,9 +3,9 @@
 
 use core::arch::aarch64::*;
 
+use super::fallback;
 use super::finish::Finish;
 use crate::kernels::channel_blocks::{Block, for_each_block};
-use crate::kernels::portable::depthwise as portable;
 use crate::kernels::source::Source;
 use crate::kernels::view::i8s;
 use crate::kernels::{ConvI8Args, ConvOutput};
@@ -14,7 +14,7 @@ use crate::weights::BLOCK;
 /// [`crate::plan::step::ConvI8`], depthwise.
 pub(super) fn depthwise(args: ConvI8Args<'_>) {
     if !suits(&args) || !args.narrow {
-        return portable::depthwise(args);
+        return fallback::depthwise(args);
     }
     let finish = Finish::of(&args);
     match (args.window.kernel_h, args.window.kernel_w) {
@@ -22,7 +22,7 @@ pub(super) fn depthwise(args: ConvI8Args<'_>) {
         (5, 5) => for_each_block(args, |args, block| taps::<5, 5>(args, block, finish)),
         (1, 3) => for_each_block(args, |args, block| taps::<1, 3>(args, block, finish)),
         (3, 1) => for_each_block(args, |args, block| taps::<3, 1>(args, block, finish)),
-        _ => portable::depthwise(args),
+        _ => fallback::depthwise(args),
     }
 }
 

@@ -3,10 +3,10 @@
 
 use core::arch::aarch64::*;
 
+use super::fallback;
 use super::finish_i16::Finish;
 use crate::kernels::ConvI16Args;
 use crate::kernels::channel_blocks::{Block, for_each_block};
-use crate::kernels::portable::depthwise_i16 as portable;
 use crate::kernels::source::Source;
 use crate::weights::BLOCK;
 
@@ -18,10 +18,10 @@ pub(super) fn depthwise(args: ConvI16Args<'_>) {
     let window = args.window;
     let readable = window.in_c >= 16 || Source::of_depthwise(window) == Source::Lines;
     match window.taps() {
-        _ if !readable || window.out_c != window.in_c => portable::depthwise(args),
+        _ if !readable || window.out_c != window.in_c => fallback::depthwise_i16(args),
         9 => for_each_block(args, |args, block| taps::<9>(args, block)),
         0..=MOST_TAPS => for_each_block(args, |args, block| taps::<MOST_TAPS>(args, block)),
-        _ => portable::depthwise(args),
+        _ => fallback::depthwise_i16(args),
     }
 }
 

@@ -8,16 +8,16 @@ use core::arch::asm;
 use core::mem::offset_of;
 
 use super::blocks::{Piece, Set, multiply};
+use super::fallback;
 use super::finish::{self, Finish, load_bias, load_multipliers, real, round, saturate, scale, shift, shorten, store};
 use crate::kernels::ConvI8Args;
-use crate::kernels::portable::conv as portable;
 use crate::kernels::rows::for_each_rows;
 
 /// [`crate::plan::step::ConvI8`].
 pub(super) fn conv(args: ConvI8Args<'_>) {
     if !args.weight_zero_points.is_empty() {
         // Rare: the sums of the rows are needed too.
-        return portable::conv(args);
+        return fallback::conv(args);
     }
     let finish = Finish::of(&args);
     for_each_rows(args, |args, rows, weights| {

@@ -12,6 +12,7 @@ mod depthwise_dot;
 mod depthwise_i16;
 mod dot;
 mod expand;
+mod fallback;
 mod finish;
 mod finish_i16;
 mod float;
@@ -46,8 +47,13 @@ static NEON_DOTPROD: Kernels = Kernels {
     ..NEON
 };
 
-/// The sets that this CPU can run, the slowest first.
+/// What every such CPU runs, for builds that leave the portable set out.
+#[cfg(not(feature = "reference"))]
+pub(super) static FIRST: &Kernels = &NEON;
+
+/// The sets that this CPU can run beside the first one, the slowest first.
 pub(super) fn available() -> impl Iterator<Item = &'static Kernels> {
+    let neon = cfg!(feature = "reference").then_some(&NEON);
     let dotprod = cpu::has_dotprod().then_some(&NEON_DOTPROD);
-    core::iter::once(&NEON).chain(dotprod)
+    neon.into_iter().chain(dotprod)
 }
