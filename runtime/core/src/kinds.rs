@@ -39,7 +39,7 @@ impl Kinds {
                 form += 1;
             }
             if !there {
-                few.decoders[kind] = |_| None;
+                few.decoders[kind] = |_, _, _| None;
                 few.demands[kind] = demands::refuse;
             }
             kind += 1;

@@ -85,8 +85,6 @@ impl Stored for i16 {
 /// Limits and shift of a result, prepared once per step.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TargetOf<E> {
-    low: f32,
-    high: f32,
     least: i32,
     greatest: i32,
     zero_point: i32,
@@ -123,8 +121,7 @@ impl<E: Stored> TargetOf<E> {
         let zero_point = zero_point.clamp(E::LEAST, E::GREATEST);
         let low = low.clamp(E::LEAST, E::GREATEST);
         let high = high.clamp(low, E::GREATEST);
-        let (least, greatest) = (low - zero_point, high - zero_point);
-        Self { low: least as f32, high: greatest as f32, least, greatest, zero_point, elements: PhantomData }
+        Self { least: low - zero_point, greatest: high - zero_point, zero_point, elements: PhantomData }
     }
 
     /// Results take all values of the type.
@@ -137,7 +134,7 @@ impl<E: Stored> TargetOf<E> {
     #[must_use]
     #[inline(always)]
     pub fn parts(self) -> (f32, f32, i32) {
-        (self.low, self.high, self.zero_point)
+        (self.least as f32, self.greatest as f32, self.zero_point)
     }
 
     /// Least and greatest result, and the zero point.
@@ -154,8 +151,9 @@ impl<E: Stored> TargetOf<E> {
     #[must_use]
     #[inline(always)]
     pub fn store(self, value: f32) -> E {
-        let clamped = if value > self.low { value } else { self.low };
-        let clamped = if clamped < self.high { clamped } else { self.high };
+        let (low, high, _) = self.parts();
+        let clamped = if value > low { value } else { low };
+        let clamped = if clamped < high { clamped } else { high };
         E::of(round_half_even(clamped) + self.zero_point)
     }
 

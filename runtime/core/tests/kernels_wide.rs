@@ -77,6 +77,21 @@ fn filtered() -> impl Strategy<Value = Window> {
         .prop_filter_map("the window fits", |(sizes, padded)| window(sizes, (3, 3), (1, 1), padded, 1))
 }
 
+/// Pointwise with padding on any side, or none of the image in reach.
+fn bordered() -> impl Strategy<Value = Window> {
+    let sizes = (1..=6_u32, 1..=9_u32, 1..=10_u32, prop_oneof![Just(16_u32), Just(64), 1..=70_u32]);
+    let pads = (0..=2_u32, 0..=2_u32, 0..=2_u32, 0..=2_u32);
+    // A part of an image ends before the image does.
+    (sizes, pads, 0..=3_u32).prop_filter_map(
+        "the window fits",
+        |((h, w, quarter, o), (top, left, bottom, right), cut)| {
+            let plain = window((h, w, quarter * 4, o), (1, 1), (1, 1), false, 1)?;
+            let out_h = (h + top + bottom).checked_sub(cut).filter(|&lines| lines > 0)?;
+            Some(Window { pad_top: top, pad_left: left, out_h, out_w: w + left + right, ..plain })
+        },
+    )
+}
+
 /// Short rows, more of them than there is room for at once.
 fn short() -> impl Strategy<Value = Window> {
     let image = (20..=40_u32, 100..=250_u32, 1..=4_u32, 1..=20_u32);
@@ -179,7 +194,7 @@ proptest! {
 
     #[test]
     fn wide_convolutions_are_those_of_the_portable_kernel(
-        w in prop_oneof![dense(), dense(), row(), depthwise(), depthwise(), filtered(), filtered()],
+        w in prop_oneof![dense(), dense(), row(), depthwise(), depthwise(), filtered(), filtered(), bordered()],
         values in (any::<u64>(), any::<bool>()),
         end in end(),
         lines in 1..=16_usize,

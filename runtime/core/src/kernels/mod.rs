@@ -9,6 +9,8 @@
 #[cfg(target_arch = "aarch64")]
 mod aarch64;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
+mod border;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod channel_blocks;
 #[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod channels_i16;

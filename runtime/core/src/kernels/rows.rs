@@ -234,7 +234,7 @@ impl<'a, const MOST: usize, E> Tile<'a, MOST, E> {
 /// Calls `multiply(args, rows, weights of the group)` for all rows of a convolution.
 #[inline(always)]
 pub(crate) fn for_each_rows<'a, A: Operands<'a>>(
-    args: A,
+    args: &mut A,
     multiply: impl FnMut(&mut A, &Rows<'_, A::Element>, &'a [u8]),
 ) {
     for_each_rows_by(args, copy, multiply);
@@ -243,7 +243,7 @@ pub(crate) fn for_each_rows<'a, A: Operands<'a>>(
 /// As [`for_each_rows`], with a way to copy lines.
 #[inline(always)]
 pub(crate) fn for_each_rows_by<'a, A: Operands<'a>>(
-    mut args: A,
+    args: &mut A,
     copy_line: impl Fn(&mut [A::Element], &[A::Element]),
     mut multiply: impl FnMut(&mut A, &Rows<'_, A::Element>, &'a [u8]),
 ) {
@@ -256,7 +256,7 @@ pub(crate) fn for_each_rows_by<'a, A: Operands<'a>>(
         let columns = window.positions();
         let rows = Rows { elements: x, start: 0, columns, step, lines: 1, line_step: 0, reach, first: 0, group: 0 };
         if let Some(rows) = rows.checked() {
-            multiply(&mut args, &rows, weights);
+            multiply(args, &rows, weights);
         }
         return;
     }
@@ -278,7 +278,7 @@ pub(crate) fn for_each_rows_by<'a, A: Operands<'a>>(
                 let (start, step, lines, line_step) = (0, length, 1, 0);
                 let rows = Rows { elements: scratch, start, columns, step, lines, line_step, reach, first, group };
                 if let Some(rows) = rows.checked() {
-                    multiply(&mut args, &rows, weights);
+                    multiply(args, &rows, weights);
                 }
             }
         }
@@ -308,7 +308,7 @@ pub(crate) fn for_each_rows_by<'a, A: Operands<'a>>(
                 group,
             };
             if let Some(rows) = rows.checked() {
-                multiply(&mut args, &rows, weights);
+                multiply(args, &rows, weights);
             }
         }
     });

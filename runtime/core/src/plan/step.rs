@@ -8,7 +8,7 @@ use crate::bytes::{Reader, Record, Span, U32s};
 use crate::kinds::Kinds;
 
 /// Reads the fields of a record of its kind.
-pub(crate) type Decoder = fn(&mut Reader<'_>) -> Option<Step>;
+pub(crate) type Decoder = fn(&mut Reader<'_>, index: u32, name: Span) -> Option<StepRecord>;
 
 /// By opcode.
 pub(crate) type Decoders = [Decoder; opcode::COUNT];
@@ -43,8 +43,11 @@ macro_rules! steps {
 
         /// All of them.
         pub(crate) const DECODERS: Decoders = {
-            let mut table: Decoders = [|_| None; opcode::COUNT];
-            $(table[$opcode] = |reader| $record::decode(reader).map(Step::$variant);)*
+            let mut table: Decoders = [|_, _, _| None; opcode::COUNT];
+            $(table[$opcode] = |reader, index, name| {
+                let step = Step::$variant($record::decode(reader)?);
+                Some(StepRecord { index, name, step })
+            };)*
             table
         };
 
@@ -402,10 +405,11 @@ impl Iterator for Steps<'_> {
         let record = self.words.get(4..words.checked_mul(4)?)?;
         let mut reader = Reader::new(record);
         let name = Span::decode(&mut reader)?;
-        let step = self.kinds.decoder(head.get(0) & 0xffff)?(&mut reader)?;
-        let index = self.index;
-        self.index += 1;
-        self.words = &self.words[words * 4..];
-        Some(StepRecord { index, name, step })
+        let record = self.kinds.decoder(head.get(0) & 0xffff)?(&mut reader, self.index, name);
+        if record.is_some() {
+            self.index += 1;
+            self.words = &self.words[words * 4..];
+        }
+        record
     }
 }

@@ -12,6 +12,13 @@ use cygnet_core::plan::{
 use super::CompileError;
 use super::memory::{self, Buffer};
 
+/// What kernels read at once where registers are largest. Weights start at a multiple of it in the file, because reads
+/// across two cache lines take twice the time; it costs their plans up to 48 bytes each.
+const CACHE_LINE: usize = 64;
+
+/// Least bytes of a constant for which that pays.
+const LARGE: usize = 512;
+
 /// A tensor before its place is known.
 #[derive(Clone, Debug)]
 pub(crate) struct Draft {
@@ -92,7 +99,8 @@ impl Builder {
         if let Some(&span) = self.known.get(&bytes) {
             return span;
         }
-        self.constants.resize(self.constants.len().next_multiple_of(ALIGNMENT), 0);
+        let alignment = if bytes.len() >= LARGE { CACHE_LINE } else { ALIGNMENT };
+        self.constants.resize(self.constants.len().next_multiple_of(alignment), 0);
         let span = Span { offset: self.constants.len() as u32, len: bytes.len() as u32 };
         self.constants.extend_from_slice(&bytes);
         self.known.insert(bytes, span);
@@ -247,7 +255,7 @@ impl Builder {
         let input_names: Vec<Span> = self.inputs.iter().map(|port| name(&port.name)).collect();
         let output_names: Vec<Span> = self.outputs.iter().map(|port| name(&port.name)).collect();
         let blobs_at = names_at + names.len();
-        let constants_at = (blobs_at + metadata_bytes).next_multiple_of(64);
+        let constants_at = (blobs_at + metadata_bytes).next_multiple_of(CACHE_LINE);
         let total = constants_at + self.constants.len();
         if total >= i32::MAX as usize || places.arena_bytes >= i32::MAX as usize {
             return Err(too_large());

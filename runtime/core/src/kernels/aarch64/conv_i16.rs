@@ -22,14 +22,14 @@ type Sums = [[i32; BLOCK]; ROWS];
 type Products = unsafe fn(&[*const i16; ROWS], bool, &Reach, *const i8, usize, &mut Sums);
 
 /// [`crate::plan::step::ConvI16`].
-pub(super) fn conv(args: ConvI16Args<'_>) {
-    for_each_rows(args, |args, rows, weights| all(args, rows, weights, products, false));
+pub(super) fn conv(mut args: ConvI16Args<'_>) {
+    for_each_rows(&mut args, |args, rows, weights| all(args, rows, weights, products, false));
 }
 
 /// [`crate::plan::step::ConvI16`] with the dot product.
-pub(super) fn conv_dot(args: ConvI16Args<'_>) {
+pub(super) fn conv_dot(mut args: ConvI16Args<'_>) {
     // Stands only in kernels that `available` gives out where there is SDOT.
-    for_each_rows(args, |args, rows, weights| all(args, rows, weights, products_dot, true));
+    for_each_rows(&mut args, |args, rows, weights| all(args, rows, weights, products_dot, true));
 }
 
 /// Multiplies all rows with all blocks of a group and stores the results; `is_less` where 128 is taken off the input.

@@ -10,17 +10,20 @@ use core::mem::offset_of;
 use super::blocks::{Piece, Set, multiply};
 use super::fallback;
 use super::finish::{self, Finish, load_bias, load_multipliers, real, round, saturate, scale, shift, shorten, store};
-use crate::kernels::ConvI8Args;
 use crate::kernels::rows::for_each_rows;
+use crate::kernels::{ConvI8Args, border};
 
 /// [`crate::plan::step::ConvI8`].
-pub(super) fn conv(args: ConvI8Args<'_>) {
+pub(super) fn conv(mut args: ConvI8Args<'_>) {
     if !args.weight_zero_points.is_empty() {
         // Rare: the sums of the rows are needed too.
         return fallback::conv(args);
     }
+    if border::pays(&args) {
+        return border::conv(args, conv);
+    }
     let finish = Finish::of(&args);
-    for_each_rows(args, |args, rows, weights| {
+    for_each_rows(&mut args, |args, rows, weights| {
         // SAFETY: this function stands only in kernels that `available` gives out where SDOT is there.
         unsafe { multiply(args, rows, weights, finish, &SET) };
     });

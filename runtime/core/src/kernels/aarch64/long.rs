@@ -11,17 +11,20 @@ use core::mem::offset_of;
 use super::blocks::{Piece, Set, multiply};
 use super::fallback;
 use super::finish::{self, Finish, load_multipliers, real, round, saturate, scale, shift, shorten, store};
-use crate::kernels::ConvI8Args;
 use crate::kernels::rows::for_each_rows;
+use crate::kernels::{ConvI8Args, border};
 
 /// [`crate::plan::step::ConvI8`].
-pub(super) fn conv(args: ConvI8Args<'_>) {
+pub(super) fn conv(mut args: ConvI8Args<'_>) {
     if !args.weight_zero_points.is_empty() || !args.narrow {
         // Rare: the sums of the rows are needed too, or two products may pass 16 bits.
         return fallback::conv(args);
     }
+    if border::pays(&args) {
+        return border::conv(args, conv);
+    }
     let finish = Finish::of(&args);
-    for_each_rows(args, |args, rows, weights| {
+    for_each_rows(&mut args, |args, rows, weights| {
         // SAFETY: NEON is there on every AArch64.
         unsafe { multiply(args, rows, weights, finish, &SET) };
     });

@@ -15,8 +15,8 @@ const ROWS: usize = if SMALL { 1 } else { FULL };
 
 /// See [`crate::plan::step::ConvI8`].
 #[inline(always)]
-pub(crate) fn conv(args: ConvI8Args<'_>) {
-    for_each_rows(args, |args, rows, weights| {
+pub(crate) fn conv(mut args: ConvI8Args<'_>) {
+    for_each_rows(&mut args, |args, rows, weights| {
         rows.for_each_tile(|tile| multiply(args, tile, rows.group, weights));
     });
 }

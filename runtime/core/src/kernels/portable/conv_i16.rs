@@ -20,8 +20,8 @@ const RUN: usize = WIDE_RUN / GROUP;
 
 /// See [`crate::plan::step::ConvI16`].
 #[inline(always)]
-pub(crate) fn conv(args: ConvI16Args<'_>) {
-    for_each_rows(args, |args, rows, weights| {
+pub(crate) fn conv(mut args: ConvI16Args<'_>) {
+    for_each_rows(&mut args, |args, rows, weights| {
         rows.for_each_tile(|tile| multiply(args, tile, rows.group, weights));
     });
 }

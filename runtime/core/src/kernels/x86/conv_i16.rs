@@ -13,21 +13,21 @@ use crate::kernels::{Bias, ConvI16Args};
 use crate::weights::{BLOCK, GROUP, LANES, WIDE_RUN, block_width};
 
 /// [`crate::plan::step::ConvI16`] with AVX2.
-pub(super) fn conv_avx2(args: ConvI16Args<'_>) {
+pub(super) fn conv_avx2(mut args: ConvI16Args<'_>) {
     // SAFETY: this function stands only in kernels that `available` gives out where AVX2 is there.
-    for_each_rows(args, |args, rows, weights| unsafe { avx2::all_blocks(args, rows, weights) });
+    for_each_rows(&mut args, |args, rows, weights| unsafe { avx2::all_blocks(args, rows, weights) });
 }
 
 /// [`crate::plan::step::ConvI16`] with AVX-VNNI.
-pub(super) fn conv_vnni(args: ConvI16Args<'_>) {
+pub(super) fn conv_vnni(mut args: ConvI16Args<'_>) {
     // SAFETY: this function stands only in kernels that `available` gives out where AVX-VNNI is there.
-    for_each_rows(args, |args, rows, weights| unsafe { avx_vnni::all_blocks(args, rows, weights) });
+    for_each_rows(&mut args, |args, rows, weights| unsafe { avx_vnni::all_blocks(args, rows, weights) });
 }
 
 /// [`crate::plan::step::ConvI16`] with AVX-512-VNNI.
-pub(super) fn conv_avx512(args: ConvI16Args<'_>) {
+pub(super) fn conv_avx512(mut args: ConvI16Args<'_>) {
     // SAFETY: this function stands only in kernels that `available` gives out where AVX-512 with VNNI is there.
-    for_each_rows(args, |args, rows, weights| unsafe { avx512::all_blocks(args, rows, weights) });
+    for_each_rows(&mut args, |args, rows, weights| unsafe { avx512::all_blocks(args, rows, weights) });
 }
 
 /// Room for the sums of up to 10 rows and two blocks.

@@ -9,32 +9,38 @@ use core::arch::x86_64::*;
 
 use super::finish::Finish256;
 use super::{paired, panel, winograd, words};
-use crate::kernels::ConvI8Args;
 use crate::kernels::rows::{Reach, Rows, for_each_rows};
+use crate::kernels::{ConvI8Args, border};
 use crate::weights::{BLOCK, GROUP, LANES, block_width};
 
 /// Rows multiplied at once.
 const ROWS: usize = 6;
 
 /// [`crate::plan::step::ConvI8`] with AVX-VNNI.
-pub(super) fn conv_vnni(args: ConvI8Args<'_>) {
+pub(super) fn conv_vnni(mut args: ConvI8Args<'_>) {
     if !args.weight_zero_points.is_empty() {
         // Rare: the sums of the rows are needed too.
         return super::avx2::conv_i8(args);
     }
+    if border::pays(&args) {
+        return border::conv(args, conv_vnni);
+    }
     // SAFETY: this function stands only in kernels that `available` gives out where AVX-VNNI is there.
-    for_each_rows(args, |args, rows, weights| unsafe { avx_vnni::all_blocks(args, rows, weights) });
+    for_each_rows(&mut args, |args, rows, weights| unsafe { avx_vnni::all_blocks(args, rows, weights) });
 }
 
 /// [`crate::plan::step::ConvI8`] with AVX2.
-pub(super) fn conv_avx2(args: ConvI8Args<'_>) {
+pub(super) fn conv_avx2(mut args: ConvI8Args<'_>) {
+    if border::pays(&args) {
+        return border::conv(args, conv_avx2);
+    }
     let panels = panel::fits(args.window) && (panel::pays(args.window) || !args.narrow);
     if !args.weight_zero_points.is_empty() || !(panels || args.narrow) {
         // Rare: the sums of the rows are needed too, or a row is very long.
         return super::avx2::conv_i8(args);
     }
     // SAFETY: this function stands only in kernels that `available` gives out where AVX2 is there.
-    for_each_rows(args, |args, rows, weights| unsafe {
+    for_each_rows(&mut args, |args, rows, weights| unsafe {
         if winograd::pays(args, rows) {
             winograd::all_tiles(args, rows, weights);
         } else if words::pays(args, rows) {

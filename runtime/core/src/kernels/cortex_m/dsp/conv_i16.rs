@@ -17,8 +17,8 @@ const RUN: usize = WIDE_RUN / GROUP;
 type Pair = [i32; 2 * ROWS];
 
 /// See [`crate::plan::step::ConvI16`].
-pub(super) fn conv(args: ConvI16Args<'_>) {
-    for_each_rows(args, |args, rows, weights| {
+pub(super) fn conv(mut args: ConvI16Args<'_>) {
+    for_each_rows(&mut args, |args, rows, weights| {
         rows.for_each_tile(|tile| multiply(args, tile, rows.group, weights));
     });
 }

@@ -23,13 +23,13 @@ const OCTET: usize = 8;
 const ROOM: usize = 8;
 
 /// See [`crate::plan::step::ConvI8`].
-pub(super) fn conv(args: ConvI8Args<'_>) {
+pub(super) fn conv(mut args: ConvI8Args<'_>) {
     let words = [args.weights, args.bias.bytes(0, 1), args.multipliers.bytes(0, 1)];
     let aligned = words.iter().all(|bytes| bytes.as_ptr().addr().is_multiple_of(4));
     if !aligned || !args.weight_zero_points.is_empty() {
         return plain::conv(args, false);
     }
-    for_each_rows_by(args, copy, |args, rows, weights| {
+    for_each_rows_by(&mut args, copy, |args, rows, weights| {
         if matches!(args.y, ConvOutput::F32(_)) {
             multiply_to_float(args, rows, weights);
         } else if pays_to_pack(&rows.reach, args.window.group_out()) {

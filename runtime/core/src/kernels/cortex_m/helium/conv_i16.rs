@@ -19,8 +19,8 @@ const ELEMENT: usize = size_of::<i16>();
 type Sums = [[i32; LANES]; ROWS];
 
 /// See [`crate::plan::step::ConvI16`].
-pub(super) fn conv(args: ConvI16Args<'_>) {
-    for_each_rows(args, |args, rows, weights| {
+pub(super) fn conv(mut args: ConvI16Args<'_>) {
+    for_each_rows(&mut args, |args, rows, weights| {
         rows.for_each_tile(|tile| multiply(args, tile, rows.group, weights));
     });
 }
