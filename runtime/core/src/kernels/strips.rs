@@ -71,9 +71,7 @@ fn strips<E: Copy>(
             continue;
         }
         let (pitch, step) = (line_len(window).max(1), window.stride_h.max(1) as usize);
-        let room = scratch.len().saturating_sub(SLACK) / pitch;
-        let Some(further) = room.checked_sub(lines_seen(window, 1)) else { return };
-        let most = (further / step + 1).clamp(1, out_h.max(1));
+        let Some(most) = lines_at_once(window, scratch.len()) else { return };
         let mut kept = 0..0_usize;
         for line in (0..out_h).step_by(most) {
             let lines = most.min(out_h - line);
@@ -90,6 +88,14 @@ fn strips<E: Copy>(
             kept = wanted;
         }
     }
+}
+
+/// Output lines of a strip, where the input lines of one have room in so much scratch.
+#[inline(always)]
+pub(crate) fn lines_at_once(window: &Window, scratch: usize) -> Option<usize> {
+    let room = scratch.saturating_sub(SLACK) / line_len(window).max(1);
+    let further = room.checked_sub(lines_seen(window, 1))?;
+    Some((further / window.stride_h.max(1) as usize + 1).clamp(1, window.out_h.max(1) as usize))
 }
 
 /// Moves `len` elements from `from` on to the front, in pieces that do not overlap.

@@ -1,10 +1,11 @@
 //! Greatest values of int8 windows, with AVX2: 128, 64 or 32 channels of a position in registers.
 
 use core::arch::x86_64::*;
+use core::ops::Range;
 
 use crate::kernels::ReduceI8Args;
 use crate::kernels::portable::pool::{Cover, cover};
-use crate::plan::step::{Pool, PoolKind};
+use crate::plan::step::{Pool, PoolKind, Window};
 
 /// Channels of a register.
 const LANES: usize = 32;
@@ -25,19 +26,19 @@ fn greatest(args: ReduceI8Args<'_, Pool>) {
     let w = &args.step.window;
     let channels = w.out_c as usize;
     let line = w.in_w as usize * channels;
-    let image_len = w.in_h as usize * line;
-    let images = args.x.chunks_exact(image_len.max(1));
+    let (stride, dilation_h, dilation_w) = (w.stride_w as usize, w.dilation_h as usize, w.dilation_w as usize);
+    let whole = whole_columns(w);
+    let images = args.x.chunks_exact((w.in_h as usize * line).max(1));
     let results = args.y.chunks_exact_mut((w.out_h as usize * w.out_w as usize * channels).max(1));
     for (x, y) in images.zip(results) {
-        let mut positions = y.chunks_exact_mut(channels);
-        for row in 0..w.out_h as usize {
-            for column in 0..w.out_w as usize {
-                let Some(y) = positions.next() else { return };
+        for (row, y) in y.chunks_exact_mut(w.out_w as usize * channels).enumerate() {
+            let mut column = 0;
+            while column < w.out_w as usize {
                 let Cover { rows, columns, .. } = cover(args.step, row, column);
-                let (dilation_h, dilation_w) = (w.dilation_h as usize, w.dilation_w as usize);
+                let count = if whole.contains(&column) { whole.end - column } else { 1 };
                 // The first tap inside may lie behind a padding.
                 let top = row * w.stride_h as usize + rows.0 * dilation_h;
-                let left = column * w.stride_w as usize + columns.0 * dilation_w;
+                let left = column * stride + columns.0 * dilation_w;
                 let first = top.wrapping_sub(w.pad_top as usize).wrapping_mul(line);
                 let first = first.wrapping_add(left.wrapping_sub(w.pad_left as usize).wrapping_mul(channels));
                 let taps = Taps {
@@ -46,11 +47,14 @@ fn greatest(args: ReduceI8Args<'_, Pool>) {
                     row_step: dilation_h * line,
                     column_step: dilation_w * channels,
                 };
+                let y = &mut y[column * channels..(column + count) * channels];
+                column += count;
                 if taps.rows == 0 || taps.columns == 0 {
                     y.fill(i8::MIN);
                     continue;
                 }
-                assert!(first + taps.len() + channels <= x.len());
+                let run = Run { taps, count, x_step: stride * channels, y_step: channels };
+                assert!(first + run.len() + channels <= x.len());
                 let mut start = 0;
                 while start < channels {
                     // The last register begins early enough to be full.
@@ -59,12 +63,74 @@ fn greatest(args: ReduceI8Args<'_, Pool>) {
                     // SAFETY: all taps of this many channels are inside, as asserted.
                     start += unsafe {
                         match channels - at {
-                            128.. => taps.store::<4>(x, y),
-                            64.. => taps.store::<2>(x, y),
-                            _ => taps.store::<1>(x, y),
+                            128.. => run.store::<4>(x, y),
+                            64.. => run.store::<2>(x, y),
+                            _ => run.store::<1>(x, y),
                         }
                     };
                 }
+            }
+        }
+    }
+}
+
+/// The columns of results whose windows do not reach over the left or right edge.
+fn whole_columns(w: &Window) -> Range<usize> {
+    let reach = (w.kernel_w as usize - 1) * w.dilation_w as usize;
+    let (stride, pad) = (w.stride_w as usize, w.pad_left as usize);
+    let end = (w.in_w as usize + pad).checked_sub(reach).map_or(0, |room| room.div_ceil(stride));
+    pad.div_ceil(stride)..end.min(w.out_w as usize)
+}
+
+/// Neighbouring positions of a line that see the same taps.
+struct Run {
+    taps: Taps,
+    count: usize,
+    /// Elements of the input from one position to the next.
+    x_step: usize,
+    /// Elements of the output from one position to the next.
+    y_step: usize,
+}
+
+impl Run {
+    /// Elements from the first tap of the first position to the last of the last.
+    fn len(&self) -> usize {
+        (self.count - 1) * self.x_step + self.taps.len()
+    }
+
+    /// Stores the greatest values of `N` registers of channels at all positions, and gives the number of channels.
+    ///
+    /// # Safety
+    /// All taps from `x` on can be read, and as many channels written from `y` on at each position.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    unsafe fn store<const N: usize>(&self, x: *const i8, y: *mut i8) -> usize {
+        // SAFETY: the caller's promise.
+        unsafe {
+            match (self.taps.rows, self.taps.columns) {
+                // Loops of known length are written out.
+                (3, 3) => self.store_taps::<N>(x, y, 3, 3),
+                (2, 2) => self.store_taps::<N>(x, y, 2, 2),
+                (rows, columns) => self.store_taps::<N>(x, y, rows, columns),
+            }
+        }
+        N * LANES
+    }
+
+    /// The same for so many taps.
+    ///
+    /// # Safety
+    /// As for [`Self::store`].
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    unsafe fn store_taps<const N: usize>(&self, x: *const i8, y: *mut i8, rows: usize, columns: usize) {
+        for position in 0..self.count {
+            let y = y.wrapping_add(position * self.y_step);
+            // SAFETY: the caller's promise.
+            let most = unsafe { self.taps.most::<N>(x.wrapping_add(position * self.x_step), rows, columns) };
+            for (index, most) in most.into_iter().enumerate() {
+                // SAFETY: the caller's promise.
+                unsafe { _mm256_storeu_si256(y.add(index * LANES).cast(), most) };
             }
         }
     }
@@ -82,29 +148,6 @@ impl Taps {
     /// Elements from the first tap to the last.
     fn len(&self) -> usize {
         (self.rows - 1) * self.row_step + (self.columns - 1) * self.column_step
-    }
-
-    /// Stores the greatest values of `N` registers of channels, and gives their number.
-    ///
-    /// # Safety
-    /// All taps from `x` on can be read, and as many channels written from `y` on.
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    unsafe fn store<const N: usize>(&self, x: *const i8, y: *mut i8) -> usize {
-        // SAFETY: the caller's promise.
-        let most = unsafe {
-            match (self.rows, self.columns) {
-                // Loops of known length are written out.
-                (3, 3) => self.most::<N>(x, 3, 3),
-                (2, 2) => self.most::<N>(x, 2, 2),
-                (rows, columns) => self.most::<N>(x, rows, columns),
-            }
-        };
-        for (index, most) in most.into_iter().enumerate() {
-            // SAFETY: the caller's promise.
-            unsafe { _mm256_storeu_si256(y.add(index * LANES).cast(), most) };
-        }
-        N * LANES
     }
 
     /// The greatest values of `N` registers of channels, of so many taps.

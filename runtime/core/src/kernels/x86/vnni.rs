@@ -1,14 +1,16 @@
 //! Int8 convolution with VPDPBUSD: up to 12 rows times 32 output channels in registers.
 //!
 //! VPDPBUSD multiplies unsigned by signed bytes, so 128 is added to one of the two on the way (an exclusive or): to the
-//! input of many rows, and `128·Σw` is taken off the bias, once for all of them; or to the weights where the rows are few,
-//! and `128·Σx` is taken off the row, once for all channels.
+//! input of many rows, where it is copied or else where it is read, and `128·Σw` is taken off the bias, once for all of
+//! them; or to the weights where the rows are few, and `128·Σx` is taken off the row, once for all channels.
 
 use core::arch::asm;
 use core::arch::x86_64::*;
 
 use super::finish::Finish512;
-use crate::kernels::rows::{Reach, Rows, for_each_rows};
+use crate::kernels::rows::{Reach, Rows, for_each_rows, for_each_rows_by};
+use crate::kernels::source::Source;
+use crate::kernels::strips::lines_at_once;
 use crate::kernels::{ConvI8Args, border};
 use crate::weights::{BLOCK, GROUP, block_width};
 
@@ -18,8 +20,27 @@ const ROWS: usize = 12;
 /// Most rows that are few.
 const FEW: usize = 64;
 
+/// An exclusive or with it adds 128, as an unsigned byte.
+const FLIP: i8 = i8::MIN;
+
 /// What is added to the products of each of a few rows with weights to which 128 was added; [`ROWS`] can be read from each.
 type Shares = [i32; FEW + ROWS];
+
+/// What is multiplied with the weights.
+#[derive(Clone, Copy)]
+enum Input<'s> {
+    /// Many rows as they are.
+    Plain,
+    /// Many rows, to which 128 has been added.
+    Flipped,
+    /// A few rows as they are.
+    Few(&'s Shares),
+}
+
+/// The kinds of [`Input`].
+const PLAIN: u8 = 0;
+const FLIPPED: u8 = 1;
+const FEW_ROWS: u8 = 2;
 
 /// One or two blocks of channels, for all rows.
 struct Blocks<const B: usize> {
@@ -48,31 +69,67 @@ pub(super) fn conv(mut args: ConvI8Args<'_>) {
         return border::conv(args, conv);
     }
     // SAFETY: this function stands only in kernels that `available` gives out where VNNI is there.
-    for_each_rows(&mut args, |args, rows, weights| unsafe { all_blocks(args, rows, weights) });
+    unsafe {
+        if copies_many(&args) {
+            args.x_zero_point ^= FLIP;
+            let copy = |to: &mut [i8], from: &[i8]| copy_flipped(to, from);
+            return for_each_rows_by(&mut args, copy, |args, rows, weights| all_blocks::<true>(args, rows, weights));
+        }
+        for_each_rows(&mut args, |args, rows, weights| all_blocks::<false>(args, rows, weights));
+    }
 }
 
+/// Whether input lines are copied, and those that are there at the same time have many rows.
+fn copies_many(args: &ConvI8Args<'_>) -> bool {
+    let w = args.window;
+    let lines = || lines_at_once(w, args.scratch.len()).unwrap_or(0);
+    Source::of(w) == Source::Lines && lines() * w.out_w as usize * 2 > FEW.min(w.group_out())
+}
+
+/// Copies as many elements as both sides have, and adds 128 to them.
+#[target_feature(enable = "avx512f,avx512bw")]
+fn copy_flipped(to: &mut [i8], from: &[i8]) {
+    const REGISTER: usize = 64;
+    let flip = _mm512_set1_epi8(FLIP);
+    let len = to.len().min(from.len());
+    for first in (0..len).step_by(REGISTER) {
+        let mask = u64::MAX >> (REGISTER - REGISTER.min(len - first));
+        // SAFETY: the mask lets only elements below `len` be read and written.
+        unsafe {
+            let elements = _mm512_maskz_loadu_epi8(mask, from.as_ptr().add(first));
+            _mm512_mask_storeu_epi8(to.as_mut_ptr().add(first), mask, _mm512_xor_si512(elements, flip));
+        }
+    }
+}
+
+/// All rows with all blocks of a group's channels; 128 has been added to the input where it is `FLIPPED`.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2")]
-fn all_blocks(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u8]) {
+fn all_blocks<const FLIPPED: bool>(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u8]) {
     let group_out = args.window.group_out();
     let block_bytes = BLOCK * rows.reach.packed_len();
     let mut rest = weights;
     let mut done = 0;
-    if rows.lines * rows.columns == 1 && rows.reach.rows * rows.reach.columns == 1 {
+    if !FLIPPED && rows.lines * rows.columns == 1 && rows.reach.rows * rows.reach.columns == 1 {
         done = one_row(args, rows, rest);
         rest = &rest[done / BLOCK * block_bytes..];
     }
     // Adding up a row costs as much as adding up the weights of a channel.
-    let shares = (rows.lines * rows.columns <= FEW.min(group_out)).then(|| shares(rows));
-    let shares = shares.as_ref();
+    let is_few = !FLIPPED && rows.lines * rows.columns <= FEW.min(group_out);
+    let shares = is_few.then(|| shares(rows));
+    let input = match &shares {
+        Some(shares) => Input::Few(shares),
+        None if FLIPPED => Input::Flipped,
+        None => Input::Plain,
+    };
     for start in (done..group_out).step_by(2 * BLOCK) {
         let width = block_width(start, group_out);
         if start + BLOCK >= group_out {
-            return blocks(args, rows, start, [rest], width, shares);
+            return blocks(args, rows, start, [rest], width, input);
         }
         let (first, behind) = rest.split_at(block_bytes);
         let width = block_width(start + BLOCK, group_out);
         let (second, behind) = behind.split_at(width * rows.reach.packed_len());
-        blocks(args, rows, start, [first, second], width, shares);
+        blocks(args, rows, start, [first, second], width, input);
         rest = behind;
     }
 }
@@ -129,7 +186,7 @@ fn one_row(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u8]) -> usize 
 #[target_feature(enable = "avx512f,avx512vnni")]
 #[inline]
 unsafe fn row_by_block(x: *const i8, weights: *const u8, quads: usize, share: __m512i) -> __m512i {
-    let flip = _mm512_set1_epi8(-128);
+    let flip = _mm512_set1_epi8(FLIP);
     // Several sums: none of them waits for the one before.
     let zero = _mm512_setzero_si512();
     let (mut a, mut b, mut c, mut d) = (share, zero, zero, zero);
@@ -212,7 +269,7 @@ unsafe fn share(rows: &Rows<'_>, x: *const i8) -> i32 {
     _mm512_reduce_add_epi32(sums).wrapping_mul(-128)
 }
 
-/// All rows with `B` blocks of channels from `start` of the group on, the last of them `width` wide; a few rows have shares.
+/// All rows with `B` blocks of channels from `start` of the group on, the last of them `width` wide.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2")]
 fn blocks<const B: usize>(
     args: &mut ConvI8Args<'_>,
@@ -220,7 +277,7 @@ fn blocks<const B: usize>(
     start: usize,
     weights: [&[u8]; B],
     width: usize,
-    shares: Option<&Shares>,
+    input: Input<'_>,
 ) {
     let y_step = args.y_step;
     let group_out = args.window.group_out();
@@ -235,7 +292,7 @@ fn blocks<const B: usize>(
     for (block, (weights, finish)) in weights.into_iter().zip(&mut finish).enumerate() {
         let width = if block + 1 == B { width } else { BLOCK };
         assert!(weights.len() >= quads * width * GROUP);
-        if shares.is_some() {
+        if matches!(input, Input::Few(_)) {
             continue;
         }
         // Several sums: none of them waits for the one before.
@@ -259,12 +316,15 @@ fn blocks<const B: usize>(
     let blocks = Blocks { reach, step: rows.step, weights, mask, quad_step: width * GROUP, finish, y_step, ahead };
     rows.for_each_run::<ROWS>(|x, count, position| {
         let place = position * y_step + channel;
-        let shares = shares.and_then(|shares| shares[position - rows.first..].first_chunk());
         // SAFETY: the rows can be read as far as the reach, and the output has their positions.
         unsafe {
-            match shares {
-                Some(shares) => run::<B, true>(&blocks, x, count, place, shares),
-                None => run::<B, false>(&blocks, x, count, place, &[0; ROWS]),
+            match input {
+                Input::Plain => run::<B, PLAIN>(&blocks, x, count, place, &[0; ROWS]),
+                Input::Flipped => run::<B, FLIPPED>(&blocks, x, count, place, &[0; ROWS]),
+                Input::Few(shares) => {
+                    let Some(shares) = shares[position - rows.first..].first_chunk() else { return };
+                    run::<B, FEW_ROWS>(&blocks, x, count, place, shares);
+                }
             }
         }
     });
@@ -276,7 +336,7 @@ fn blocks<const B: usize>(
 /// As there.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2")]
 #[inline]
-unsafe fn run<const B: usize, const FEW_ROWS: bool>(
+unsafe fn run<const B: usize, const INPUT: u8>(
     blocks: &Blocks<B>,
     x: *const i8,
     count: usize,
@@ -284,43 +344,43 @@ unsafe fn run<const B: usize, const FEW_ROWS: bool>(
     shares: &[i32; ROWS],
 ) {
     let multiply = match count {
-        1 => products::<1, B, FEW_ROWS>,
-        2 => products::<2, B, FEW_ROWS>,
-        3 => products::<3, B, FEW_ROWS>,
-        4 => products::<4, B, FEW_ROWS>,
-        5 => products::<5, B, FEW_ROWS>,
-        6 => products::<6, B, FEW_ROWS>,
-        7 => products::<7, B, FEW_ROWS>,
-        8 => products::<8, B, FEW_ROWS>,
-        9 => products::<9, B, FEW_ROWS>,
-        10 => products::<10, B, FEW_ROWS>,
-        11 => products::<11, B, FEW_ROWS>,
-        _ => products::<12, B, FEW_ROWS>,
+        1 => products::<1, B, INPUT>,
+        2 => products::<2, B, INPUT>,
+        3 => products::<3, B, INPUT>,
+        4 => products::<4, B, INPUT>,
+        5 => products::<5, B, INPUT>,
+        6 => products::<6, B, INPUT>,
+        7 => products::<7, B, INPUT>,
+        8 => products::<8, B, INPUT>,
+        9 => products::<9, B, INPUT>,
+        10 => products::<10, B, INPUT>,
+        11 => products::<11, B, INPUT>,
+        _ => products::<12, B, INPUT>,
     };
     // SAFETY: the caller's promise.
     unsafe { multiply(blocks, x, place, shares) }
 }
 
 /// Multiplies `R` rows from `x` on, and stores the results from element `place` of the output on. 128 is added to the
-/// weights when the rows are few, and their shares to the sums; to the input otherwise.
+/// weights when the rows are few, and their shares to the sums; otherwise to the input, unless it has been.
 ///
 /// # Safety
 /// The rows can be read as far as the reach; the output has their positions.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2")]
 #[inline(never)]
-unsafe fn products<const R: usize, const B: usize, const FEW_ROWS: bool>(
+unsafe fn products<const R: usize, const B: usize, const INPUT: u8>(
     blocks: &Blocks<B>,
     x: *const i8,
     place: usize,
     shares: &[i32; ROWS],
 ) {
-    let flip = _mm512_set1_epi8(-128);
+    let flip = _mm512_set1_epi8(FLIP);
     let reach = &blocks.reach;
     let mut sums = [[_mm512_setzero_si512(); B]; R];
     for (sums, share) in sums.iter_mut().zip(shares) {
         for (block, sum) in sums.iter_mut().enumerate() {
             *sum = blocks.finish[block].bias;
-            if FEW_ROWS {
+            if INPUT == FEW_ROWS {
                 *sum = _mm512_add_epi32(*sum, _mm512_set1_epi32(*share));
             }
         }
@@ -343,16 +403,17 @@ unsafe fn products<const R: usize, const B: usize, const FEW_ROWS: bool>(
                         w[block] = w[block].add(BLOCK * GROUP);
                     }
                 }
-                if FEW_ROWS {
+                if INPUT == FEW_ROWS {
                     loaded[block] = _mm512_xor_si512(loaded[block], flip);
                 }
             }
             for (row, sums) in sums.iter_mut().enumerate() {
                 // SAFETY: the segment has `quads` groups of 4 bytes.
                 let quad = unsafe { spread(x.add(row * blocks.step + offset + quad * GROUP)) };
-                let quad = if FEW_ROWS { quad } else { _mm512_xor_si512(quad, flip) };
+                let quad = if INPUT == PLAIN { _mm512_xor_si512(quad, flip) } else { quad };
                 for block in 0..B {
-                    let (unsigned, signed) = if FEW_ROWS { (loaded[block], quad) } else { (quad, loaded[block]) };
+                    let (unsigned, signed) =
+                        if INPUT == FEW_ROWS { (loaded[block], quad) } else { (quad, loaded[block]) };
                     sums[block] = _mm512_dpbusd_epi32(sums[block], unsigned, signed);
                 }
             }
