@@ -128,7 +128,7 @@ fn depthwise() -> impl Strategy<Value = Window> {
 
 /// How results are requantized: multiplier, zero point, limits, and whether they stay real.
 fn end() -> impl Strategy<Value = (f32, i32, (i32, i32), bool)> {
-    let multiplier = prop_oneof![1e-5..1e-3_f32, 1e-3..0.05_f32, Just(3.0_f32)];
+    let multiplier = prop_oneof![1e-5..1e-3_f32, 1e-3..0.05_f32, Just(3.0_f32), Just(1e5_f32)];
     let zero_point = prop_oneof![Just(-128_i32), Just(0), -128..=127_i32];
     let limits = prop_oneof![Just((-128_i32, 127_i32)), Just((-128, 127)), (-128..=0_i32, 0..=127_i32)];
     (multiplier, zero_point, limits, prop_oneof![Just(false), Just(false), Just(true)])

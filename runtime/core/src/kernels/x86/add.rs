@@ -20,10 +20,10 @@ pub(super) fn add_256(row: &RowI8<'_>) {
     unsafe { thirty_twos(row) }
 }
 
-/// Multipliers below this make sums that are numbers.
-const MOST: f32 = 1e30;
+/// Multipliers below this make sums that fit 32 bits.
+const MOST: f32 = 1e6;
 
-/// The elements of both sides, when they are as many as the results, and all sums are numbers.
+/// The elements of both sides, when they are as many as the results, and all sums fit 32 bits.
 fn whole(row: &RowI8<'_>) -> Option<[*const i8; 2]> {
     if !row.multipliers.iter().all(|multiplier| multiplier.abs() < MOST) {
         return None;

@@ -6,6 +6,10 @@ use crate::kernels::{ConvI8Args, ConvOutput};
 use crate::quantization::Target;
 use crate::weights::BLOCK;
 
+/// More than any result; what is too great for 32 bits would become the least number when it is rounded, what is too small
+/// becomes just that.
+const MOST: f32 = 32_767.0;
+
 /// Bias, multipliers and results of up to 16 channels.
 #[derive(Clone, Copy)]
 pub(super) struct Finish512 {
@@ -17,6 +21,8 @@ pub(super) struct Finish512 {
     lanes: usize,
     mask: u16,
     real: bool,
+    /// Whether [`rounded_512`] is right for all sums.
+    is_small: bool,
 }
 
 /// Limits and zero point of int8 results.
@@ -67,13 +73,18 @@ impl Limits512 {
     }
 }
 
-/// `round_half_even(values)`, right where it fits 16 bits, and saturated otherwise once it is packed.
+/// `round_half_even(values)` of numbers that fit 32 bits; it is saturated once it is packed.
 #[target_feature(enable = "avx512f")]
 #[inline]
 pub(super) fn rounded_512(values: __m512) -> __m512i {
-    // What is too great for 32 bits would become the least number; what is too small becomes just that.
-    let bounded = _mm512_min_ps(values, _mm512_set1_ps(32_767.0));
-    _mm512_cvt_roundps_epi32::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(bounded)
+    _mm512_cvt_roundps_epi32::<{ _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC }>(values)
+}
+
+/// Whether all are below 1: accumulators times these fit 32 bits.
+#[target_feature(enable = "avx512f")]
+#[inline]
+fn are_below_one_512(multipliers: __m512) -> bool {
+    _mm512_cmp_ps_mask::<_CMP_LT_OQ>(multipliers, _mm512_set1_ps(1.0)) == u16::MAX
 }
 
 /// Bias and multipliers of the `lanes` channels from `channel` on.
@@ -103,7 +114,8 @@ impl Finish512 {
             ConvOutput::I8(y, target) => (y[..all].as_mut_ptr(), *target, false),
             ConvOutput::F32(y) => (y[..all].as_mut_ptr().cast(), Target::new(0, 0, 0), true),
         };
-        Self { bias, multipliers, limits: Limits512::new(target), y, lanes, mask, real }
+        let is_small = are_below_one_512(multipliers);
+        Self { bias, multipliers, limits: Limits512::new(target), y, lanes, mask, real, is_small }
     }
 
     /// The same for the `lanes` channels from `channel` on.
@@ -111,16 +123,17 @@ impl Finish512 {
     #[inline]
     pub fn at(&self, args: &ConvI8Args<'_>, channel: usize) -> Self {
         let (bias, multipliers) = factors(args, channel, self.lanes);
-        Self { bias, multipliers, ..*self }
+        Self { bias, multipliers, is_small: are_below_one_512(multipliers), ..*self }
     }
 
-    /// Whether all 16 channels are there and the results int8.
+    /// Whether all 16 channels are there, the results int8 and the multipliers below 1, as nearly all are: several sums may
+    /// be stored at once.
     #[inline(always)]
     pub fn is_full(&self) -> bool {
-        self.lanes == BLOCK && !self.real
+        self.lanes == BLOCK && !self.real && self.is_small
     }
 
-    /// `round_half_even(sums × multipliers)`: see [`rounded_512`].
+    /// `round_half_even(sums × multipliers)` where these [are small](Self::is_full).
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     #[inline]
     fn rounded(&self, sums: __m512i) -> __m512i {
@@ -222,6 +235,8 @@ pub(super) struct FinishQuarters<const WIDTH: usize> {
     limits: Limits512,
     y: *mut i8,
     lanes: usize,
+    /// Whether [`rounded_512`] is right for all sums.
+    is_small: bool,
 }
 
 impl<const WIDTH: usize> FinishQuarters<WIDTH> {
@@ -255,7 +270,8 @@ impl<const WIDTH: usize> FinishQuarters<WIDTH> {
             // Not asked for; there is room for it.
             ConvOutput::F32(y) => (y[..all].as_mut_ptr().cast(), Target::new(0, 0, 0)),
         };
-        Self { bias, multipliers, limits: Limits512::new(target), y, lanes }
+        let is_small = multipliers.into_iter().all(|multipliers| are_below_one_512(multipliers));
+        Self { bias, multipliers, limits: Limits512::new(target), y, lanes, is_small }
     }
 
     /// Requantizes and stores the sums of one position on each of the first `lines` lines in a register, from element
@@ -269,7 +285,9 @@ impl<const WIDTH: usize> FinishQuarters<WIDTH> {
     pub unsafe fn store(&self, place: usize, step: usize, lines: usize, sums: [__m512i; QUARTERS]) {
         let mut results = [_mm512_setzero_si512(); QUARTERS];
         for part in 0..QUARTERS {
-            results[part] = rounded_512(_mm512_mul_ps(_mm512_cvtepi32_ps(sums[part]), self.multipliers[part]));
+            let scaled = _mm512_mul_ps(_mm512_cvtepi32_ps(sums[part]), self.multipliers[part]);
+            let scaled = if self.is_small { scaled } else { _mm512_min_ps(scaled, _mm512_set1_ps(MOST)) };
+            results[part] = rounded_512(scaled);
         }
         let bytes = self.limits.packed(results);
         let y = self.y.wrapping_add(place);
@@ -347,8 +365,7 @@ impl Limits256 {
 #[target_feature(enable = "avx2")]
 #[inline]
 pub(super) fn rounded_256(values: __m256) -> __m256i {
-    // As there.
-    _mm256_cvtps_epi32(_mm256_min_ps(values, _mm256_set1_ps(32_767.0)))
+    _mm256_cvtps_epi32(values)
 }
 
 /// Bias, multipliers and results of up to 16 channels, with AVX2.
@@ -361,6 +378,8 @@ pub(super) struct Finish256 {
     y: *mut i8,
     lanes: usize,
     real: bool,
+    /// Whether the results are int8 and the multipliers below 1, as nearly all are.
+    is_plain: bool,
 }
 
 impl Finish256 {
@@ -385,15 +404,17 @@ impl Finish256 {
             ConvOutput::I8(y, target) => (y[..all].as_mut_ptr(), *target, false),
             ConvOutput::F32(y) => (y[..all].as_mut_ptr().cast(), Target::new(0, 0, 0), true),
         };
-        Self { bias, multipliers, limits: Limits256::new(target), y, lanes, real }
+        let one = _mm256_set1_ps(1.0);
+        let below = multipliers.map(|multipliers| _mm256_cmp_ps::<_CMP_LT_OQ>(multipliers, one));
+        let is_plain = !real && _mm256_movemask_ps(_mm256_and_ps(below[0], below[1])) == 0xff;
+        Self { bias, multipliers, limits: Limits256::new(target), y, lanes, real, is_plain }
     }
 
-    /// `round_half_even(sums × multipliers)` of channels `8·half` to `8·half + 7`, right where it fits 16 bits, and
-    /// saturated otherwise once it is packed.
+    /// `sums × multipliers` of channels `8·half` to `8·half + 7`.
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn rounded(&self, half: usize, sums: __m256i) -> __m256i {
-        rounded_256(_mm256_mul_ps(_mm256_cvtepi32_ps(sums), self.multipliers[half]))
+    fn scaled(&self, half: usize, sums: __m256i) -> __m256 {
+        _mm256_mul_ps(_mm256_cvtepi32_ps(sums), self.multipliers[half])
     }
 
     /// Requantizes and stores the sums (bias and all) of one position from element `place` of the output on.
@@ -403,18 +424,46 @@ impl Finish256 {
     #[target_feature(enable = "avx2")]
     #[inline]
     pub unsafe fn store(&self, place: usize, [left, right]: [__m256i; 2]) {
-        if self.real {
-            let left = _mm256_mul_ps(_mm256_cvtepi32_ps(left), self.multipliers[0]);
-            let right = _mm256_mul_ps(_mm256_cvtepi32_ps(right), self.multipliers[1]);
-            let mut all = [0.0_f32; BLOCK];
-            // SAFETY: `all` has 16 words, and `lanes` of the output are there, as the caller promises.
-            unsafe {
-                _mm256_storeu_ps(all.as_mut_ptr(), left);
-                _mm256_storeu_ps(all.as_mut_ptr().add(8), right);
-                return all.as_ptr().copy_to_nonoverlapping(self.y.cast::<f32>().add(place), self.lanes);
+        let scaled = [self.scaled(0, left), self.scaled(1, right)];
+        // SAFETY: the caller's promise.
+        unsafe {
+            if self.is_plain {
+                self.store_bytes(place, scaled);
+            } else {
+                self.store_otherwise(place, scaled);
             }
         }
-        let stored = self.packed(self.rounded(0, left), self.rounded(1, right));
+    }
+
+    /// [`Self::store`] of real results, and of those that may not fit 32 bits.
+    ///
+    /// # Safety
+    /// As there.
+    #[target_feature(enable = "avx2")]
+    #[cold]
+    unsafe fn store_otherwise(&self, place: usize, scaled: [__m256; 2]) {
+        if !self.real {
+            let most = _mm256_set1_ps(MOST);
+            // SAFETY: the caller's promise.
+            return unsafe { self.store_bytes(place, scaled.map(|scaled| _mm256_min_ps(scaled, most))) };
+        }
+        let mut all = [0.0_f32; BLOCK];
+        // SAFETY: `all` has 16 words, and `lanes` of the output are there, as the caller promises.
+        unsafe {
+            _mm256_storeu_ps(all.as_mut_ptr(), scaled[0]);
+            _mm256_storeu_ps(all.as_mut_ptr().add(8), scaled[1]);
+            all.as_ptr().copy_to_nonoverlapping(self.y.cast::<f32>().add(place), self.lanes);
+        }
+    }
+
+    /// Rounds and stores the results of one position.
+    ///
+    /// # Safety
+    /// As for [`Self::store`].
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    unsafe fn store_bytes(&self, place: usize, [left, right]: [__m256; 2]) {
+        let stored = self.packed(rounded_256(left), rounded_256(right));
         // SAFETY: `lanes` elements are there, as the caller promises.
         unsafe {
             let y = self.y.add(place);
@@ -437,7 +486,7 @@ impl Finish256 {
     #[target_feature(enable = "avx2")]
     #[inline]
     pub unsafe fn store_two(&self, place: usize, step: usize, [first, second]: [[__m256i; 2]; 2]) {
-        if self.real || self.lanes < BLOCK {
+        if !self.is_plain || self.lanes < BLOCK {
             // SAFETY: the caller's promise.
             return unsafe {
                 self.store(place, first);
@@ -446,10 +495,10 @@ impl Finish256 {
         }
         // By fours: 0 to 3 and 8 to 11 of the first, and of the second, then what is left of both.
         let bytes = self.limits.packed([
-            self.rounded(0, first[0]),
-            self.rounded(1, first[1]),
-            self.rounded(0, second[0]),
-            self.rounded(1, second[1]),
+            rounded_256(self.scaled(0, first[0])),
+            rounded_256(self.scaled(1, first[1])),
+            rounded_256(self.scaled(0, second[0])),
+            rounded_256(self.scaled(1, second[1])),
         ]);
         let bytes = _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
         // SAFETY: 16 elements are there at both places, as the caller promises.
