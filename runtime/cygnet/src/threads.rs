@@ -135,8 +135,9 @@ impl State {
     fn serve(&self, index: usize, size: usize, mut room: Vec<u8>) {
         self.ready.fetch_add(1, Ordering::Release);
         let mut seen = 0;
+        // It sleeps before the first run: it may share a CPU with the thread that is still loading.
+        let mut looks = PATIENCE;
         loop {
-            let mut looks = 0;
             while Ticket(self.ticket.load(Ordering::Acquire)).turn() == seen {
                 if self.end.load(Ordering::Acquire) {
                     return;
@@ -146,6 +147,7 @@ impl State {
             }
             seen = Ticket(self.ticket.load(Ordering::Acquire)).turn();
             self.take_part(index, size, &mut room);
+            looks = 0;
         }
     }
 }
