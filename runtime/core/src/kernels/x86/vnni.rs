@@ -156,7 +156,7 @@ fn one_row(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u8]) -> usize 
     let product = |block: usize| {
         debug_assert!(block < blocks);
         // SAFETY: the row has `quads` groups of 4 bytes, each block as many of 64, as asserted.
-        unsafe { row_by_block(x, weights.as_ptr().add(block * block_bytes), quads, share) }
+        unsafe { row_by_block(x, weights.as_ptr().add(block * block_bytes), quads) }
     };
     let mut block = 0;
     while block + 4 <= blocks && first.is_full() {
@@ -164,7 +164,7 @@ fn one_row(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u8]) -> usize 
         let mut finish = [first; 4];
         for (index, (finish, sum)) in finish.iter_mut().zip(&mut sums).enumerate() {
             *finish = first.at(args, channel + (block + index) * BLOCK);
-            *sum = _mm512_add_epi32(*sum, finish.bias);
+            *sum = _mm512_add_epi32(*sum, _mm512_add_epi32(finish.bias, share));
         }
         // SAFETY: the output has this position, and four full blocks.
         unsafe { Finish512::store_line(&finish, place + block * BLOCK, sums) };
@@ -172,24 +172,25 @@ fn one_row(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u8]) -> usize 
     }
     while block < blocks {
         let finish = first.at(args, channel + block * BLOCK);
+        let sum = _mm512_add_epi32(product(block), _mm512_add_epi32(finish.bias, share));
         // SAFETY: the output has this position.
-        unsafe { finish.store(place + block * BLOCK, _mm512_add_epi32(product(block), finish.bias)) };
+        unsafe { finish.store(place + block * BLOCK, sum) };
         block += 1;
     }
     blocks * BLOCK
 }
 
-/// `share` and the products of `quads` groups of four bytes with a block of as many times 64, to which 128 is added.
+/// The products of `quads` groups of four bytes with a block of as many times 64, to which 128 is added.
 ///
 /// # Safety
 /// All of them can be read.
 #[target_feature(enable = "avx512f,avx512vnni")]
 #[inline]
-unsafe fn row_by_block(x: *const i8, weights: *const u8, quads: usize, share: __m512i) -> __m512i {
+unsafe fn row_by_block(x: *const i8, weights: *const u8, quads: usize) -> __m512i {
     let flip = _mm512_set1_epi8(FLIP);
     // Several sums: none of them waits for the one before.
     let zero = _mm512_setzero_si512();
-    let (mut a, mut b, mut c, mut d) = (share, zero, zero, zero);
+    let (mut a, mut b, mut c, mut d) = (zero, zero, zero, zero);
     let (mut x, mut weights) = (x, weights);
     // SAFETY: all that is read lies inside the `quads` groups.
     unsafe {
