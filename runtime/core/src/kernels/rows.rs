@@ -144,6 +144,7 @@ pub(crate) struct Rows<'a, E = i8> {
 
 impl<'a, E> Rows<'a, E> {
     /// The rows, when there are some and all of them can be read. Lines that follow each other as rows do become one.
+    #[cfg_attr(not(target_os = "none"), inline(always))]
     fn checked(mut self) -> Option<Self> {
         let last_line = self.lines.checked_sub(1)? * self.line_step;
         let last = self.start + last_line + self.columns.checked_sub(1)? * self.step;
