@@ -159,8 +159,11 @@ fn run(
     let channels = w.out_c as usize;
     let bias: Vec<u8> =
         (0..channels).flat_map(|_| (i32::from(bytes.next().cast_signed()) * 1000).to_le_bytes()).collect();
-    let multipliers: Vec<u8> =
-        (0..channels).flat_map(|_| (multiplier * (f32::from(bytes.next()) + 1.0) / 256.0).to_le_bytes()).collect();
+    // Great multipliers are those of some blocks of channels only.
+    let of_block = |channel: usize| if multiplier > 1e4 && channel / 16 % 3 != 1 { 1e-3 } else { multiplier };
+    let multipliers: Vec<u8> = (0..channels)
+        .flat_map(|channel| (of_block(channel) * (f32::from(bytes.next()) + 1.0) / 256.0).to_le_bytes())
+        .collect();
     let source = if is_depthwise { Source::of_depthwise(w) } else { Source::of(w) };
     let mut scratch = vec![99_i8; source.scratch_len(w, lines)];
     let (mut stored, mut reals) = (vec![77_i8; w.positions() * channels], vec![7.0_f32; w.positions() * channels]);

@@ -159,17 +159,24 @@ fn one_row(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u8]) -> usize 
         unsafe { row_by_block(x, weights.as_ptr().add(block * block_bytes), quads) }
     };
     let mut block = 0;
-    while block + 4 <= blocks && first.is_full() {
-        let mut sums = [product(block), product(block + 1), product(block + 2), product(block + 3)];
+    while block + 4 <= blocks {
         let mut finish = [first; 4];
-        for (index, (finish, sum)) in finish.iter_mut().zip(&mut sums).enumerate() {
+        for (index, finish) in finish.iter_mut().enumerate() {
             *finish = first.at(args, channel + (block + index) * BLOCK);
-            *sum = _mm512_add_epi32(*sum, _mm512_add_epi32(finish.bias, share));
+            finish.bias = _mm512_add_epi32(finish.bias, share);
+        }
+        if !finish.iter().all(Finish512::is_full) {
+            break;
+        }
+        let mut sums = [product(block), product(block + 1), product(block + 2), product(block + 3)];
+        for (finish, sum) in finish.iter().zip(&mut sums) {
+            *sum = _mm512_add_epi32(*sum, finish.bias);
         }
         // SAFETY: the output has this position, and four full blocks.
         unsafe { Finish512::store_line(&finish, place + block * BLOCK, sums) };
         block += 4;
     }
+    // What is left, or all from where a block has to be stored by itself.
     while block < blocks {
         let finish = first.at(args, channel + block * BLOCK);
         let sum = _mm512_add_epi32(product(block), _mm512_add_epi32(finish.bias, share));
