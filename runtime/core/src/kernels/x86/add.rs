@@ -47,22 +47,30 @@ fn sixty_fours(row: &RowI8<'_>) {
     let limits = Limits512::new(row.target);
     let [za, zb] = row.zero_points.map(|zero_point| _mm512_set1_ps(DIGITS + zero_point as f32));
     let [ma, mb] = row.multipliers.map(|multiplier| _mm512_set1_ps(multiplier));
-    let length = row.y.len();
-    for at in (0..length).step_by(LANES) {
-        let mask = u64::MAX >> (LANES - LANES.min(length - at));
-        // SAFETY: `whole` has seen that both sides are as long as the result, and the mask leaves out what is behind;
-        // nobody else writes to it meanwhile, and what lies in the same place as a side is read before it is written.
-        unsafe {
-            let a = floats_512(_mm512_maskz_loadu_epi8(mask, a.add(at)));
-            let b = floats_512(_mm512_maskz_loadu_epi8(mask, b.add(at)));
-            let mut sums = [_mm512_setzero_si512(); 4];
-            for part in 0..4 {
-                let a = _mm512_mul_ps(_mm512_sub_ps(a[part], za), ma);
-                let b = _mm512_mul_ps(_mm512_sub_ps(b[part], zb), mb);
-                sums[part] = rounded_512(_mm512_add_ps(a, b));
-            }
-            _mm512_mask_storeu_epi8(y.add(at), mask, limits.packed(sums));
+    let block = |a: __m512i, b: __m512i| {
+        let (a, b) = (floats_512(a), floats_512(b));
+        let mut sums = [_mm512_setzero_si512(); 4];
+        for part in 0..4 {
+            let a = _mm512_mul_ps(_mm512_sub_ps(a[part], za), ma);
+            let b = _mm512_mul_ps(_mm512_sub_ps(b[part], zb), mb);
+            sums[part] = rounded_512(_mm512_add_ps(a, b));
         }
+        limits.packed(sums)
+    };
+    let done = row.y.len() / LANES * LANES;
+    for at in (0..done).step_by(LANES) {
+        // SAFETY: `whole` has seen that both sides are as long as the result; nobody else writes to it meanwhile, and what
+        // lies in the same place as a side is read before it is written.
+        unsafe {
+            let (a, b) = (_mm512_loadu_si512(a.add(at).cast()), _mm512_loadu_si512(b.add(at).cast()));
+            _mm512_storeu_si512(y.add(at).cast(), block(a, b));
+        }
+    }
+    let mask = (1_u64 << (row.y.len() - done)) - 1;
+    // SAFETY: as above; the mask leaves out what is behind.
+    unsafe {
+        let (a, b) = (_mm512_maskz_loadu_epi8(mask, a.add(done)), _mm512_maskz_loadu_epi8(mask, b.add(done)));
+        _mm512_mask_storeu_epi8(y.add(done), mask, block(a, b));
     }
 }
 

@@ -92,13 +92,19 @@ fn copy_flipped(to: &mut [i8], from: &[i8]) {
     const REGISTER: usize = 64;
     let flip = _mm512_set1_epi8(FLIP);
     let len = to.len().min(from.len());
-    for first in (0..len).step_by(REGISTER) {
-        let mask = u64::MAX >> (REGISTER - REGISTER.min(len - first));
-        // SAFETY: the mask lets only elements below `len` be read and written.
+    let done = len / REGISTER * REGISTER;
+    for first in (0..done).step_by(REGISTER) {
+        // SAFETY: below `done`, both sides have whole registers.
         unsafe {
-            let elements = _mm512_maskz_loadu_epi8(mask, from.as_ptr().add(first));
-            _mm512_mask_storeu_epi8(to.as_mut_ptr().add(first), mask, _mm512_xor_si512(elements, flip));
+            let elements = _mm512_loadu_si512(from.as_ptr().add(first).cast());
+            _mm512_storeu_si512(to.as_mut_ptr().add(first).cast(), _mm512_xor_si512(elements, flip));
         }
+    }
+    let mask = (1_u64 << (len - done)) - 1;
+    // SAFETY: the mask lets only elements below `len` be read and written.
+    unsafe {
+        let elements = _mm512_maskz_loadu_epi8(mask, from.as_ptr().add(done));
+        _mm512_mask_storeu_epi8(to.as_mut_ptr().add(done), mask, _mm512_xor_si512(elements, flip));
     }
 }
 
