@@ -135,7 +135,7 @@ pub(super) unsafe fn multiply(
                     if positions >= most {
                         kernels[most - 1](&mut piece, positions / most);
                     }
-                    if positions % most > 0 {
+                    if !positions.is_multiple_of(most) {
                         kernels[positions % most - 1](&mut piece, 1);
                     }
                 }

@@ -4,6 +4,8 @@
 //! - With the dot product, `x - 128` is split into `256·high + low`, both of 8 bits, each of which SDOT multiplies; the
 //!   bias takes in `128·Σw`.
 
+#![allow(clippy::needless_range_loop, reason = "rows meet parts of the channels: both index the sums")]
+
 use core::arch::aarch64::*;
 use core::arch::asm;
 

@@ -75,9 +75,9 @@ pub(super) fn place(args: &mut ConvI8Args<'_>, block: &Block<'_>, finish: &mut F
 fn taps<const H: usize, const W: usize>(args: &mut ConvI8Args<'_>, block: &Block<'_>, mut finish: Finish) {
     // SAFETY: NEON.
     let mut kernel = [[unsafe { vdupq_n_s8(0) }; W]; H];
-    for row in 0..H {
-        for column in 0..W {
-            kernel[row][column] = weights(args, block, row * W + column);
+    for (row, taps) in kernel.iter_mut().enumerate() {
+        for (column, tap) in taps.iter_mut().enumerate() {
+            *tap = weights(args, block, row * W + column);
         }
     }
     let position_step = args.window.stride_w as usize * args.window.in_c as usize;
