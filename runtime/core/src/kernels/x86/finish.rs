@@ -87,18 +87,35 @@ fn are_below_one_512(multipliers: __m512) -> bool {
     _mm512_cmp_ps_mask::<_CMP_LT_OQ>(multipliers, _mm512_set1_ps(1.0)) == u16::MAX
 }
 
-/// Bias and multipliers of the `lanes` channels from `channel` on.
-#[target_feature(enable = "avx512f,avx512bw,avx512vl")]
-#[inline]
-fn factors(args: &ConvI8Args<'_>, channel: usize, lanes: usize) -> (__m512i, __m512) {
-    let mask = u16::MAX >> (BLOCK - lanes);
-    let bias = args.bias.bytes(channel, lanes);
-    let multipliers = args.multipliers.bytes(channel, lanes);
-    assert!(bias.len() >= lanes * 4 && multipliers.len() >= lanes * 4);
-    // SAFETY: the mask lets only `lanes` words be read, which are there as asserted.
-    unsafe {
-        let bias = _mm512_maskz_loadu_epi32(mask, bias.as_ptr().cast());
-        (bias, _mm512_maskz_loadu_ps(mask, multipliers.as_ptr().cast()))
+/// Bias and multipliers of channels that lie behind each other.
+#[derive(Clone, Copy)]
+pub(super) struct Factors {
+    bias: *const u8,
+    multipliers: *const u8,
+}
+
+impl Factors {
+    /// Those of the `count` channels from `channel` on.
+    #[inline]
+    pub fn of(args: &ConvI8Args<'_>, channel: usize, count: usize) -> Self {
+        let (bias, multipliers) = (args.bias.bytes(channel, count), args.multipliers.bytes(channel, count));
+        assert!(bias.len() >= count * 4 && multipliers.len() >= count * 4);
+        Self { bias: bias.as_ptr(), multipliers: multipliers.as_ptr() }
+    }
+
+    /// Those of the `lanes` channels from the first one's `at`th on.
+    ///
+    /// # Safety
+    /// They are among the channels.
+    #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
+    #[inline]
+    unsafe fn get(self, at: usize, lanes: usize) -> (__m512i, __m512) {
+        let mask = u16::MAX >> (BLOCK - lanes);
+        // SAFETY: the mask lets only `lanes` words be read, which are there as the caller promises.
+        unsafe {
+            let bias = _mm512_maskz_loadu_epi32(mask, self.bias.add(at * 4).cast());
+            (bias, _mm512_maskz_loadu_ps(mask, self.multipliers.add(at * 4).cast()))
+        }
     }
 }
 
@@ -108,7 +125,8 @@ impl Finish512 {
     #[inline]
     pub fn new(args: &mut ConvI8Args<'_>, channel: usize, lanes: usize) -> Self {
         let mask = u16::MAX >> (BLOCK - lanes);
-        let (bias, multipliers) = factors(args, channel, lanes);
+        // SAFETY: `of` has seen that they are there.
+        let (bias, multipliers) = unsafe { Factors::of(args, channel, lanes).get(0, lanes) };
         let all = args.y_len();
         let (y, target, real) = match &mut args.y {
             ConvOutput::I8(y, target) => (y[..all].as_mut_ptr(), *target, false),
@@ -118,11 +136,15 @@ impl Finish512 {
         Self { bias, multipliers, limits: Limits512::new(target), y, lanes, mask, real, is_small }
     }
 
-    /// The same for the `lanes` channels from `channel` on.
+    /// The same for the `lanes` channels from the `at`th of the factors on.
+    ///
+    /// # Safety
+    /// They are among those of the factors.
     #[target_feature(enable = "avx512f,avx512bw,avx512vl")]
     #[inline]
-    pub fn at(&self, args: &ConvI8Args<'_>, channel: usize) -> Self {
-        let (bias, multipliers) = factors(args, channel, self.lanes);
+    pub unsafe fn at(&self, factors: Factors, at: usize) -> Self {
+        // SAFETY: the caller's promise.
+        let (bias, multipliers) = unsafe { factors.get(at, self.lanes) };
         Self { bias, multipliers, is_small: are_below_one_512(multipliers), ..*self }
     }
 

@@ -7,7 +7,7 @@
 use core::arch::asm;
 use core::arch::x86_64::*;
 
-use super::finish::Finish512;
+use super::finish::{Factors, Finish512};
 use crate::kernels::rows::{Reach, Rows, for_each_rows, for_each_rows_by};
 use crate::kernels::source::Source;
 use crate::kernels::strips::lines_at_once;
@@ -113,12 +113,10 @@ fn copy_flipped(to: &mut [i8], from: &[i8]) {
 fn all_blocks<const FLIPPED: bool>(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u8]) {
     let group_out = args.window.group_out();
     let block_bytes = BLOCK * rows.reach.packed_len();
-    let mut rest = weights;
-    let mut done = 0;
     if !FLIPPED && rows.lines * rows.columns == 1 && rows.reach.rows * rows.reach.columns == 1 {
-        done = one_row(args, rows, rest);
-        rest = &rest[done / BLOCK * block_bytes..];
+        return one_row(args, rows, weights);
     }
+    let mut rest = weights;
     // Adding up a row costs as much as adding up the weights of a channel.
     let is_few = !FLIPPED && rows.lines * rows.columns <= FEW.min(group_out);
     let shares = is_few.then(|| shares(rows));
@@ -127,7 +125,7 @@ fn all_blocks<const FLIPPED: bool>(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, w
         None if FLIPPED => Input::Flipped,
         None => Input::Plain,
     };
-    for start in (done..group_out).step_by(2 * BLOCK) {
+    for start in (0..group_out).step_by(2 * BLOCK) {
         let width = block_width(start, group_out);
         if start + BLOCK >= group_out {
             return blocks(args, rows, start, [rest], width, input);
@@ -140,25 +138,37 @@ fn all_blocks<const FLIPPED: bool>(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, w
     }
 }
 
-/// A single row in one segment times all full blocks of channels; returns how many channels these have. Each weight is read
-/// just once, in the order of memory: several places at a time take a third longer where the weights come from behind the
-/// first cache.
+/// A single row in one segment times all blocks of channels. Each weight is read just once, in the order of memory: several
+/// places at a time take a third longer where the weights come from behind the first cache.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512dq,avx512vnni,avx2")]
-fn one_row(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u8]) -> usize {
+fn one_row(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u8]) {
     let group_out = args.window.group_out();
     let quads = rows.reach.quads;
     let block_bytes = quads * GROUP * BLOCK;
     let blocks = group_out / BLOCK;
-    assert!(weights.len() >= blocks * block_bytes);
-    if blocks == 0 {
-        return 0;
-    }
+    let rest = group_out - blocks * BLOCK;
+    let width = block_width(blocks * BLOCK, group_out);
+    assert!(weights.len() >= blocks * block_bytes + quads * GROUP * width);
     let x = rows.pointer(0, 0);
     // SAFETY: the row has `quads` groups of four.
     let share = _mm512_set1_epi32(unsafe { share(rows, x) });
     let channel = rows.group * group_out;
     let place = rows.first * args.y_step + channel;
+    if rest > 0 {
+        let finish = Finish512::new(args, channel + blocks * BLOCK, rest);
+        // SAFETY: the row has `quads` groups of 4 bytes, the last block as many of `4·width`, as asserted; the output has
+        // this position.
+        unsafe {
+            let product = row_by_narrow_block(x, weights.as_ptr().add(blocks * block_bytes), quads, width);
+            let sum = _mm512_add_epi32(product, _mm512_add_epi32(finish.bias, share));
+            finish.store(place + blocks * BLOCK, sum);
+        }
+    }
+    if blocks == 0 {
+        return;
+    }
     let first = Finish512::new(args, channel, BLOCK);
+    let factors = Factors::of(args, channel, blocks * BLOCK);
     let product = |block: usize| {
         debug_assert!(block < blocks);
         // SAFETY: the row has `quads` groups of 4 bytes, each block as many of 64, as asserted.
@@ -168,7 +178,8 @@ fn one_row(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u8]) -> usize 
     while block + 4 <= blocks {
         let mut finish = [first; 4];
         for (index, finish) in finish.iter_mut().enumerate() {
-            *finish = first.at(args, channel + (block + index) * BLOCK);
+            // SAFETY: a block of those that have factors.
+            *finish = unsafe { first.at(factors, (block + index) * BLOCK) };
             finish.bias = _mm512_add_epi32(finish.bias, share);
         }
         if !finish.iter().all(Finish512::is_full) {
@@ -184,13 +195,14 @@ fn one_row(args: &mut ConvI8Args<'_>, rows: &Rows<'_>, weights: &[u8]) -> usize 
     }
     // What is left, or all from where a block has to be stored by itself.
     while block < blocks {
-        let finish = first.at(args, channel + block * BLOCK);
-        let sum = _mm512_add_epi32(product(block), _mm512_add_epi32(finish.bias, share));
-        // SAFETY: the output has this position.
-        unsafe { finish.store(place + block * BLOCK, sum) };
+        // SAFETY: a block of those that have factors; the output has this position.
+        unsafe {
+            let finish = first.at(factors, block * BLOCK);
+            let sum = _mm512_add_epi32(product(block), _mm512_add_epi32(finish.bias, share));
+            finish.store(place + block * BLOCK, sum);
+        }
         block += 1;
     }
-    blocks * BLOCK
 }
 
 /// The products of `quads` groups of four bytes with a block of as many times 64, to which 128 is added.
@@ -219,6 +231,30 @@ unsafe fn row_by_block(x: *const i8, weights: *const u8, quads: usize) -> __m512
             (x, weights) = (x.add(GROUP), weights.add(GROUP * BLOCK));
         }
     }
+    _mm512_add_epi32(_mm512_add_epi32(a, b), _mm512_add_epi32(c, d))
+}
+
+/// As [`row_by_block`], with a block of fewer channels: `width` of them.
+///
+/// # Safety
+/// The bytes and as many times `4·width` of the weights can be read.
+#[target_feature(enable = "avx512f,avx512vnni")]
+#[inline]
+unsafe fn row_by_narrow_block(x: *const i8, weights: *const u8, quads: usize, width: usize) -> __m512i {
+    let flip = _mm512_set1_epi8(FLIP);
+    let mask = u16::MAX >> (BLOCK - width);
+    let mut sums = [_mm512_setzero_si512(); 4];
+    for quad in 0..quads {
+        // SAFETY: below `quads`; the mask lets only the `width` groups of this quad be read.
+        let (x, w) = unsafe {
+            let w = _mm512_maskz_loadu_epi32(mask, weights.add(quad * width * GROUP).cast());
+            (spread(x.add(quad * GROUP)), w)
+        };
+        // None of the sums waits for the one before.
+        let [a, b, c, d] = sums;
+        sums = [b, c, d, _mm512_dpbusd_epi32(a, _mm512_xor_si512(w, flip), x)];
+    }
+    let [a, b, c, d] = sums;
     _mm512_add_epi32(_mm512_add_epi32(a, b), _mm512_add_epi32(c, d))
 }
 
