@@ -7,7 +7,8 @@ use super::tensor::{MAX_RANK, TensorId};
 use crate::bytes::{Reader, Record, Span, U32s};
 use crate::kinds::Kinds;
 
-/// Reads the fields of a record of its kind.
+/// Reads the fields of a record of its kind. The record is whole, because it is written where it is used: to copy it as soon
+/// as it is written is slow, for wide reads wait until narrow writes have left the processor.
 pub(crate) type Decoder = fn(&mut Reader<'_>, index: u32, name: Span) -> Option<StepRecord>;
 
 /// By opcode.
